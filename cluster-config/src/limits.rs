@@ -1,0 +1,254 @@
+//! Every bound of the system, in one place, with the relations between them checked when the program is compiled.
+//!
+//! Units are in the names or the types: `_BYTES` are bytes, [`Duration`]s say so, all else is a count. A pair
+//! `_DEFAULT` and `_BOUNDS` belongs to a setting; everything else is fixed, and part of the protocol where two
+//! processes must agree on it. Bounds are inclusive.
+
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+const KIB: usize = 1024;
+const MIB: usize = 1024 * KIB;
+const GIB: usize = 1024 * MIB;
+
+// Names.
+
+/// The longest name of a stream or topic, in bytes.
+pub const NAME_BYTES_MAX: usize = 249;
+
+// Records, batches and frames, from the smallest to the one that encloses all others.
+
+/// The largest record a topic takes unless its configuration says otherwise, in bytes: key, value and headers as
+/// encoded, before compression.
+pub const RECORD_BYTES_MAX: usize = MIB;
+
+/// The largest record batch, in bytes as encoded, header included, after compression.
+pub const BATCH_BYTES_MAX: usize = 8 * MIB;
+
+/// What a frame may hold besides batches, in bytes: the frame headers of the log, the message around them, names.
+pub const FRAME_OVERHEAD_BYTES_MAX: usize = 64 * KIB;
+
+/// The largest frame between a client and a node, in bytes, either way.
+pub const CLIENT_FRAME_BYTES_MAX: usize = 16 * MIB;
+
+/// The largest frame between two nodes, in bytes.
+pub const PEER_FRAME_BYTES_MAX: usize = 32 * MIB;
+
+const _: () = {
+    assert!(
+        RECORD_BYTES_MAX < BATCH_BYTES_MAX,
+        "a batch must have room for its header and its largest record"
+    );
+    assert!(
+        BATCH_BYTES_MAX + FRAME_OVERHEAD_BYTES_MAX <= CLIENT_FRAME_BYTES_MAX,
+        "a client must be able to send a batch"
+    );
+    assert!(
+        CLIENT_FRAME_BYTES_MAX <= PEER_FRAME_BYTES_MAX,
+        "what a client sent must fit between nodes"
+    );
+    assert!(
+        2 * BATCH_BYTES_MAX + FRAME_OVERHEAD_BYTES_MAX <= PEER_FRAME_BYTES_MAX,
+        "replication must be able to join batches"
+    );
+    assert!(
+        PEER_FRAME_BYTES_MAX <= i32::MAX as usize,
+        "lengths are 32 bits on the wire, signed in the batch"
+    );
+};
+
+// Fetching.
+
+/// The most bytes of batches a fetch may ask for. A fetch returns whole batches, and at least one where there is one.
+pub const FETCH_BYTES_MAX: usize = 8 * MIB;
+
+/// The bytes of batches a fetch asks for unless the caller says otherwise.
+pub const FETCH_BYTES_DEFAULT: usize = MIB;
+
+/// The longest time a fetch may wait for records.
+pub const FETCH_WAIT_MAX: Duration = Duration::from_secs(30);
+
+const _: () = {
+    assert!(FETCH_BYTES_DEFAULT <= FETCH_BYTES_MAX, "the default must be allowed");
+    assert!(
+        FETCH_BYTES_MAX >= BATCH_BYTES_MAX,
+        "a fetch must be able to return every batch"
+    );
+    assert!(
+        FETCH_BYTES_MAX + FRAME_OVERHEAD_BYTES_MAX <= CLIENT_FRAME_BYTES_MAX,
+        "a node must be able to answer a fetch"
+    );
+};
+
+// Producers.
+
+/// The most producers a partition remembers. A new one beyond that is refused; none is ever evicted for it.
+pub const PRODUCERS_PER_PARTITION_MAX: usize = 10_000;
+
+/// The most batches of one producer to one partition on their way at once, and the number of (sequence, offset) pairs
+/// a partition remembers of each producer. A protocol constant: with fewer remembered than on their way, a retry
+/// could not be recognised.
+pub const BATCHES_IN_FLIGHT_MAX: usize = 5;
+
+/// How long a producer must have been idle, by the leader's clock, before the leader may propose to forget it.
+pub const PRODUCER_IDLE_MIN: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+
+const _: () = assert!(
+    BATCHES_IN_FLIGHT_MAX <= REQUESTS_IN_FLIGHT_PER_CONNECTION_MAX,
+    "a producer must be able to fill its window over one connection"
+);
+
+// Topics.
+
+/// The most topics in a cluster.
+pub const TOPICS_MAX: usize = 10_000;
+
+/// The most partitions of one topic.
+pub const PARTITIONS_PER_TOPIC_MAX: u32 = 1_000;
+
+/// The partitions of a topic unless its creator says otherwise.
+pub const PARTITIONS_PER_TOPIC_DEFAULT: u32 = 1;
+
+/// The most replicas of one partition.
+pub const REPLICATION_FACTOR_MAX: u32 = 7;
+
+/// The replicas of each partition unless the topic's creator says otherwise. Three survive the loss of one.
+pub const REPLICATION_FACTOR_DEFAULT: u32 = 3;
+
+/// The size at which a segment is sealed and the next one begun, in bytes, unless the topic's creator says otherwise.
+pub const SEGMENT_BYTES_DEFAULT: u64 = 256 * MIB as u64;
+
+/// The sizes at which a segment may be set to be sealed, in bytes. A batch is never split, so a segment's file may be
+/// larger by one frame.
+pub const SEGMENT_BYTES_BOUNDS: RangeInclusive<u64> = MIB as u64..=4 * GIB as u64;
+
+const _: () = {
+    assert!(PARTITIONS_PER_TOPIC_DEFAULT >= 1 && PARTITIONS_PER_TOPIC_DEFAULT <= PARTITIONS_PER_TOPIC_MAX);
+    assert!(REPLICATION_FACTOR_DEFAULT >= 1 && REPLICATION_FACTOR_DEFAULT <= REPLICATION_FACTOR_MAX);
+    assert!(
+        REPLICATION_FACTOR_MAX <= NODES_MAX,
+        "a node holds at most one replica of a partition"
+    );
+    assert_default(SEGMENT_BYTES_DEFAULT, &SEGMENT_BYTES_BOUNDS);
+};
+
+// The cluster.
+
+/// The most nodes in a cluster.
+pub const NODES_MAX: u32 = 64;
+
+/// The most nodes that vote in the metadata group; every other node is a learner of it.
+pub const METADATA_VOTERS_MAX: u32 = 5;
+
+/// The coordinator groups of a cluster. A consumer group belongs to one of them by the hash of its name.
+pub const COORDINATOR_GROUPS: u32 = 8;
+
+/// How long a node waits for metadata a client has seen and it has not, before it says *unknown topic*.
+pub const METADATA_WAIT_MAX: Duration = Duration::from_secs(2);
+
+/// How long a connection between nodes may be silent before it is given up.
+pub const PEER_IDLE_MAX: Duration = Duration::from_secs(5);
+
+const _: () = {
+    assert!(METADATA_VOTERS_MAX <= NODES_MAX);
+    assert!(
+        METADATA_VOTERS_MAX % 2 == 1,
+        "an even number of voters survives no more losses than one less"
+    );
+};
+
+// A node and its connections.
+
+/// The most client connections of a node unless its configuration says otherwise.
+pub const CLIENT_CONNECTIONS_MAX: u32 = 1_024;
+
+/// What the most client connections of a node may be set to.
+pub const CLIENT_CONNECTIONS_BOUNDS: RangeInclusive<u32> = 1..=65_536;
+
+/// The most requests a node handles at once for one client connection; it reads no further until one is answered.
+pub const REQUESTS_IN_FLIGHT_PER_CONNECTION_MAX: usize = 256;
+
+/// The bytes of batches a node has admitted and not yet answered, at most, unless its configuration says otherwise.
+pub const APPEND_BYTES_IN_FLIGHT_DEFAULT: u64 = 64 * MIB as u64;
+
+/// What the bytes of admitted, unanswered batches may be set to.
+pub const APPEND_BYTES_IN_FLIGHT_BOUNDS: RangeInclusive<u64> = 16 * MIB as u64..=64 * GIB as u64;
+
+const _: () = {
+    assert!(CLIENT_CONNECTIONS_MAX >= *CLIENT_CONNECTIONS_BOUNDS.start());
+    assert!(CLIENT_CONNECTIONS_MAX <= *CLIENT_CONNECTIONS_BOUNDS.end());
+    assert_default(APPEND_BYTES_IN_FLIGHT_DEFAULT, &APPEND_BYTES_IN_FLIGHT_BOUNDS);
+    assert!(
+        *APPEND_BYTES_IN_FLIGHT_BOUNDS.start() >= CLIENT_FRAME_BYTES_MAX as u64,
+        "a node must be able to admit the largest request, or its producer would wait for ever"
+    );
+};
+
+// The log of a node.
+
+/// The threads that write and sync the logs of a node, unless its configuration says otherwise.
+pub const WRITER_THREADS_DEFAULT: u32 = 2;
+
+/// What the number of log-writer threads may be set to.
+pub const WRITER_THREADS_BOUNDS: RangeInclusive<u32> = 1..=16;
+
+/// The memory for recent frames of all logs of a node, in bytes, unless its configuration says otherwise.
+pub const TAIL_CACHE_BYTES_DEFAULT: u64 = 128 * MIB as u64;
+
+/// What the memory for recent frames may be set to, in bytes.
+pub const TAIL_CACHE_BYTES_BOUNDS: RangeInclusive<u64> = 4 * MIB as u64..=1024 * GIB as u64;
+
+const _: () = {
+    assert!(WRITER_THREADS_DEFAULT >= *WRITER_THREADS_BOUNDS.start());
+    assert!(WRITER_THREADS_DEFAULT <= *WRITER_THREADS_BOUNDS.end());
+    assert_default(TAIL_CACHE_BYTES_DEFAULT, &TAIL_CACHE_BYTES_BOUNDS);
+};
+
+// Raft.
+
+/// The time between two heartbeats of a leader, unless the node's configuration says otherwise.
+pub const HEARTBEAT_INTERVAL_DEFAULT: Duration = Duration::from_millis(200);
+
+/// What the time between two heartbeats may be set to.
+pub const HEARTBEAT_INTERVAL_BOUNDS: RangeInclusive<Duration> = Duration::from_millis(10)..=Duration::from_secs(10);
+
+/// The shortest time without a leader after which a replica stands for leader, unless the node's configuration says
+/// otherwise.
+pub const ELECTION_TIMEOUT_MIN_DEFAULT: Duration = Duration::from_millis(600);
+
+/// The longest time without a leader after which a replica stands for leader, unless the node's configuration says
+/// otherwise. Each replica draws a time between the two, so that not all stand at once.
+pub const ELECTION_TIMEOUT_MAX_DEFAULT: Duration = Duration::from_millis(1_000);
+
+/// What either election timeout may be set to.
+pub const ELECTION_TIMEOUT_BOUNDS: RangeInclusive<Duration> = Duration::from_millis(30)..=Duration::from_secs(60);
+
+/// The heartbeats that fit into the shortest election timeout, at least: one lost or late must not depose a leader.
+pub const HEARTBEATS_PER_ELECTION_TIMEOUT_MIN: u32 = 3;
+
+const _: () = {
+    let heartbeats = HEARTBEATS_PER_ELECTION_TIMEOUT_MIN as u128;
+    let shortest = ELECTION_TIMEOUT_BOUNDS.start().as_millis();
+    assert!(HEARTBEAT_INTERVAL_DEFAULT.as_millis() * heartbeats <= ELECTION_TIMEOUT_MIN_DEFAULT.as_millis());
+    assert!(ELECTION_TIMEOUT_MIN_DEFAULT.as_millis() < ELECTION_TIMEOUT_MAX_DEFAULT.as_millis());
+    assert!(
+        HEARTBEAT_INTERVAL_BOUNDS.start().as_millis() * heartbeats <= shortest,
+        "the shortest times must go together"
+    );
+    assert!(
+        HEARTBEAT_INTERVAL_BOUNDS.end().as_millis() * heartbeats < ELECTION_TIMEOUT_BOUNDS.end().as_millis(),
+        "the longest heartbeat must leave room for an election timeout"
+    );
+    assert!(
+        ELECTION_TIMEOUT_MAX_DEFAULT.as_millis() < PEER_IDLE_MAX.as_millis(),
+        "an election must not wait for a dead connection"
+    );
+};
+
+/// Asserts that the default of a size lies within its bounds; ranges cannot yet be asked that in a constant.
+const fn assert_default(default: u64, bounds: &RangeInclusive<u64>) {
+    assert!(
+        *bounds.start() <= default && default <= *bounds.end(),
+        "the default must lie within the bounds"
+    );
+}

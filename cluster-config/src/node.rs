@@ -1,0 +1,241 @@
+//! The settings of one node process.
+
+mod error;
+mod limits;
+mod log;
+mod raft;
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
+mod tests;
+
+use std::collections::BTreeSet;
+use std::num::NonZeroU16;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::limits::NODES_MAX;
+use crate::text::{addresses, duration, size};
+use crate::{Address, OutOfBounds};
+
+pub use error::NodeConfigError;
+pub use limits::LimitsConfig;
+pub use log::LogConfig;
+pub use raft::RaftConfig;
+
+/// The port on which a node listens for clients unless its configuration says otherwise.
+pub const CLIENT_PORT_DEFAULT: NonZeroU16 = port(7101);
+
+/// The port on which a node listens for other nodes unless its configuration says otherwise.
+pub const PEER_PORT_DEFAULT: NonZeroU16 = port(7201);
+
+/// The settings of one node process. [`NodeConfig::load`] gathers them from flags, environment, TOML and defaults.
+///
+/// Invariants, checked by [`validate`](Self::validate): every setting lies within its bounds; the two listeners can
+/// both be bound; other processes can connect to what is advertised and to every seed; the times of Raft go together.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NodeConfig {
+    /// The directory that holds everything the node keeps. Required; a relative path starts at the working directory.
+    pub data_dir: PathBuf,
+    /// Where the node listens for clients. Default `127.0.0.1:7101`.
+    #[serde(default = "listen_default")]
+    pub listen: Address,
+    /// Where clients reach the node. Default `listen`; required where that is `0.0.0.0` or `[::]`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub advertise: Option<Address>,
+    /// Where the node listens for other nodes. Default `127.0.0.1:7201`.
+    #[serde(default = "peer_listen_default")]
+    pub peer_listen: Address,
+    /// Where other nodes reach the node. Default `peer_listen`; required where that is `0.0.0.0` or `[::]`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub peer_advertise: Option<Address>,
+    /// The peer addresses of the nodes that form the cluster, the same list on each of them; a node that joins later
+    /// may name any nodes of the cluster. At most 64, each once. Default: only the node itself, which then forms a
+    /// cluster of one.
+    #[serde(
+        default,
+        skip_serializing_if = "Vec::is_empty",
+        deserialize_with = "addresses::deserialize"
+    )]
+    pub seeds: Vec<Address>,
+    /// The times of Raft.
+    #[serde(default)]
+    pub raft: RaftConfig,
+    /// The writing of logs.
+    #[serde(default)]
+    pub log: LogConfig,
+    /// What the node takes on at once.
+    #[serde(default)]
+    pub limits: LimitsConfig,
+}
+
+impl NodeConfig {
+    /// The default settings with this data directory.
+    #[must_use]
+    pub fn new(data_dir: impl Into<PathBuf>) -> Self {
+        Self {
+            data_dir: data_dir.into(),
+            listen: listen_default(),
+            advertise: None,
+            peer_listen: peer_listen_default(),
+            peer_advertise: None,
+            seeds: Vec::new(),
+            raft: RaftConfig::default(),
+            log: LogConfig::default(),
+            limits: LimitsConfig::default(),
+        }
+    }
+
+    /// Where clients reach the node: `advertise`, else `listen`.
+    #[must_use]
+    pub fn advertised(&self) -> &Address {
+        self.advertise.as_ref().unwrap_or(&self.listen)
+    }
+
+    /// Where other nodes reach the node: `peer_advertise`, else `peer_listen`.
+    #[must_use]
+    pub fn peer_advertised(&self) -> &Address {
+        self.peer_advertise.as_ref().unwrap_or(&self.peer_listen)
+    }
+
+    /// The nodes that form the cluster: `seeds`, else only the node itself. Never empty.
+    #[must_use]
+    pub fn forming_seeds(&self) -> &[Address] {
+        if self.seeds.is_empty() {
+            std::slice::from_ref(self.peer_advertised())
+        } else {
+            &self.seeds
+        }
+    }
+
+    /// Checks every rule that holds for settings, alone and together.
+    ///
+    /// # Errors
+    ///
+    /// The first rule broken, as a [`NodeConfigError`] that names the settings and what to do.
+    pub fn validate(&self) -> Result<(), NodeConfigError> {
+        if self.data_dir.as_os_str().is_empty() {
+            return Err(NodeConfigError::DataDirEmpty);
+        }
+        self.validate_addresses()?;
+        self.validate_seeds()?;
+        self.raft.validate()?;
+        self.log.validate()?;
+        self.limits.validate()?;
+        Ok(())
+    }
+
+    fn validate_addresses(&self) -> Result<(), NodeConfigError> {
+        let (listen, peer_listen) = (&self.listen, &self.peer_listen);
+        let one_host = listen.host() == peer_listen.host() || listen.is_unspecified() || peer_listen.is_unspecified();
+        if one_host && listen.port() == peer_listen.port() {
+            return Err(NodeConfigError::ListenersCollide {
+                listen: listen.clone(),
+                peer_listen: peer_listen.clone(),
+            });
+        }
+        if self.advertised().is_unspecified() {
+            let found = self.advertised().clone();
+            return Err(NodeConfigError::Unreachable {
+                key: "advertise",
+                fallback: "listen",
+                found,
+            });
+        }
+        if self.peer_advertised().is_unspecified() {
+            let found = self.peer_advertised().clone();
+            return Err(NodeConfigError::Unreachable {
+                key: "peer_advertise",
+                fallback: "peer_listen",
+                found,
+            });
+        }
+        if self.advertised() == self.peer_advertised() {
+            return Err(NodeConfigError::AdvertisedAlike {
+                found: self.advertised().clone(),
+            });
+        }
+        Ok(())
+    }
+
+    fn validate_seeds(&self) -> Result<(), NodeConfigError> {
+        if self.seeds.len() > NODES_MAX as usize {
+            let (found, min, max) = (
+                format!("{} addresses", self.seeds.len()),
+                "1".into(),
+                NODES_MAX.to_string(),
+            );
+            return Err(OutOfBounds {
+                key: "seeds",
+                found,
+                min,
+                max,
+            }
+            .into());
+        }
+        let mut seen = BTreeSet::new();
+        for seed in &self.seeds {
+            if seed.is_unspecified() {
+                return Err(NodeConfigError::SeedUnreachable { found: seed.clone() });
+            }
+            if !seen.insert(seed) {
+                return Err(NodeConfigError::SeedRepeated { found: seed.clone() });
+            }
+        }
+        Ok(())
+    }
+
+    /// Every setting as (dotted key, value as in the environment). Where a setting without a value falls back to
+    /// another one, the value is the one that then holds.
+    #[must_use]
+    pub(crate) fn settings(&self) -> Vec<(&'static str, String)> {
+        let Self {
+            data_dir,
+            listen,
+            advertise: _,
+            peer_listen,
+            peer_advertise: _,
+            seeds: _,
+            raft,
+            log,
+            limits,
+        } = self;
+        vec![
+            ("data_dir", data_dir.display().to_string()),
+            ("listen", listen.to_string()),
+            ("advertise", self.advertised().to_string()),
+            ("peer_listen", peer_listen.to_string()),
+            ("peer_advertise", self.peer_advertised().to_string()),
+            ("seeds", addresses::format(self.forming_seeds())),
+            ("raft.heartbeat_interval", duration::format(raft.heartbeat_interval)),
+            ("raft.election_timeout_min", duration::format(raft.election_timeout_min)),
+            ("raft.election_timeout_max", duration::format(raft.election_timeout_max)),
+            ("log.writer_threads", log.writer_threads.to_string()),
+            ("log.tail_cache_bytes", size::format(log.tail_cache_bytes)),
+            (
+                "limits.append_bytes_in_flight",
+                size::format(limits.append_bytes_in_flight),
+            ),
+            ("limits.client_connections", limits.client_connections.to_string()),
+        ]
+    }
+}
+
+fn listen_default() -> Address {
+    Address::loopback(CLIENT_PORT_DEFAULT)
+}
+
+fn peer_listen_default() -> Address {
+    Address::loopback(PEER_PORT_DEFAULT)
+}
+
+/// A port known to be one when the program is compiled.
+const fn port(number: u16) -> NonZeroU16 {
+    match NonZeroU16::new(number) {
+        Some(port) => port,
+        None => NonZeroU16::MIN,
+    }
+}
+
+const _: () = assert!(CLIENT_PORT_DEFAULT.get() == 7101 && PEER_PORT_DEFAULT.get() == 7201);

@@ -1,0 +1,107 @@
+//! The file system as the engine uses it: one of the seams at which tests put faults.
+
+use std::{
+    fmt::Debug,
+    io::{self, IoSlice},
+    path::Path,
+    sync::Arc,
+};
+
+/// A file system. All calls block.
+pub trait Vfs: Debug + Send + Sync {
+    /// Creates a file for reading and writing; fails if it exists.
+    ///
+    /// # Errors
+    /// As the file system reports.
+    fn create(&self, path: &Path) -> io::Result<Arc<dyn VfsFile>>;
+
+    /// Opens an existing file for reading and writing.
+    ///
+    /// # Errors
+    /// As the file system reports.
+    fn open(&self, path: &Path) -> io::Result<Arc<dyn VfsFile>>;
+
+    /// The names of the files in a directory, in no order.
+    ///
+    /// # Errors
+    /// As the file system reports.
+    fn list(&self, directory: &Path) -> io::Result<Vec<String>>;
+
+    /// Creates a directory and those above it that are missing, durably.
+    ///
+    /// # Errors
+    /// As the file system reports.
+    fn create_directory(&self, directory: &Path) -> io::Result<()>;
+
+    /// Makes creations, renames and removals in a directory durable.
+    ///
+    /// # Errors
+    /// As the file system reports.
+    fn sync_directory(&self, directory: &Path) -> io::Result<()>;
+
+    /// Removes a file.
+    ///
+    /// # Errors
+    /// As the file system reports.
+    fn remove_file(&self, path: &Path) -> io::Result<()>;
+
+    /// Removes a directory with all that is in it.
+    ///
+    /// # Errors
+    /// As the file system reports.
+    fn remove_directory(&self, directory: &Path) -> io::Result<()>;
+
+    /// Whether a directory exists.
+    fn directory_exists(&self, directory: &Path) -> bool;
+}
+
+/// An open file. Positions and sizes are bytes.
+pub trait VfsFile: Debug + Send + Sync {
+    /// Writes all slices one after the other from `position` on.
+    ///
+    /// # Errors
+    /// As the file system reports; how much was written is then unknown.
+    fn write_all_at(&self, slices: &[IoSlice<'_>], position: u64) -> io::Result<()>;
+
+    /// Reads up to `buffer.len()` bytes; 0 at the end of the file.
+    ///
+    /// # Errors
+    /// As the file system reports.
+    fn read_at(&self, buffer: &mut [u8], position: u64) -> io::Result<usize>;
+
+    /// Brings all written bytes, and the size if it changed, to stable storage.
+    ///
+    /// # Errors
+    /// As the file system reports; then nothing is known of any byte written since the last success, and the call
+    /// must not be repeated in the hope of better luck.
+    fn sync_data(&self) -> io::Result<()>;
+
+    /// The file's size.
+    ///
+    /// # Errors
+    /// As the file system reports.
+    fn size(&self) -> io::Result<u64>;
+
+    /// Cuts the file to `size`.
+    ///
+    /// # Errors
+    /// As the file system reports.
+    fn truncate(&self, size: u64) -> io::Result<()>;
+}
+
+/// Reads exactly `buffer.len()` bytes.
+///
+/// # Errors
+/// `UnexpectedEof` when the file ends before.
+pub(crate) fn read_exact_at(file: &dyn VfsFile, mut buffer: &mut [u8], mut position: u64) -> io::Result<()> {
+    while !buffer.is_empty() {
+        match file.read_at(buffer, position)? {
+            0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+            count => {
+                buffer = &mut buffer[count..];
+                position += count as u64;
+            }
+        }
+    }
+    Ok(())
+}
