@@ -1,1 +1,35 @@
+//! Raft groups: the only crate that knows openraft.
+//!
+//! A group's log is a segment log of the log engine; small keyed state is in RocksDB; the network is a trait. A
+//! partition's outcomes are decided when an entry is appended (`partition`), the metadata's when it is applied
+//! (`metadata`).
+//!
+//! Not here: sockets, clients, and which replicas a node should run.
 
+mod clock;
+mod codec;
+mod environment;
+mod group;
+mod log_store;
+mod metadata;
+mod network;
+mod partition;
+mod state_machine;
+mod store;
+mod transport;
+mod types;
+
+pub use clock::{SystemClock, WallClock};
+pub use environment::Environment;
+pub use group::{Group, GroupOpenError, GroupStatus, ProposalResult, ProposeError, Proposed, Role};
+pub use metadata::{
+    Assignment, MetadataCommand, MetadataError, MetadataGroup, MetadataRefusal, MetadataReply, MetadataState,
+    NodeLoad, NodeRow, Row, TopicRow, place,
+};
+pub use partition::{
+    Append, AppendError, AppendTicket, Appended, Outcome, PartitionGroup, PartitionState, ProducerEntry,
+    ProducerTable, Undo, Written,
+};
+pub use store::{FAMILY_NODE, KvBatch, KvError, KvStore, ReplicaPhase, ReplicaRecord, ReplicaRecords, RocksStore};
+pub use transport::{BoxFuture, Lane, PeerTransport, PeerUnreachable, Route, Session, SessionSender};
+pub use types::{Applied, Members, Proposal};

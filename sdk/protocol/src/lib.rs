@@ -1,1 +1,23 @@
-//! .
+//! What clients and nodes say to each other: the tarpc service, its wire types, the error codes, the version
+//! handshake and the one codec module.
+//!
+//! Not here: sockets that are opened, retries, routing (the SDK) and the answers themselves (the node).
+
+mod codec;
+mod error;
+mod handshake;
+mod produce;
+mod service;
+mod fetch;
+mod topology;
+
+pub use codec::{BoundedBincode, CodecError, decode, encode, transport};
+pub use error::{ApiError, ErrorCode};
+pub use fetch::{FetchRequest, FetchResponse, OffsetQuery, OffsetsRequest, OffsetsResponse};
+pub use handshake::{HandshakeError, VERSION_MAX, VERSION_MIN, accept_client, connect_client};
+pub use produce::{ProduceRequest, ProduceResponse};
+pub use service::{QuorateApi, QuorateApiClient, QuorateApiRequest, QuorateApiResponse};
+pub use topology::{
+    ClusterInfo, CreateTopicRequest, DeleteTopicRequest, NodeInfo, NodeState, PartitionInfo, ReplicaInfo, ReplicaRole,
+    TopicInfo, TopicSelector, TopicsRequest, TopicsResponse,
+};

@@ -1,0 +1,417 @@
+//! A replica's membership in a Raft group of any kind: opening it, serving its peers, proposing, reading.
+
+use std::{
+    io,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use futures::{StreamExt, stream};
+use openraft::{
+    Raft, ReadPolicy, ServerState,
+    async_runtime::watch::WatchReceiver,
+    errors::{ClientWriteError, Fatal, InitializeError, LinearizableReadError, RaftError},
+};
+use quorate_cluster_config::{GroupId, NodeId, ReplicaId};
+use quorate_log_engine::{Log, LogOptions, OpenError, Opened, RecoveredEntry};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::{
+    codec::{self, Call},
+    environment::{Environment, PAYLOAD_BYTES_MAX},
+    log_store::LogStore,
+    network::NetworkFactory,
+    state_machine::{Machine, StateMachine},
+    store::{CommittedMarks, KvError, ReplicaPhase, ReplicaRecord, ReplicaRecords},
+    types::{Applied, FnResponder, LogId, Members, Proposal, StoredMembership, TypeConfig},
+};
+
+/// Requests of one session that wait for Raft. When they are that many, the stream they came on is not read on.
+const SESSION_REQUESTS_MAX: usize = 16;
+/// How long a stopping group may take before it is left behind.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Why a replica was not started.
+#[derive(Debug, thiserror::Error)]
+pub enum GroupOpenError {
+    /// The log is damaged, lost or unreadable.
+    #[error(transparent)]
+    Log(#[from] OpenError),
+    /// The keyed store failed.
+    #[error(transparent)]
+    Store(#[from] KvError),
+    /// What the log holds contradicts itself or the store.
+    #[error("replica {replica}: {reason}")]
+    Inconsistent {
+        /// The replica.
+        replica: ReplicaId,
+        /// What contradicts.
+        reason: String,
+    },
+    /// Raft did not start.
+    #[error("replica {replica}: {reason}")]
+    Raft {
+        /// The replica.
+        replica: ReplicaId,
+        /// What it said.
+        reason: String,
+    },
+}
+
+/// Why a proposal has no result.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum ProposeError {
+    /// This replica does not lead, or not safely yet; nothing was proposed.
+    #[error("this replica does not lead its group")]
+    NotLeader {
+        /// The node that does, as far as known.
+        leader: Option<NodeId>,
+    },
+    /// The proposal may or may not be committed, now or later.
+    #[error("the outcome is unknown: {0}")]
+    Unknown(String),
+    /// The group has stopped.
+    #[error("the replica has stopped: {0}")]
+    Stopped(String),
+}
+
+/// A committed and applied proposal.
+#[derive(Clone, Debug)]
+pub struct Proposed {
+    /// Its log index.
+    pub index: u64,
+    /// The term it was proposed in.
+    pub term: u64,
+    /// What applying it gave.
+    pub applied: Applied,
+}
+
+/// The result of a proposal, once it is known.
+pub type ProposalResult = oneshot::Receiver<Result<Proposed, ProposeError>>;
+
+/// What a replica is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// It leads.
+    Leader,
+    /// It follows and votes.
+    Follower,
+    /// It receives the log but has no vote, or has not heard of any membership.
+    Learner,
+    /// It stands for election.
+    Candidate,
+    /// It has stopped; see [`GroupStatus::failure`].
+    Stopped,
+}
+
+/// A replica's view of its group.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GroupStatus {
+    /// What it is doing.
+    pub role: Role,
+    /// The term.
+    pub term: u64,
+    /// The replica that leads, if known.
+    pub leader: Option<ReplicaId>,
+    /// The node of that replica.
+    pub leader_node: Option<NodeId>,
+    /// Why it has stopped.
+    pub failure: Option<String>,
+}
+
+/// How a log is opened for a group.
+pub(crate) struct OpenedLog {
+    pub(crate) log: Log,
+    pub(crate) committed: Option<LogId>,
+    /// All memberships in the log, oldest first.
+    memberships: Vec<StoredMembership>,
+}
+
+impl OpenedLog {
+    /// The last membership at or below a log id.
+    pub(crate) fn membership_at(&self, at: Option<LogId>) -> StoredMembership {
+        let index = at.map(|id| id.index);
+        let known = |membership: &&StoredMembership| membership.log_id().as_ref().map(|id| id.index) <= index;
+        self.memberships.iter().rev().find(known).cloned().unwrap_or_default()
+    }
+}
+
+/// Opens or creates the log of a replica. Blocks.
+///
+/// `visit` sees every entry; `applied` is how far the keyed store has applied it.
+pub(crate) fn open_log(
+    environment: &Environment,
+    record: &ReplicaRecord,
+    applied: Option<LogId>,
+    visit: &mut dyn FnMut(&RecoveredEntry<'_>, Option<LogId>) -> Result<(), String>,
+) -> Result<OpenedLog, GroupOpenError> {
+    let replica = record.replica;
+    let records = ReplicaRecords::new(environment.store.clone());
+    let committed = CommittedMarks(environment.store.clone()).get(replica)?.max(applied);
+    if record.phase == ReplicaPhase::Creating {
+        records.put(record)?;
+    }
+    let options = LogOptions {
+        replica: replica.0,
+        segment_bytes: record.segment_bytes,
+        payload_bytes_max: PAYLOAD_BYTES_MAX,
+        must_exist: record.phase == ReplicaPhase::Created,
+        durable_through: committed.map(|id| id.index),
+    };
+    let mut memberships = Vec::new();
+    let mut contradiction = None;
+    let mut visit_all = |entry: RecoveredEntry<'_>| {
+        let mut take = || {
+            if entry.header.kind == quorate_log_engine::FrameKind::Membership {
+                let membership = codec::decode_membership(entry.payload.clone()).map_err(|error| error.to_string())?;
+                let id = crate::types::log_id(entry.header.term, entry.header.index);
+                memberships.push(StoredMembership::new(Some(id), membership));
+            }
+            visit(&entry, committed)
+        };
+        if contradiction.is_none() {
+            contradiction = take().err();
+        }
+    };
+    let directory = environment.replica_directory(replica);
+    let Opened { log, torn_bytes, rewritten_bytes } = Log::open(
+        environment.vfs.clone(),
+        &directory,
+        &options,
+        &environment.writers,
+        &environment.cache,
+        &mut visit_all,
+    )?;
+    if let Some(reason) = contradiction {
+        return Err(GroupOpenError::Inconsistent { replica, reason });
+    }
+    if let Some(id) = committed.filter(|id| log.term_of(id.index) != Some(id.leader_id.term)) {
+        let reason = format!("the entry at {id} was committed, and the log holds another one there");
+        return Err(GroupOpenError::Inconsistent { replica, reason });
+    }
+    if record.phase == ReplicaPhase::Creating {
+        records.put(&ReplicaRecord { phase: ReplicaPhase::Created, ..record.clone() })?;
+    }
+    tracing::info!(%replica, group = %record.group, entries = log.next_index(), torn_bytes, rewritten_bytes, "log opened");
+    Ok(OpenedLog { log, committed, memberships })
+}
+
+/// A running replica.
+pub struct Group {
+    id: GroupId,
+    replica: ReplicaId,
+    raft: Raft<TypeConfig, StateMachine>,
+    store: LogStore,
+    marks: CommittedMarks,
+    marked: Mutex<Option<LogId>>,
+}
+
+impl std::fmt::Debug for Group {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Group").field("id", &self.id).field("replica", &self.replica).finish_non_exhaustive()
+    }
+}
+
+impl Group {
+    pub(crate) async fn start(
+        environment: &Environment,
+        record: &ReplicaRecord,
+        store: LogStore,
+        committed: Option<LogId>,
+        machine: Machine,
+        applied: (Option<LogId>, StoredMembership),
+    ) -> Result<Self, GroupOpenError> {
+        let replica = record.replica;
+        let failed = |reason: String| GroupOpenError::Raft { replica, reason };
+        let config = environment.raft_config(record.group.to_string()).map_err(failed)?;
+        let network =
+            NetworkFactory { transport: environment.transport.clone(), kind: record.group.kind(), replica };
+        let machine = StateMachine::new(machine, applied.0, applied.1);
+        let raft = Raft::new(replica, config, network, store.clone(), machine)
+            .await
+            .map_err(|error| failed(error.to_string()))?;
+        let marks = CommittedMarks(environment.store.clone());
+        Ok(Self { id: record.group, replica, raft, store, marks, marked: Mutex::new(committed) })
+    }
+
+    /// The group.
+    #[must_use]
+    pub fn id(&self) -> GroupId {
+        self.id
+    }
+
+    /// This replica.
+    #[must_use]
+    pub fn replica(&self) -> ReplicaId {
+        self.replica
+    }
+
+    pub(crate) fn store(&self) -> &LogStore {
+        &self.store
+    }
+
+    /// What this replica is doing.
+    #[must_use]
+    pub fn status(&self) -> GroupStatus {
+        let metrics = self.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        let failure = match (self.store.log().failure(), &metrics.running_state) {
+            (Some(failure), _) => Some(failure.to_string()),
+            (None, Err(fatal)) => Some(fatal.to_string()),
+            (None, Ok(())) => None,
+        };
+        let role = match metrics.state {
+            _ if failure.is_some() => Role::Stopped,
+            ServerState::Leader => Role::Leader,
+            ServerState::Follower => Role::Follower,
+            ServerState::Candidate => Role::Candidate,
+            ServerState::Learner => Role::Learner,
+            ServerState::Shutdown => Role::Stopped,
+        };
+        let leader = metrics.current_leader;
+        let leader_node =
+            leader.and_then(|leader| metrics.membership_config.membership().get_node(&leader).copied());
+        GroupStatus { role, term: metrics.current_term, leader, leader_node, failure }
+    }
+
+    /// Whether the group has ever had a membership, as this replica knows.
+    ///
+    /// # Errors
+    /// When the replica has stopped.
+    pub async fn is_initialized(&self) -> Result<bool, ProposeError> {
+        self.raft.is_initialized().await.map_err(|fatal| ProposeError::Stopped(fatal.to_string()))
+    }
+
+    /// Gives a group that has none its first membership; harmless if it has one. Every first replica may do this, with
+    /// exactly the members of its creation record.
+    ///
+    /// # Errors
+    /// When the replica has stopped.
+    pub async fn initialize(&self, members: &Members) -> Result<(), ProposeError> {
+        match self.raft.initialize(members.clone()).await {
+            Ok(()) | Err(RaftError::APIError(InitializeError::NotAllowed(_))) => Ok(()),
+            Err(error) => Err(ProposeError::Stopped(error.to_string())),
+        }
+    }
+
+    /// Proposes. Returns once Raft's core has taken it, so that proposals made one after the other keep their order;
+    /// the result comes when it is applied. Dropping the result does not take the proposal back.
+    ///
+    /// # Errors
+    /// When the replica has stopped.
+    pub async fn propose(&self, proposal: Proposal) -> Result<ProposalResult, ProposeError> {
+        let (answer, result) = oneshot::channel();
+        let respond = move |written: openraft::raft::ClientWriteResult<TypeConfig>| {
+            let result = match written {
+                Ok(response) => Ok(Proposed {
+                    index: response.log_id.index,
+                    term: response.log_id.leader_id.term,
+                    applied: response.data,
+                }),
+                Err(ClientWriteError::ForwardToLeader(forward)) => {
+                    Err(ProposeError::NotLeader { leader: forward.leader_node })
+                }
+                Err(error) => Err(ProposeError::Unknown(error.to_string())),
+            };
+            drop(answer.send(result));
+        };
+        self.raft.write(proposal).responder(FnResponder(Box::new(respond))).await.map_err(stopped)?;
+        Ok(result)
+    }
+
+    /// Returns once this replica has applied everything that was committed anywhere when this was called; proves
+    /// leadership by asking a majority (ReadIndex), never by a clock.
+    ///
+    /// # Errors
+    /// When this replica does not lead, or no majority answers.
+    pub async fn linearize(&self) -> Result<(), ProposeError> {
+        match self.raft.ensure_linearizable(ReadPolicy::ReadIndex).await {
+            Ok(_) => Ok(()),
+            Err(RaftError::APIError(LinearizableReadError::ForwardToLeader(forward))) => {
+                Err(ProposeError::NotLeader { leader: forward.leader_node })
+            }
+            Err(RaftError::APIError(LinearizableReadError::QuorumNotEnough(_))) => {
+                Err(ProposeError::NotLeader { leader: None })
+            }
+            Err(RaftError::Fatal(fatal)) => Err(stopped(fatal)),
+        }
+    }
+
+    /// Serves a peer's session of AppendEntries: requests go in, answers come out, both in order. The session ends
+    /// when the sender is dropped, when the answers are dropped, or when a request is malformed.
+    #[must_use]
+    pub fn append_session(&self) -> (mpsc::Sender<Bytes>, mpsc::Receiver<Bytes>) {
+        let (sender, receiver) = mpsc::channel::<Bytes>(SESSION_REQUESTS_MAX);
+        let replica = self.replica;
+        let requests = stream::unfold(receiver, move |mut receiver| async move {
+            let request = receiver.recv().await?;
+            match codec::decode_append(request, PAYLOAD_BYTES_MAX) {
+                Ok(request) => Some((request, receiver)),
+                Err(error) => {
+                    tracing::warn!(%replica, %error, "a peer sent a malformed AppendEntries; its session ends");
+                    None
+                }
+            }
+        });
+        let (answer, answers) = mpsc::channel(SESSION_REQUESTS_MAX);
+        let raft = self.raft.clone();
+        tokio::spawn(async move {
+            let mut replies = std::pin::pin!(raft.stream_append(Box::pin(requests)));
+            while let Some(Ok(reply)) = replies.next().await {
+                if answer.send(codec::encode_reply(&reply)).await.is_err() {
+                    return;
+                }
+            }
+        });
+        (sender, answers)
+    }
+
+    /// Answers a peer's call.
+    ///
+    /// # Errors
+    /// When the call is malformed or the replica has stopped.
+    pub async fn call(&self, request: Bytes) -> Result<Bytes, io::Error> {
+        let response = match codec::decode_call(request).map_err(io::Error::other)? {
+            Call::Vote(request) => self.raft.vote(request).await,
+            Call::PreVote(request) => self.raft.pre_vote(request).await,
+        };
+        Ok(codec::encode_vote_response(&response.map_err(io::Error::other)?))
+    }
+
+    /// Work of about once a second: marks an idle log as durable, and writes down how far it is committed. The
+    /// caller flushes the store. Returns whether anything was written there.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn tick(&self) -> Result<bool, KvError> {
+        self.store.log().mark_if_idle();
+        let committed = self.store.durable_committed();
+        let mut marked = self.marked.lock().unwrap_or_else(PoisonError::into_inner);
+        match committed {
+            Some(committed) if Some(committed) > *marked => {
+                self.marks.set(self.replica, committed)?;
+                *marked = Some(committed);
+                Ok(true)
+            }
+            _ => Ok(false),
+        }
+    }
+
+    /// Stops Raft and waits until all queued writes are done.
+    pub async fn shutdown(&self) {
+        let (done, drained) = oneshot::channel();
+        let stop = async {
+            drop(self.raft.shutdown().await);
+            self.store.log().barrier(move || drop(done.send(())));
+            drop(drained.await);
+        };
+        if tokio::time::timeout(SHUTDOWN_TIMEOUT, stop).await.is_err() {
+            tracing::warn!(replica = %self.replica, "the replica did not stop in time");
+        }
+    }
+}
+
+fn stopped(fatal: Fatal<TypeConfig>) -> ProposeError {
+    ProposeError::Stopped(fatal.to_string())
+}

@@ -1,0 +1,89 @@
+//! The commands of the metadata group and their replies.
+
+use quorate_cluster_config::{Address, NodeId, ProducerId, TopicConfig, TopicId, TopicName};
+use serde::{Deserialize, Serialize};
+
+/// A change of the metadata. Applying it is a pure function of the command and the state.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum MetadataCommand {
+    /// A node says where it can be reached; repeated at each of its starts.
+    RegisterNode {
+        /// The node.
+        node: NodeId,
+        /// For clients.
+        client_address: Address,
+        /// For its peers.
+        peer_address: Address,
+    },
+    /// Creates a topic and places its replicas.
+    CreateTopic {
+        /// Its name.
+        name: TopicName,
+        /// Its configuration.
+        config: TopicConfig,
+        /// The nodes that answered the proposer lately: preferred for leaders.
+        live: Vec<NodeId>,
+    },
+    /// Deletes a topic; its replicas get tombstones.
+    DeleteTopic {
+        /// Its name.
+        name: TopicName,
+    },
+    /// Reserves producer ids for a node to give away.
+    ReserveProducerIds {
+        /// How many, at least 1.
+        count: u32,
+    },
+}
+
+/// What a command gave.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum MetadataReply {
+    /// The node is registered.
+    NodeRegistered,
+    /// The topic exists now.
+    TopicCreated {
+        /// Its id.
+        topic: TopicId,
+    },
+    /// The topic is gone.
+    TopicDeleted {
+        /// Its id.
+        topic: TopicId,
+    },
+    /// Producer ids from `first` on are reserved.
+    ProducerIds {
+        /// The first of them.
+        first: ProducerId,
+    },
+    /// Nothing was changed.
+    Refused(MetadataRefusal),
+}
+
+/// Why a command changed nothing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+pub enum MetadataRefusal {
+    /// The name is taken.
+    #[error("topic {0} exists already; choose another name or delete it first")]
+    TopicExists(TopicName),
+    /// No such topic.
+    #[error("topic {0} does not exist")]
+    UnknownTopic(TopicName),
+    /// More replicas than nodes.
+    #[error("replication factor {wanted} is above the number of nodes ({nodes}); add nodes or lower it")]
+    NotEnoughNodes {
+        /// The replication factor asked for.
+        wanted: u32,
+        /// Registered nodes.
+        nodes: u32,
+    },
+    /// The cluster is at its limit.
+    #[error("the cluster holds its maximum of {0} topics; delete some first")]
+    TooManyTopics(usize),
+    /// The configuration is out of bounds.
+    #[error("{0}")]
+    InvalidConfig(String),
+    /// The command makes no sense.
+    #[error("{0}")]
+    Invalid(String),
+}

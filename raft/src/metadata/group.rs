@@ -1,0 +1,116 @@
+//! A running replica of the metadata group.
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use quorate_cluster_config::GroupId;
+use quorate_log_engine::FrameKind;
+use tokio::sync::watch;
+
+use super::{
+    command::{MetadataCommand, MetadataReply},
+    machine::MetadataMachine,
+    state::MetadataState,
+};
+use crate::{
+    clock::WallClock,
+    environment::Environment,
+    group::{Group, GroupOpenError, ProposeError, open_log},
+    log_store::LogStore,
+    state_machine::Machine,
+    store::ReplicaRecord,
+    types::{Applied, Proposal},
+};
+
+/// Why a metadata command has no reply.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum MetadataError {
+    /// See [`ProposeError`].
+    #[error(transparent)]
+    Propose(#[from] ProposeError),
+    /// Command or reply could not be encoded.
+    #[error("malformed command or reply: {0}")]
+    Codec(String),
+}
+
+/// A running replica of the metadata group.
+#[derive(Debug)]
+pub struct MetadataGroup {
+    group: Group,
+    machine: Arc<MetadataMachine>,
+    clock: Arc<dyn WallClock>,
+}
+
+impl MetadataGroup {
+    /// Opens or creates the replica and starts it.
+    ///
+    /// # Errors
+    /// See [`GroupOpenError`].
+    pub async fn open(environment: &Environment, record: &ReplicaRecord) -> Result<Self, GroupOpenError> {
+        debug_assert!(matches!(record.group, GroupId::Metadata));
+        let (env, rec) = (environment.clone(), record.clone());
+        let open = move || {
+            let loaded = MetadataMachine::load(env.store.clone())?;
+            let opened = open_log(&env, &rec, loaded.applied, &mut |_, _| Ok(()))?;
+            Ok::<_, GroupOpenError>((loaded, opened))
+        };
+        let failed = |error: tokio::task::JoinError| GroupOpenError::Raft {
+            replica: record.replica,
+            reason: error.to_string(),
+        };
+        let (loaded, opened) = tokio::task::spawn_blocking(open).await.map_err(failed)??;
+        let committed = opened.committed;
+        let store = LogStore::new(opened.log, None, committed);
+        loaded.machine.follow(store.durable_end());
+        let machine = Machine::Metadata(loaded.machine.clone());
+        let applied = (loaded.applied, loaded.membership);
+        let group = Group::start(environment, record, store, committed, machine, applied).await?;
+        Ok(Self { group, machine: loaded.machine, clock: environment.clock.clone() })
+    }
+
+    /// What it shares with the other kinds of group.
+    #[must_use]
+    pub fn group(&self) -> &Group {
+        &self.group
+    }
+
+    /// The metadata as this replica has applied it.
+    #[must_use]
+    pub fn state(&self) -> Arc<MetadataState> {
+        self.machine.state()
+    }
+
+    /// One past the last applied log index; changes with each applied entry.
+    #[must_use]
+    pub fn applied_end(&self) -> watch::Receiver<u64> {
+        self.machine.applied_end()
+    }
+
+    /// Waits until the entry of this log index is applied; false if that takes longer than `patience`.
+    pub async fn wait_applied(&self, index: u64, patience: Duration) -> bool {
+        let mut applied = self.applied_end();
+        matches!(tokio::time::timeout(patience, applied.wait_for(|end| *end > index)).await, Ok(Ok(_)))
+    }
+
+    /// Proposes a command at the leader and waits for its reply and its log index.
+    ///
+    /// # Errors
+    /// See [`MetadataError`].
+    pub async fn execute(&self, command: &MetadataCommand) -> Result<(MetadataReply, u64), MetadataError> {
+        let payload = bincode::serialize(command).map_err(|error| MetadataError::Codec(error.to_string()))?;
+        let proposal = Proposal {
+            kind: FrameKind::Command,
+            leader_time_ms: self.clock.now_ms(),
+            expected_end_offset: None,
+            payload: Bytes::from(payload),
+        };
+        let result = self.group.propose(proposal).await?;
+        let proposed =
+            result.await.map_err(|_| ProposeError::Unknown("the replica stopped before it answered".to_owned()))??;
+        let Applied::Reply(reply) = proposed.applied else {
+            return Err(MetadataError::Codec("the entry was not a command".to_owned()));
+        };
+        let reply = bincode::deserialize(&reply).map_err(|error| MetadataError::Codec(error.to_string()))?;
+        Ok((reply, proposed.index))
+    }
+}

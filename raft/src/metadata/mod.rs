@@ -1,0 +1,13 @@
+//! The metadata group: what it holds, the commands that change it, and the Raft group around it.
+
+mod command;
+mod group;
+mod machine;
+mod placement;
+mod state;
+
+pub use command::{MetadataCommand, MetadataRefusal, MetadataReply};
+pub use group::{MetadataError, MetadataGroup};
+pub(crate) use machine::MetadataMachine;
+pub use placement::{NodeLoad, place};
+pub use state::{Assignment, MetadataState, NodeRow, Row, TopicRow};

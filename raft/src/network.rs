@@ -1,0 +1,191 @@
+//! openraft's network traits over a [`PeerTransport`], with pipelined replication.
+
+use std::{collections::VecDeque, io, sync::Arc, time::Duration};
+
+use futures::{Stream, StreamExt, stream};
+use openraft::{
+    OptionalSend, RaftNetworkFactory, RaftNetworkV2,
+    alias::SnapshotOf,
+    errors::{RPCError, ReplicationClosed, StreamingError, Unreachable},
+    network::RPCOption,
+    raft::{
+        AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, StreamAppendError, StreamAppendResult,
+        VoteRequest, VoteResponse,
+    },
+};
+use quorate_cluster_config::{GroupKind, NodeId, ReplicaId};
+
+use crate::{
+    codec::{self, Call},
+    transport::{BoxFuture, Lane, PeerTransport, Route, Session},
+    types::{TypeConfig, Vote},
+};
+
+/// Bytes of one session that may be without an answer; above it no further request is taken from Raft.
+const IN_FLIGHT_BYTES_MAX: usize = 8 << 20;
+/// Requests of one session that may be without an answer.
+const IN_FLIGHT_REQUESTS_MAX: usize = 256;
+/// A session whose oldest request has no answer for this long is given up.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
+/// A vote waits for its voter's `fsync`, which a loaded disk may hold up far longer than a heartbeat takes.
+const VOTE_TIMEOUT: Duration = Duration::from_secs(2);
+
+type Rpc = RPCError<TypeConfig>;
+type Replies<'a> = std::pin::Pin<Box<dyn Stream<Item = Result<StreamAppendResult<TypeConfig>, Rpc>> + Send + 'a>>;
+
+/// Makes the networks of one replica.
+#[derive(Clone, Debug)]
+pub(crate) struct NetworkFactory {
+    pub(crate) transport: Arc<dyn PeerTransport>,
+    pub(crate) kind: GroupKind,
+    pub(crate) replica: ReplicaId,
+}
+
+impl RaftNetworkFactory<TypeConfig> for NetworkFactory {
+    type Network = Network;
+
+    async fn new_client(&mut self, target: ReplicaId, node: &NodeId) -> Network {
+        let route = Route { kind: self.kind, from: self.replica, to: target, node: *node };
+        Network { transport: self.transport.clone(), route }
+    }
+}
+
+/// The way from one replica to another.
+pub(crate) struct Network {
+    transport: Arc<dyn PeerTransport>,
+    route: Route,
+}
+
+fn unreachable(error: impl std::error::Error + Send + Sync + 'static) -> Rpc {
+    RPCError::Unreachable(Unreachable::new(&io::Error::other(error.to_string())))
+}
+
+impl Network {
+    async fn ask(&self, call: Call) -> Result<VoteResponse<TypeConfig>, Rpc> {
+        let answer = self
+            .transport
+            .call(self.route, codec::encode_call(&call), VOTE_TIMEOUT)
+            .await
+            .map_err(unreachable)?;
+        codec::decode_vote_response(answer).map_err(unreachable)
+    }
+}
+
+impl RaftNetworkV2<TypeConfig> for Network {
+    type SnapshotData = Vec<u8>;
+
+    async fn append_entries(
+        &mut self,
+        request: AppendEntriesRequest<TypeConfig>,
+        option: RPCOption,
+    ) -> Result<AppendEntriesResponse<TypeConfig>, Rpc> {
+        let last = request.entries.last().map(|entry| entry.log_id).or(request.prev_log_id);
+        let mut replies = self.stream_append(stream::iter([request]), option).await?;
+        match replies.next().await {
+            Some(Ok(Ok(matched))) if matched == last => Ok(AppendEntriesResponse::Success),
+            Some(Ok(Ok(matched))) => Ok(AppendEntriesResponse::PartialSuccess(matched)),
+            Some(Ok(Err(StreamAppendError::Conflict(_)))) => Ok(AppendEntriesResponse::Conflict),
+            Some(Ok(Err(StreamAppendError::HigherVote(vote)))) => Ok(AppendEntriesResponse::HigherVote(vote)),
+            Some(Err(error)) => Err(error),
+            None => Err(unreachable(io::Error::other("the session ended without an answer"))),
+        }
+    }
+
+    fn stream_append<'s, S>(
+        &'s mut self,
+        input: S,
+        _: RPCOption,
+    ) -> BoxFuture<'s, Result<Replies<'s>, Rpc>>
+    where
+        S: Stream<Item = AppendEntriesRequest<TypeConfig>> + OptionalSend + Unpin + 'static,
+    {
+        Box::pin(async move {
+            // openraft sends a heartbeat as a stream that is known to hold one request, beside the replication stream.
+            let lane = if input.size_hint().1 == Some(1) { Lane::Heartbeat } else { Lane::Append };
+            let session = self.transport.open_session(self.route, lane).await.map_err(unreachable)?;
+            let pipeline = Pipeline { session, input: Some(input), in_flight: VecDeque::new(), bytes: 0 };
+            let replies = stream::unfold(Some(pipeline), |pipeline| async move {
+                let mut pipeline = pipeline?;
+                let reply = pipeline.next().await?;
+                // After an error the session is over: dropping it here ends it on the other side too.
+                let go_on = reply.is_ok();
+                Some((reply, go_on.then_some(pipeline)))
+            });
+            Ok(Box::pin(replies) as Replies<'s>)
+        })
+    }
+
+    async fn vote(&mut self, request: VoteRequest<TypeConfig>, _: RPCOption) -> Result<VoteResponse<TypeConfig>, Rpc> {
+        self.ask(Call::Vote(request)).await
+    }
+
+    async fn pre_vote(
+        &mut self,
+        request: VoteRequest<TypeConfig>,
+        _: RPCOption,
+    ) -> Result<VoteResponse<TypeConfig>, Rpc> {
+        self.ask(Call::PreVote(request)).await
+    }
+
+    /// Never asked for: no log is purged, so every follower is served from the log.
+    async fn full_snapshot(
+        &mut self,
+        _: Vote,
+        _: SnapshotOf<TypeConfig, Vec<u8>>,
+        _: impl Future<Output = ReplicationClosed> + OptionalSend + 'static,
+        _: RPCOption,
+    ) -> Result<SnapshotResponse<TypeConfig>, StreamingError<TypeConfig>> {
+        let error = io::Error::new(io::ErrorKind::Unsupported, "logs are kept whole; no snapshot is ever sent");
+        Err(StreamingError::Unreachable(Unreachable::new(&error)))
+    }
+}
+
+/// One session of AppendEntries: requests go out while answers come in. Both are polled by the same future, so that
+/// dropping the replies drops the request stream, and the lock it holds, at once.
+struct Pipeline<S> {
+    session: Session,
+    input: Option<S>,
+    /// The sizes of the requests without an answer, oldest first.
+    in_flight: VecDeque<usize>,
+    bytes: usize,
+}
+
+impl<S: Stream<Item = AppendEntriesRequest<TypeConfig>> + Unpin> Pipeline<S> {
+    async fn next(&mut self) -> Option<Result<StreamAppendResult<TypeConfig>, Rpc>> {
+        loop {
+            if self.input.is_none() && self.in_flight.is_empty() {
+                return None;
+            }
+            let room = self.in_flight.is_empty()
+                || self.bytes < IN_FLIGHT_BYTES_MAX && self.in_flight.len() < IN_FLIGHT_REQUESTS_MAX;
+            let waiting = !self.in_flight.is_empty();
+            let input = self.input.as_mut().filter(|_| room);
+            let more = input.is_some();
+            tokio::select! {
+                biased;
+                answer = tokio::time::timeout(ANSWER_TIMEOUT, self.session.answers.recv()), if waiting => {
+                    let Ok(Some(answer)) = answer else {
+                        let why = if answer.is_ok() { "the stream to the peer broke" } else { "the peer does not answer" };
+                        return Some(Err(unreachable(io::Error::other(why))));
+                    };
+                    self.bytes -= self.in_flight.pop_front().unwrap_or(0);
+                    return Some(codec::decode_reply(answer).map_err(unreachable));
+                }
+                request = async { match input { Some(input) => input.next().await, None => None } }, if more => {
+                    let Some(request) = request else {
+                        self.input = None;
+                        continue;
+                    };
+                    let (parts, size) = codec::encode_append(&request);
+                    self.in_flight.push_back(size);
+                    self.bytes += size;
+                    match tokio::time::timeout(ANSWER_TIMEOUT, self.session.requests.send(parts)).await {
+                        Ok(Ok(())) => {}
+                        Ok(Err(error)) => return Some(Err(unreachable(error))),
+                        Err(_) => return Some(Err(unreachable(io::Error::other("the peer takes no more")))),
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,254 @@
+//! A running replica of a partition: appends and fetches.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use quorate_cluster_config::{GroupId, NodeId};
+use quorate_log_engine::{Frame, FrameKind, ReadError, ReadPlan, ReadStart};
+use quorate_record::BatchHeader;
+use tokio::sync::watch;
+
+use super::{Outcome, PartitionMachine, Tracker, machine::Committed};
+use crate::{
+    clock::WallClock,
+    environment::Environment,
+    group::{Group, GroupOpenError, ProposalResult, ProposeError, Role, open_log},
+    log_store::LogStore,
+    state_machine::Machine,
+    store::ReplicaRecord,
+    types::{Applied, Proposal},
+};
+
+/// A batch that is on stable storage of a majority.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Appended {
+    /// The offset of its first record.
+    pub base_offset: u64,
+    /// The term it was appended in.
+    pub leader_epoch: u64,
+    /// Whether an earlier try of the same append put it there.
+    pub duplicate: bool,
+}
+
+/// Why a batch was not appended, as far as is known.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum AppendError {
+    /// The partition's state refuses the batch.
+    #[error("refused: {0:?}")]
+    Refused(Outcome),
+    /// The group did not take it, or its outcome is unknown.
+    #[error(transparent)]
+    Propose(#[from] ProposeError),
+}
+
+/// An admitted append; its place in the order is fixed.
+#[derive(Debug)]
+pub enum AppendTicket {
+    /// The answer was known at once.
+    Known(Result<Appended, AppendError>),
+    /// It is on its way.
+    Pending(ProposalResult),
+}
+
+impl AppendTicket {
+    /// Waits for the answer.
+    ///
+    /// # Errors
+    /// See [`AppendError`].
+    pub async fn finish(self) -> Result<Appended, AppendError> {
+        let result = match self {
+            Self::Known(known) => return known,
+            Self::Pending(result) => result,
+        };
+        let proposed =
+            result.await.map_err(|_| ProposeError::Unknown("the replica stopped before it answered".to_owned()))??;
+        let leader_epoch = proposed.term;
+        match proposed.applied {
+            Applied::Append(Outcome::Appended { base_offset }) => {
+                Ok(Appended { base_offset, leader_epoch, duplicate: false })
+            }
+            Applied::Append(Outcome::Duplicate { base_offset }) => {
+                Ok(Appended { base_offset, leader_epoch, duplicate: true })
+            }
+            Applied::Append(refused) => Err(AppendError::Refused(refused)),
+            Applied::Nothing | Applied::Reply(_) => {
+                Err(ProposeError::Unknown("the entry was not a batch".to_owned()).into())
+            }
+        }
+    }
+}
+
+/// A running replica of a partition.
+#[derive(Debug)]
+pub struct PartitionGroup {
+    group: Group,
+    machine: Arc<PartitionMachine>,
+    clock: Arc<dyn WallClock>,
+}
+
+impl PartitionGroup {
+    /// Opens or creates the replica and starts it.
+    ///
+    /// # Errors
+    /// See [`GroupOpenError`]. In doubt the replica is refused, and its files stay as they are.
+    pub async fn open(environment: &Environment, record: &ReplicaRecord) -> Result<Self, GroupOpenError> {
+        debug_assert!(matches!(record.group, GroupId::Partition(_)));
+        let (env, rec) = (environment.clone(), record.clone());
+        let open = move || {
+            let mut tracker = Tracker::default();
+            let mut high_watermark = 0;
+            let opened = open_log(&env, &rec, None, &mut |entry, committed| {
+                let committed = committed.map(|id| id.index);
+                tracker.recover(entry, committed)?;
+                if committed.is_some_and(|committed| entry.header.index <= committed) {
+                    high_watermark = tracker.state().end_offset();
+                }
+                Ok(())
+            })?;
+            Ok::<_, GroupOpenError>((opened, tracker, high_watermark))
+        };
+        let failed = |error: tokio::task::JoinError| GroupOpenError::Raft {
+            replica: record.replica,
+            reason: error.to_string(),
+        };
+        let (opened, tracker, high_watermark) = tokio::task::spawn_blocking(open).await.map_err(failed)??;
+        let committed = opened.committed;
+        let end_index = committed.map_or(0, |id| id.index + 1);
+        let machine = PartitionMachine::new(tracker, Committed { end_index, high_watermark });
+        let applied = (committed, opened.membership_at(committed));
+        let store = LogStore::new(opened.log, Some(machine.clone()), committed);
+        let group =
+            Group::start(environment, record, store, committed, Machine::Partition(machine.clone()), applied).await?;
+        Ok(Self { group, machine, clock: environment.clock.clone() })
+    }
+
+    /// What it shares with the other kinds of group.
+    #[must_use]
+    pub fn group(&self) -> &Group {
+        &self.group
+    }
+
+    /// Admits a batch whose checksum and limits were checked. Appends admitted one after the other keep their order.
+    ///
+    /// A retry of a committed batch is answered from memory: it needs no place in the log.
+    pub async fn append(&self, batch: Bytes, header: &BatchHeader, expected_end_offset: Option<u64>) -> AppendTicket {
+        if let Some(known) = self.known(header) {
+            return AppendTicket::Known(Ok(known));
+        }
+        let proposal = Proposal {
+            kind: FrameKind::Batch,
+            leader_time_ms: self.clock.now_ms(),
+            expected_end_offset,
+            payload: batch,
+        };
+        match self.group.propose(proposal).await {
+            Ok(result) => AppendTicket::Pending(result),
+            Err(error) => AppendTicket::Known(Err(error.into())),
+        }
+    }
+
+    fn known(&self, header: &BatchHeader) -> Option<Appended> {
+        let end_index = self.machine.committed().borrow().end_index;
+        let tracker = self.machine.tracker();
+        let producer = tracker.state().producer(header.producer_id)?;
+        let same_epoch = producer.epoch == header.producer_epoch;
+        let written = producer.find(header.base_sequence, header.last_sequence()).filter(|_| same_epoch)?;
+        let leader_epoch = self.group.store().log().term_of(written.index)?;
+        (written.index < end_index).then_some(Appended {
+            base_offset: written.base_offset,
+            leader_epoch,
+            duplicate: true,
+        })
+    }
+
+    /// The first offset not yet committed, as this replica knows.
+    #[must_use]
+    pub fn high_watermark(&self) -> u64 {
+        self.machine.committed().borrow().high_watermark
+    }
+
+    /// The end of this replica's log on stable storage, as an offset: the high watermark at least, and all of the
+    /// log once it is synced.
+    #[must_use]
+    pub fn log_end_offset(&self) -> u64 {
+        let log = self.group.store().log();
+        let synced = log.durable_through().map_or(0, |through| through + 1) == log.next_index();
+        if synced { log.end_offset() } else { self.high_watermark().min(log.end_offset()) }
+    }
+
+    /// The first retained offset. Logs are kept whole.
+    #[must_use]
+    pub fn log_start_offset(&self) -> u64 {
+        0
+    }
+
+    /// Waits until records at or behind `offset` are committed.
+    pub async fn wait_for(&self, offset: u64) {
+        let mut committed = self.machine.committed();
+        if committed.wait_for(|committed| committed.high_watermark > offset).await.is_err() {
+            // The group has stopped, and nothing will ever come: the caller's deadline ends the wait.
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// The end offset at or above everything acknowledged before this was called.
+    ///
+    /// # Errors
+    /// When this replica does not lead, or no majority answers.
+    pub async fn linearizable_end_offset(&self) -> Result<u64, ProposeError> {
+        self.group.linearize().await?;
+        Ok(self.high_watermark())
+    }
+
+    /// Whether this replica leads, as far as it knows; otherwise the node that does.
+    ///
+    /// # Errors
+    /// [`ProposeError::NotLeader`] or [`ProposeError::Stopped`].
+    pub fn check_leader(&self) -> Result<(), ProposeError> {
+        let status = self.group.status();
+        match (status.role, status.failure) {
+            (Role::Leader, _) => Ok(()),
+            (_, Some(failure)) => Err(ProposeError::Stopped(failure)),
+            _ => Err(ProposeError::NotLeader { leader: status.leader_node }),
+        }
+    }
+
+    /// Committed batches from the one that holds `offset` on, at most `bytes_max` bytes beyond the first, as frames;
+    /// rejected batches and Raft's own entries are left out. Reads from the disk run off the async threads.
+    ///
+    /// # Errors
+    /// When the disk fails or the log is damaged there.
+    pub async fn read(&self, offset: u64, bytes_max: usize) -> Result<Vec<Frame>, ReadError> {
+        let end_index = self.machine.committed().borrow().end_index;
+        let log = self.group.store().log();
+        let mut start = ReadStart::Offset(offset);
+        // Stretches without any accepted batch are skipped; each round moves on in the log.
+        loop {
+            let frames = match log.plan_read(start, end_index, bytes_max) {
+                ReadPlan::Ready(frames) => frames,
+                ReadPlan::Cold(read) => match tokio::task::spawn_blocking(move || read.run()).await {
+                    Ok(frames) => frames?,
+                    Err(_) => Vec::new(),
+                },
+            };
+            let Some(last) = frames.last().map(|frame| frame.index) else { return Ok(frames) };
+            let batches: Vec<Frame> = frames.into_iter().filter(|frame| frame.stamp.is_some()).collect();
+            if !batches.is_empty() || last + 1 >= end_index {
+                return Ok(batches);
+            }
+            start = ReadStart::Index(last + 1);
+        }
+    }
+
+    /// The node that leads, as far as this replica knows.
+    #[must_use]
+    pub fn leader_node(&self) -> Option<NodeId> {
+        self.group.status().leader_node
+    }
+
+    /// A watch that changes whenever more is committed.
+    #[must_use]
+    pub fn commits(&self) -> watch::Receiver<impl Sized + use<>> {
+        self.machine.committed()
+    }
+}

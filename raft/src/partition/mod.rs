@@ -1,0 +1,13 @@
+//! A partition group: the pure decision of what an append means, and the Raft group around it.
+
+mod group;
+mod machine;
+mod producers;
+mod state;
+mod tracker;
+
+pub use group::{AppendError, AppendTicket, Appended, PartitionGroup};
+pub(crate) use machine::PartitionMachine;
+pub use producers::{ProducerEntry, ProducerTable, Written};
+pub use state::{Append, Outcome, PartitionState, Undo};
+pub(crate) use tracker::Tracker;

@@ -1,0 +1,62 @@
+//! Reading record batches and asking for offsets.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use quorate_cluster_config::{PartitionIndex, TopicId};
+use serde::{Deserialize, Serialize};
+
+/// Reads committed record batches of one partition.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FetchRequest {
+    /// The topic's id.
+    pub topic: TopicId,
+    /// The partition.
+    pub partition: PartitionIndex,
+    /// The first record wanted. If it lies inside a batch, the whole batch is returned.
+    pub offset: u64,
+    /// The most bytes to return, 1 to `FETCH_BYTES_MAX`; the first batch is returned even if it is larger.
+    pub max_bytes: u32,
+    /// Wait until this many bytes can be returned, at most `max_wait`.
+    pub min_bytes: u32,
+    /// How long to wait for `min_bytes`, at most `FETCH_WAIT_MAX`.
+    pub max_wait: Duration,
+}
+
+/// Whole record batches, in offset order, as the disk holds them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FetchResponse {
+    /// The concatenated batches; empty when nothing was there in time.
+    pub batches: Bytes,
+    /// The first offset not yet committed, as of this answer.
+    pub high_watermark: u64,
+    /// The first offset that is retained.
+    pub log_start_offset: u64,
+}
+
+/// Which end of the partition is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum OffsetQuery {
+    /// The first retained offset.
+    First,
+    /// The first offset not yet committed; linearizable: at or above every acknowledged record.
+    Last,
+}
+
+/// Asks the leader for an offset.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OffsetsRequest {
+    /// The topic's id.
+    pub topic: TopicId,
+    /// The partition.
+    pub partition: PartitionIndex,
+    /// Which offset.
+    pub query: OffsetQuery,
+}
+
+/// The offset asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OffsetsResponse {
+    /// The offset.
+    pub offset: u64,
+}

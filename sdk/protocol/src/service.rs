@@ -1,0 +1,28 @@
+//! The tarpc service of the client port.
+
+use crate::{
+    ApiError, ClusterInfo, CreateTopicRequest, DeleteTopicRequest, FetchRequest, FetchResponse, OffsetsRequest,
+    OffsetsResponse, ProduceRequest, ProduceResponse, TopicInfo, TopicsRequest, TopicsResponse,
+};
+use quorate_cluster_config::ProducerId;
+
+/// What a client may ask of any node. Appends, fetches and offsets are answered by the partition's leader only.
+#[tarpc::service]
+pub trait QuorateApi {
+    /// The cluster, its nodes and its health as this node sees them.
+    async fn cluster_info() -> Result<ClusterInfo, ApiError>;
+    /// Topics with partitions, replicas and leader hints.
+    async fn topics(request: TopicsRequest) -> Result<TopicsResponse, ApiError>;
+    /// Creates a topic. Returns once the metadata group has committed it; its partitions may still elect leaders.
+    async fn create_topic(request: CreateTopicRequest) -> Result<TopicInfo, ApiError>;
+    /// Deletes a topic. Returns the metadata index of the deletion.
+    async fn delete_topic(request: DeleteTopicRequest) -> Result<u64, ApiError>;
+    /// A producer id never given before.
+    async fn allocate_producer_id() -> Result<ProducerId, ApiError>;
+    /// Appends a record batch; answered once it is on stable storage of a majority.
+    async fn produce(request: ProduceRequest) -> Result<ProduceResponse, ApiError>;
+    /// Reads committed record batches.
+    async fn fetch(request: FetchRequest) -> Result<FetchResponse, ApiError>;
+    /// The first or the last offset of a partition.
+    async fn offsets(request: OffsetsRequest) -> Result<OffsetsResponse, ApiError>;
+}

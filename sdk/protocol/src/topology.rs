@@ -1,0 +1,166 @@
+//! Nodes, topics, partitions and replicas as clients see them.
+
+use quorate_cluster_config::{
+    Address, ClusterId, NodeId, PartitionIndex, ReplicaId, TopicConfig, TopicId, TopicName,
+};
+use serde::{Deserialize, Serialize};
+
+/// The cluster as the answering node sees it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClusterInfo {
+    /// The cluster's identity.
+    pub cluster_id: ClusterId,
+    /// The answering node.
+    pub answered_by: NodeId,
+    /// The node that leads the metadata group, if known.
+    pub metadata_leader: Option<NodeId>,
+    /// The last metadata log index this node has applied.
+    pub metadata_index: u64,
+    /// All registered nodes, by id.
+    pub nodes: Vec<NodeInfo>,
+    /// Number of topics.
+    pub topic_count: u32,
+    /// Number of partitions of all topics.
+    pub partition_count: u32,
+    /// Partitions without a known leader.
+    pub leaderless_partition_count: u32,
+    /// Partitions of which a replica is down, missing or behind.
+    pub under_replicated_partition_count: u32,
+}
+
+/// Whether a node answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum NodeState {
+    /// It answered the asking node within the last seconds.
+    Up,
+    /// It did not.
+    Down,
+}
+
+/// A registered node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeInfo {
+    /// Its id.
+    pub id: NodeId,
+    /// Where clients reach it.
+    pub client_address: Address,
+    /// Where its peers reach it.
+    pub peer_address: Address,
+    /// Whether it answers the answering node.
+    pub state: NodeState,
+    /// Partition replicas placed on it.
+    pub replica_count: u32,
+    /// Partitions it leads, as far as known.
+    pub leader_count: u32,
+    /// Replicas on it that were refused at start (damage or doubt) or stopped by a storage failure.
+    pub failed_replica_count: u32,
+}
+
+/// Topics asked for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum TopicSelector {
+    /// Every topic.
+    All,
+    /// The topic of this name.
+    Name(TopicName),
+    /// The topic of this id.
+    Id(TopicId),
+}
+
+/// Asks for topics with their partitions and leaders.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TopicsRequest {
+    /// Which topics.
+    pub selector: TopicSelector,
+    /// The client's newest metadata index: the node waits (up to 2 s) until it has applied it.
+    pub min_metadata_index: u64,
+}
+
+/// The topics found.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TopicsResponse {
+    /// The metadata index this answer reflects.
+    pub metadata_index: u64,
+    /// All registered nodes.
+    pub nodes: Vec<NodeInfo>,
+    /// The topics, by name.
+    pub topics: Vec<TopicInfo>,
+}
+
+/// A topic.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TopicInfo {
+    /// Its id, never used again.
+    pub id: TopicId,
+    /// Its name.
+    pub name: TopicName,
+    /// Its configuration.
+    pub config: TopicConfig,
+    /// The metadata index at which it was created.
+    pub created_at: u64,
+    /// Its partitions, by index.
+    pub partitions: Vec<PartitionInfo>,
+}
+
+/// A partition.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PartitionInfo {
+    /// Its index.
+    pub index: PartitionIndex,
+    /// The node that leads it, if known.
+    pub leader: Option<NodeId>,
+    /// The term of that leader; 0 if none was ever known. Hints with a greater epoch are newer.
+    pub leader_epoch: u64,
+    /// The first offset not yet committed, as last heard of the leader.
+    pub high_watermark: u64,
+    /// Its replicas; the first is the preferred leader.
+    pub replicas: Vec<ReplicaInfo>,
+}
+
+/// What a replica does, as last heard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ReplicaRole {
+    /// It leads.
+    Leader,
+    /// It follows and votes.
+    Follower,
+    /// It receives the log but has no vote.
+    Learner,
+    /// It stands for election.
+    Candidate,
+    /// Its node does not answer, or does not have it yet.
+    Unknown,
+    /// Its node refused to start it, or a storage failure stopped it; `detail` says why.
+    Failed,
+}
+
+/// A replica.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReplicaInfo {
+    /// Its id, never used again.
+    pub id: ReplicaId,
+    /// The node it is placed on.
+    pub node: NodeId,
+    /// What it does.
+    pub role: ReplicaRole,
+    /// The end of its log on stable storage, as an offset.
+    pub log_end_offset: u64,
+    /// Why it failed, for [`ReplicaRole::Failed`].
+    pub detail: Option<String>,
+}
+
+/// Creates a topic.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CreateTopicRequest {
+    /// Its name.
+    pub name: TopicName,
+    /// Its configuration.
+    pub config: TopicConfig,
+}
+
+/// Deletes a topic and all of its records.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeleteTopicRequest {
+    /// Its name.
+    pub name: TopicName,
+}
