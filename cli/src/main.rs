@@ -1,1 +1,32 @@
-fn main() {}
+//! `quorate`: the command line of Quorate.
+//!
+//! Exit code 0: done; 1: failed, with one line on stderr; 2: the command line itself was wrong.
+//!
+//! Not here: anything the cluster does. Every command speaks to it through the SDK, as any client would.
+
+mod args;
+mod base64;
+mod commands;
+mod context;
+mod error;
+mod format;
+mod interrupt;
+mod lines;
+mod local;
+mod output;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+fn main() -> ExitCode {
+    let cli = match args::Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(usage) => return error::usage_exit(&usage),
+    };
+    let format = cli.global.output;
+    match commands::run(cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(format),
+    }
+}

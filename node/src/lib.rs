@@ -1,1 +1,18 @@
-//! .
+//! A Quorate node: wires logs and Raft groups to disk, network and clients.
+//!
+//! [`Node::start`] is the process; [`Seams`] are the four places at which a test may put faults. Nothing here decides
+//! what a record batch means (that is `quorate-raft`) or how bytes lie on disk (`quorate-log-engine`).
+
+mod clients;
+mod cluster;
+mod data_dir;
+mod identity;
+mod net;
+mod node;
+mod peers;
+
+pub use cluster::FormError;
+pub use data_dir::{DataDir, DataDirError};
+pub use identity::{Formation, Identity};
+pub use net::{ByteStream, Listener, Net, Stream, TcpNet};
+pub use node::{Node, NodeError, Seams};

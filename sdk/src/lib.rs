@@ -1,1 +1,91 @@
-//! .
+//! The client library of Quorate, a replicated, clustered, append-only log.
+//!
+//! # Connecting
+//!
+//! A [`Client`] needs the client address of any node; it learns the others. Every call is bounded by the client's
+//! timeout, retried where that may help, and sent to the node that can answer it.
+//!
+//! ```no_run
+//! # async fn tour() -> Result<(), quorate::Error> {
+//! use quorate::{Client, TopicConfig, TopicName};
+//!
+//! let client = Client::connect("127.0.0.1:7101,127.0.0.1:7102").await?;
+//! let orders: TopicName = "shop/orders".parse().map_err(|error| {
+//!     quorate::Error::InvalidArgument(format!("{error}"))
+//! })?;
+//! let topic = client.create_topic(&orders, TopicConfig { partitions: 3, ..TopicConfig::default() }).await?;
+//! println!("{} has {} partitions", topic.name, topic.partitions.len());
+//! # Ok(()) }
+//! ```
+//!
+//! # Producing
+//!
+//! A [`Producer`] appends each record exactly once and, per partition, in the order of the calls to
+//! [`send`](Producer::send). `send` waits for room in a bounded buffer and returns a [`Delivery`], a future of the
+//! record's offset: await it at once, later, or leave errors to [`flush`](Producer::flush).
+//!
+//! ```no_run
+//! # async fn tour(client: quorate::Client, orders: quorate::TopicName) -> Result<(), Box<dyn std::error::Error>> {
+//! use quorate::Record;
+//!
+//! let producer = client.producer(&orders).build().await?;
+//! let delivery = producer.send(Record::new("one cup", 1_700_000_000_000).with_key("customer-7").into()).await?;
+//! let metadata = delivery.await?;
+//! println!("partition {}, offset {}", metadata.partition, metadata.offset);
+//! producer.close().await?;
+//! # Ok(()) }
+//! ```
+//!
+//! # Consuming
+//!
+//! A [`Consumer`] reads the partitions it is given, from where it is told, as often as wanted.
+//!
+//! ```no_run
+//! # async fn tour(client: quorate::Client, orders: quorate::TopicName) -> Result<(), quorate::Error> {
+//! use std::time::Duration;
+//! use quorate::Position;
+//!
+//! let mut consumer = client.consumer(&orders).from(Position::First).build().await?;
+//! for record in consumer.poll(Duration::from_secs(1)).await? {
+//!     println!("{}@{}: {:?}", record.partition, record.offset, record.record.value);
+//! }
+//! # Ok(()) }
+//! ```
+//!
+//! # Errors
+//!
+//! [`Error`] and [`ProduceError`] are one line for a person; programs ask them `is_retryable()`,
+//! `has_no_side_effects()` and `code()`.
+//!
+//! Not here: anything a node does, and consumer groups.
+
+mod admin;
+mod backoff;
+mod builder;
+mod client;
+mod connection;
+mod consumer;
+mod error;
+mod pool;
+mod producer;
+mod routing;
+mod time;
+mod topology;
+
+pub use builder::ClientBuilder;
+pub use client::Client;
+pub use consumer::{ConsumedRecord, Consumer, ConsumerBuilder, Position, RawBatches};
+pub use error::Error;
+pub use producer::{Delivery, ProduceError, Producer, ProducerBuilder, ProducerRecord, RecordMetadata};
+
+pub use quorate_cluster_config::{
+    Address, AddressError, ClusterId, NodeId, PartitionIndex, ProducerId, ReplicaId, TopicConfig, TopicId, TopicName,
+    TopicNameError, limits,
+};
+pub use quorate_protocol::{
+    ClusterInfo, ErrorCode, NodeInfo, NodeState, OffsetQuery, PartitionInfo, ReplicaInfo, ReplicaRole, TopicInfo,
+};
+pub use quorate_record::{
+    BatchError, BatchHeader, Batches, Compression, DecodeLimits, DecodedRecord, Header, ParseCompressionError, Record,
+    RecordsIter, decode_batch, split_batches,
+};

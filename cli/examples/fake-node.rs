@@ -1,0 +1,241 @@
+//! A node for the tests of the command line: it takes the flags of `quorate-node`, speaks the client protocol, and
+//! keeps everything in memory. Each fake node is a cluster of its own that claims to know its seeds.
+//!
+//! With `FAKE_NODE_FAILS` set it complains and exits, as a node does that cannot start.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::StreamExt;
+use quorate_cluster_config::{Address, ClusterId, NodeId, ProducerId, ReplicaId, TopicId, TopicName};
+use quorate_protocol::{
+    ApiError, ClusterInfo, CreateTopicRequest, DeleteTopicRequest, ErrorCode, FetchRequest, FetchResponse, NodeInfo,
+    NodeState, OffsetQuery, OffsetsRequest, OffsetsResponse, PartitionInfo, ProduceRequest, ProduceResponse,
+    QuorateApi, ReplicaInfo, ReplicaRole, TopicInfo, TopicSelector, TopicsRequest, TopicsResponse,
+};
+use quorate_record::{BatchHeader, UNPROTECTED_SIZE, stamp};
+use tarpc::context::Context;
+use tarpc::server::{BaseChannel, Channel};
+
+type Outcome<T> = Result<T, ApiError>;
+
+#[derive(Default)]
+struct State {
+    topics: BTreeMap<TopicName, TopicInfo>,
+    /// Batches with the offset after each, by topic and partition.
+    logs: BTreeMap<(TopicId, u32), Vec<(u64, Bytes)>>,
+    ids: u64,
+}
+
+#[derive(Clone)]
+struct FakeNode {
+    state: Arc<Mutex<State>>,
+    nodes: Vec<NodeInfo>,
+    this: NodeId,
+}
+
+impl FakeNode {
+    fn state(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn end(&self, topic: TopicId, partition: u32) -> Outcome<u64> {
+        let state = self.state();
+        let log = state.logs.get(&(topic, partition)).ok_or_else(unknown)?;
+        Ok(log.last().map_or(0, |(end, _)| *end))
+    }
+}
+
+fn unknown() -> ApiError {
+    ApiError::new(ErrorCode::UnknownTopic, "there is no such topic")
+}
+
+impl QuorateApi for FakeNode {
+    async fn cluster_info(self, _: Context) -> Outcome<ClusterInfo> {
+        let state = self.state();
+        Ok(ClusterInfo {
+            cluster_id: ClusterId(7),
+            answered_by: self.this,
+            metadata_leader: Some(self.this),
+            metadata_index: 1,
+            nodes: self.nodes.clone(),
+            topic_count: state.topics.len() as u32,
+            partition_count: state.logs.len() as u32,
+            leaderless_partition_count: 0,
+            under_replicated_partition_count: 0,
+        })
+    }
+
+    async fn topics(self, _: Context, request: TopicsRequest) -> Outcome<TopicsResponse> {
+        let wanted = |topic: &&TopicInfo| match &request.selector {
+            TopicSelector::All => true,
+            TopicSelector::Name(name) => topic.name == *name,
+            TopicSelector::Id(id) => topic.id == *id,
+        };
+        let topics = self.state().topics.values().filter(wanted).cloned().collect();
+        Ok(TopicsResponse {
+            metadata_index: 1,
+            nodes: self.nodes.clone(),
+            topics,
+        })
+    }
+
+    async fn create_topic(self, _: Context, request: CreateTopicRequest) -> Outcome<TopicInfo> {
+        let mut state = self.state();
+        if state.topics.contains_key(&request.name) {
+            return Err(ApiError::new(ErrorCode::TopicExists, "a topic of that name exists"));
+        }
+        state.ids += 1;
+        let id = TopicId(state.ids);
+        let replica = ReplicaInfo {
+            id: ReplicaId(1),
+            node: self.this,
+            role: ReplicaRole::Leader,
+            log_end_offset: 0,
+            detail: None,
+        };
+        let partitions = (0..request.config.partitions).map(|index| PartitionInfo {
+            index,
+            leader: Some(self.this),
+            leader_epoch: 1,
+            high_watermark: 0,
+            replicas: vec![replica.clone()],
+        });
+        let info = TopicInfo {
+            id,
+            name: request.name.clone(),
+            created_at: 1,
+            partitions: partitions.collect(),
+            config: request.config,
+        };
+        state
+            .logs
+            .extend((0..info.config.partitions).map(|partition| ((id, partition), Vec::new())));
+        state.topics.insert(request.name, info.clone());
+        Ok(info)
+    }
+
+    async fn delete_topic(self, _: Context, request: DeleteTopicRequest) -> Outcome<u64> {
+        let mut state = self.state();
+        let topic = state.topics.remove(&request.name).ok_or_else(unknown)?;
+        state.logs.retain(|(id, _), _| *id != topic.id);
+        Ok(2)
+    }
+
+    async fn allocate_producer_id(self, _: Context) -> Outcome<ProducerId> {
+        let mut state = self.state();
+        state.ids += 1;
+        Ok(ProducerId(state.ids))
+    }
+
+    async fn produce(self, _: Context, request: ProduceRequest) -> Outcome<ProduceResponse> {
+        let header = BatchHeader::parse(&request.batch)
+            .map_err(|error| ApiError::new(ErrorCode::CorruptBatch, error.to_string()))?;
+        let base_offset = self.end(request.topic, request.partition)?;
+        let head = stamp(&request.batch, base_offset.cast_signed(), 1);
+        let batch = Bytes::from([&head[..], &request.batch[UNPROTECTED_SIZE..]].concat());
+        let end = base_offset + u64::from(header.record_count.cast_unsigned());
+        if let Some(log) = self.state().logs.get_mut(&(request.topic, request.partition)) {
+            log.push((end, batch));
+        }
+        Ok(ProduceResponse {
+            base_offset,
+            leader_epoch: 1,
+            duplicate: false,
+        })
+    }
+
+    async fn fetch(self, _: Context, request: FetchRequest) -> Outcome<FetchResponse> {
+        let high_watermark = self.end(request.topic, request.partition)?;
+        if high_watermark <= request.offset {
+            tokio::time::sleep(request.max_wait.min(Duration::from_millis(50))).await;
+        }
+        let state = self.state();
+        let log = state
+            .logs
+            .get(&(request.topic, request.partition))
+            .ok_or_else(unknown)?;
+        let mut batches = Vec::new();
+        for (_, batch) in log.iter().filter(|(end, _)| *end > request.offset) {
+            if !batches.is_empty() && batches.len() + batch.len() > request.max_bytes as usize {
+                break;
+            }
+            batches.extend_from_slice(batch);
+        }
+        let high_watermark = log.last().map_or(0, |(end, _)| *end);
+        Ok(FetchResponse {
+            batches: batches.into(),
+            high_watermark,
+            log_start_offset: 0,
+        })
+    }
+
+    async fn offsets(self, _: Context, request: OffsetsRequest) -> Outcome<OffsetsResponse> {
+        let end = self.end(request.topic, request.partition)?;
+        Ok(OffsetsResponse {
+            offset: if request.query == OffsetQuery::First { 0 } else { end },
+        })
+    }
+}
+
+fn flag(name: &str) -> Result<String, String> {
+    std::env::args()
+        .skip_while(|argument| argument != name)
+        .nth(1)
+        .ok_or_else(|| format!("{name} is missing"))
+}
+
+/// The node whose peers reach it there, by the arrangement of `quorate local`.
+fn node(id: u64, peer_address: Address) -> Result<NodeInfo, String> {
+    let client_address = format!("{}:{}", peer_address.host(), peer_address.port() - 100);
+    Ok(NodeInfo {
+        id: NodeId(id),
+        client_address: client_address.parse().map_err(|error| format!("{error}"))?,
+        peer_address,
+        state: NodeState::Up,
+        replica_count: 0,
+        leader_count: 0,
+        failed_replica_count: 0,
+    })
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    if std::env::var_os("FAKE_NODE_FAILS").is_some() {
+        return Err("the disk is on fire".into());
+    }
+    let peers = Address::parse_list(&flag("--seeds")?)?;
+    let nodes = (1..)
+        .zip(peers)
+        .map(|(id, peer)| node(id, peer))
+        .collect::<Result<Vec<_>, _>>()?;
+    let listen: Address = flag("--listen")?.parse()?;
+    let this = nodes
+        .iter()
+        .find(|node| node.client_address == listen)
+        .map(|node| node.id)
+        .ok_or("not a seed")?;
+    let listener = tokio::net::TcpListener::bind((listen.host(), listen.port())).await?;
+    println!("listening on {listen}, data in {}", flag("--data-dir")?);
+    let fake = FakeNode {
+        state: Arc::default(),
+        nodes,
+        this,
+    };
+    loop {
+        let (mut stream, _) = listener.accept().await?;
+        let fake = fake.clone();
+        tokio::spawn(async move {
+            if quorate_protocol::accept_client(&mut stream, true, Duration::from_secs(5))
+                .await
+                .is_ok()
+            {
+                let transport = quorate_protocol::transport(stream, 16 << 20);
+                let answers = BaseChannel::with_defaults(transport).execute(fake.serve());
+                answers.for_each(|answer| async { drop(tokio::spawn(answer)) }).await;
+            }
+        });
+    }
+}

@@ -1,0 +1,138 @@
+//! `quorate cluster health`
+
+use clap::Args;
+use quorate::{ClusterInfo, NodeState};
+use serde::Serialize;
+
+use crate::context::Context;
+use crate::error::Failure;
+use crate::output::{View, count};
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+The cluster is unhealthy, and the exit code 1, if a node is down, a replica failed, a partition has no \
+leader or lacks a replica, or the metadata group has no leader.
+
+Example:
+  quorate cluster health && deploy")]
+pub(crate) struct HealthArgs {}
+
+#[derive(Serialize)]
+struct HealthView {
+    healthy: bool,
+    reasons: Vec<String>,
+}
+
+pub(crate) async fn run(context: &Context) -> Result<(), Failure> {
+    let client = context.connect().await?;
+    let info = context.within("asking for the cluster", client.cluster_info()).await?;
+    let reasons = reasons(&info);
+    let view = HealthView {
+        healthy: reasons.is_empty(),
+        reasons,
+    };
+    context.show(&view)?;
+    if view.healthy {
+        return Ok(());
+    }
+    Err(Failure::message(format!(
+        "the cluster is unhealthy, {}, look at `quorate node list` and `quorate topic describe`",
+        view.reasons.join(", ")
+    )))
+}
+
+/// Everything that is wrong, worst first.
+fn reasons(info: &ClusterInfo) -> Vec<String> {
+    let mut reasons = Vec::new();
+    if info.metadata_leader.is_none() {
+        reasons.push("the metadata group has no leader".to_owned());
+    }
+    for node in info.nodes.iter().filter(|node| node.state == NodeState::Down) {
+        reasons.push(format!("node {} at {} is down", node.id, node.client_address));
+    }
+    if info.leaderless_partition_count > 0 {
+        reasons.push(format!(
+            "{} without a leader",
+            count(info.leaderless_partition_count.into(), "partition")
+        ));
+    }
+    if info.under_replicated_partition_count > 0 {
+        let partitions = count(info.under_replicated_partition_count.into(), "partition");
+        reasons.push(format!("{partitions} under-replicated"));
+    }
+    for node in info.nodes.iter().filter(|node| node.failed_replica_count > 0) {
+        reasons.push(format!(
+            "{} failed on node {}",
+            count(node.failed_replica_count.into(), "replica"),
+            node.id
+        ));
+    }
+    reasons
+}
+
+impl View for HealthView {
+    fn text(&self) -> String {
+        if self.healthy {
+            return "healthy".to_owned();
+        }
+        let reasons: String = self.reasons.iter().map(|reason| format!("\n  {reason}")).collect();
+        format!("unhealthy{reasons}")
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use quorate::NodeInfo;
+    use quorate_cluster_config::{ClusterId, NodeId};
+
+    use super::*;
+
+    fn info() -> ClusterInfo {
+        let node = |id: u64| NodeInfo {
+            id: NodeId(id),
+            client_address: format!("127.0.0.1:{}", 7100 + id).parse().unwrap(),
+            peer_address: format!("127.0.0.1:{}", 7200 + id).parse().unwrap(),
+            state: NodeState::Up,
+            replica_count: 1,
+            leader_count: 1,
+            failed_replica_count: 0,
+        };
+        ClusterInfo {
+            cluster_id: ClusterId(1),
+            answered_by: NodeId(1),
+            metadata_leader: Some(NodeId(2)),
+            metadata_index: 7,
+            nodes: vec![node(1), node(2)],
+            topic_count: 1,
+            partition_count: 1,
+            leaderless_partition_count: 0,
+            under_replicated_partition_count: 0,
+        }
+    }
+
+    #[test]
+    fn a_cluster_without_a_reason_is_healthy() {
+        assert_eq!(reasons(&info()), [""; 0]);
+    }
+
+    #[test]
+    fn each_defect_is_a_reason() {
+        let mut info = info();
+        info.metadata_leader = None;
+        info.nodes[0].failed_replica_count = 1;
+        info.nodes[1].state = NodeState::Down;
+        info.leaderless_partition_count = 1;
+        info.under_replicated_partition_count = 2;
+        assert_eq!(
+            reasons(&info),
+            [
+                "the metadata group has no leader",
+                "node 2 at 127.0.0.1:7102 is down",
+                "1 partition without a leader",
+                "2 partitions under-replicated",
+                "1 replica failed on node 1",
+            ]
+        );
+    }
+}

@@ -1,0 +1,24 @@
+//! `quorate cluster …`
+
+mod health;
+mod info;
+
+use clap::Subcommand;
+
+use crate::context::Context;
+use crate::error::Failure;
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ClusterCommand {
+    /// Show the cluster's identity, leader and sizes
+    Info(info::InfoArgs),
+    /// Say whether all is well; exit code 1 if not
+    Health(health::HealthArgs),
+}
+
+pub(crate) async fn run(context: &Context, command: ClusterCommand) -> Result<(), Failure> {
+    match command {
+        ClusterCommand::Info(_) => info::run(context).await,
+        ClusterCommand::Health(_) => health::run(context).await,
+    }
+}

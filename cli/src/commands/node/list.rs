@@ -1,0 +1,81 @@
+//! `quorate node list`
+
+use clap::Args;
+use quorate::{NodeInfo, NodeState};
+use serde::Serialize;
+
+use crate::context::Context;
+use crate::error::Failure;
+use crate::output::{Columns, View};
+
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  quorate node list --output json")]
+pub(crate) struct ListArgs {}
+
+#[derive(Serialize)]
+#[serde(transparent)]
+struct NodesView {
+    nodes: Vec<NodeView>,
+}
+
+#[derive(Serialize)]
+struct NodeView {
+    id: u64,
+    state: &'static str,
+    client_address: String,
+    peer_address: String,
+    replicas: u32,
+    leaders: u32,
+    failed_replicas: u32,
+    metadata_leader: bool,
+}
+
+pub(crate) async fn run(context: &Context) -> Result<(), Failure> {
+    let client = context.connect().await?;
+    let info = context.within("asking for the nodes", client.cluster_info()).await?;
+    let nodes = info
+        .nodes
+        .iter()
+        .map(|node| NodeView::new(node, info.metadata_leader == Some(node.id)));
+    context.show(&NodesView { nodes: nodes.collect() })
+}
+
+impl NodeView {
+    fn new(node: &NodeInfo, metadata_leader: bool) -> Self {
+        Self {
+            id: node.id.0,
+            state: match node.state {
+                NodeState::Up => "up",
+                NodeState::Down => "down",
+            },
+            client_address: node.client_address.to_string(),
+            peer_address: node.peer_address.to_string(),
+            replicas: node.replica_count,
+            leaders: node.leader_count,
+            failed_replicas: node.failed_replica_count,
+            metadata_leader,
+        }
+    }
+}
+
+impl View for NodesView {
+    fn text(&self) -> String {
+        let headers = [
+            "NODE", "STATE", "CLIENTS", "PEERS", "REPLICAS", "LEADERS", "FAILED", "METADATA",
+        ];
+        let mut columns = Columns::new(&headers).right(&[0, 4, 5, 6]);
+        for node in &self.nodes {
+            columns.row([
+                node.id.to_string(),
+                node.state.to_owned(),
+                node.client_address.clone(),
+                node.peer_address.clone(),
+                node.replicas.to_string(),
+                node.leaders.to_string(),
+                node.failed_replicas.to_string(),
+                if node.metadata_leader { "leader" } else { "" }.to_owned(),
+            ]);
+        }
+        columns.text()
+    }
+}

@@ -1,0 +1,32 @@
+//! `quorate topic …`
+
+mod create;
+mod delete;
+mod describe;
+mod list;
+
+use clap::Subcommand;
+
+use crate::context::Context;
+use crate::error::Failure;
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum TopicCommand {
+    /// Create a topic
+    Create(create::CreateArgs),
+    /// List the topics
+    List(list::ListArgs),
+    /// Show a topic's partitions and replicas
+    Describe(describe::DescribeArgs),
+    /// Delete a topic and all of its records
+    Delete(delete::DeleteArgs),
+}
+
+pub(crate) async fn run(context: &Context, command: TopicCommand) -> Result<(), Failure> {
+    match command {
+        TopicCommand::Create(args) => create::run(context, args).await,
+        TopicCommand::List(_) => list::run(context).await,
+        TopicCommand::Describe(args) => describe::run(context, args).await,
+        TopicCommand::Delete(args) => delete::run(context, args).await,
+    }
+}

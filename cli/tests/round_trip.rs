@@ -1,0 +1,208 @@
+//! The built program against real processes: the fake node of `examples/` stands in for `quorate-node`.
+
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
+
+use std::io::Write;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+/// A local cluster of one fake node, stopped when dropped.
+struct Local {
+    dir: tempfile::TempDir,
+    port: u16,
+}
+
+fn program() -> &'static Path {
+    Path::new(env!("CARGO_BIN_EXE_quorate"))
+}
+
+fn fake_node() -> PathBuf {
+    program().parent().unwrap().join("examples/fake-node")
+}
+
+/// A port that is free now, and whose peer port is.
+fn free_port() -> u16 {
+    (0..100)
+        .find_map(|_| {
+            let client = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+            let port = client.local_addr().unwrap().port();
+            TcpListener::bind(("127.0.0.1", port.checked_add(100)?))
+                .ok()
+                .map(|_| port)
+        })
+        .expect("two free ports")
+}
+
+impl Local {
+    fn start() -> Self {
+        let local = Self {
+            dir: tempfile::tempdir().unwrap(),
+            port: free_port(),
+        };
+        let port = local.port.to_string();
+        let started = local.run(
+            &[
+                "local",
+                "start",
+                "--nodes",
+                "1",
+                "--base-port",
+                &port,
+                "--detach",
+                "--dir",
+            ],
+            b"",
+        );
+        assert!(started.status.success(), "{started:?}");
+        local
+    }
+
+    /// Runs `quorate`; an argument `--dir` at the end is followed by the directory.
+    fn run(&self, arguments: &[&str], input: &[u8]) -> Output {
+        let mut command = Command::new(program());
+        command
+            .args(arguments)
+            .env("QUORATE_SERVER", format!("127.0.0.1:{}", self.port));
+        if arguments.last() == Some(&"--dir") {
+            command.arg(self.dir.path().join("cluster"));
+        }
+        command
+            .env("QUORATE_NODE_BIN", fake_node())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        // A command that fails early closes its stdin.
+        let _ = child.stdin.take().unwrap().write_all(input);
+        child.wait_with_output().unwrap()
+    }
+
+    fn ok(&self, arguments: &[&str], input: &[u8]) -> Vec<u8> {
+        let output = self.run(arguments, input);
+        assert!(output.status.success(), "{arguments:?}: {output:?}");
+        output.stdout
+    }
+
+    fn refused(&self, arguments: &[&str], input: &[u8]) -> String {
+        let output = self.run(arguments, input);
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}: {output:?}");
+        let line = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(line.lines().count(), 1, "{line}");
+        line
+    }
+}
+
+impl Drop for Local {
+    fn drop(&mut self) {
+        self.run(&["local", "stop", "--dir"], b"");
+    }
+}
+
+#[test]
+fn lines_come_back_byte_for_byte() {
+    let local = Local::start();
+    local.ok(&["topic", "create", "orders"], b"");
+    let input = b"plain\n\n\xff\xfe\0\r\nlast without newline";
+    assert!(local.ok(&["produce", "orders"], input).is_empty(), "stdout stays empty");
+    assert_eq!(local.ok(&["consume", "orders"], b""), [&input[..], b"\n"].concat());
+    assert_eq!(
+        local.ok(
+            &["consume", "orders", "--from", "1", "--count", "1", "--format", "%o[%v]"],
+            b""
+        ),
+        b"1[]"
+    );
+    let above = local.refused(&["consume", "orders", "--from", "5"], b"");
+    assert!(above.contains("above its end, 4"), "{above}");
+}
+
+#[test]
+fn what_stands_before_a_line_that_is_too_long_is_delivered_and_counted() {
+    let local = Local::start();
+    local.ok(&["topic", "create", "orders"], b"");
+    let input = [b"one\ntwo\n".to_vec(), vec![b'x'; (1 << 20) + 1], b"\nfour\n".to_vec()].concat();
+    let line = local.refused(&["produce", "orders"], &input);
+    assert!(line.starts_with("quorate: line 3 of stdin is longer"), "{line}");
+    assert!(line.contains("2 records were acknowledged"), "{line}");
+    assert_eq!(local.ok(&["consume", "orders"], b""), b"one\ntwo\n");
+}
+
+#[test]
+fn a_reader_that_has_enough_ends_consume_quietly() {
+    let local = Local::start();
+    local.ok(&["topic", "create", "orders"], b"");
+    local.ok(&["produce", "orders"], &b"0123456789\n".repeat(200_000));
+    let mut child = Command::new(program())
+        .args(["consume", "orders", "--server", &format!("127.0.0.1:{}", local.port)])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
+}
+
+#[test]
+fn bench_measures_and_leaves_no_topic_behind() {
+    let local = Local::start();
+    for workload in ["produce", "consume"] {
+        let json = local.ok(&["bench", workload, "--messages", "1000", "--output", "json"], b"");
+        let report: serde_json::Value = serde_json::from_slice(&json).unwrap();
+        assert_eq!(
+            (&report["workload"], &report["messages"]),
+            (&workload.into(), &1000.into())
+        );
+        assert_eq!(report["size_bytes"], 1024);
+        let acked = report["ack_ms"]["p50"].as_f64().is_some_and(|p50| p50 > 0.0);
+        assert_eq!(acked, workload == "produce", "{report}");
+    }
+    assert_eq!(local.ok(&["topic", "list", "--output", "json"], b""), b"[]\n");
+}
+
+#[test]
+fn a_local_node_is_killed_restarted_and_stopped() {
+    let local = Local::start();
+    let state = || {
+        let status = local.ok(&["local", "status", "--output", "json", "--dir"], b"");
+        serde_json::from_slice::<serde_json::Value>(&status).unwrap()["nodes"][0]["state"].clone()
+    };
+    assert_eq!(state(), "up");
+    assert!(
+        local
+            .refused(&["local", "start", "--detach", "--dir"], b"")
+            .contains("runs already")
+    );
+    local.ok(&["local", "kill", "1", "--dir"], b"");
+    assert_eq!(state(), "stopped");
+    local.ok(&["local", "restart", "1", "--dir"], b"");
+    assert_eq!(state(), "up");
+    local.ok(&["local", "stop", "--dir"], b"");
+    assert_eq!(state(), "stopped");
+}
+
+#[test]
+fn a_node_that_cannot_start_tells_why() {
+    let directory = tempfile::tempdir().unwrap();
+    let output = Command::new(program())
+        .args([
+            "local",
+            "start",
+            "--nodes",
+            "1",
+            "--base-port",
+            &free_port().to_string(),
+            "--dir",
+        ])
+        .arg(directory.path())
+        .env("QUORATE_NODE_BIN", fake_node())
+        .env("FAKE_NODE_FAILS", "1")
+        .output()
+        .unwrap();
+    let line = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(
+        (output.status.code(), line.as_str()),
+        (Some(1), "quorate: node 1 exited: Error: \"the disk is on fire\"\n")
+    );
+}

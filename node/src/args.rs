@@ -1,0 +1,82 @@
+//! The command line of `quorate-node`.
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+use quorate_cluster_config::{ConfigError, Loaded, NodeConfig, Sources};
+
+/// Threads that run the node's tasks: one a core, two at least.
+const WORKERS_MIN: usize = 2;
+
+/// One node of a Quorate cluster.
+///
+/// Every setting can also stand in the file given by --config (TOML) or in the environment (QUORATE_LISTEN,
+/// QUORATE_LOG__WRITER_THREADS, …); a flag wins over the environment, the environment over the file.
+#[derive(Debug, Parser)]
+#[command(
+    version,
+    args_conflicts_with_subcommands = false,
+    after_help = "Example: a cluster of three on one machine; run this three times with other ports and directories:\n  \
+    quorate-node --data-dir /var/lib/quorate/1 --listen 127.0.0.1:7101 --peer-listen 127.0.0.1:7201 \\\n      \
+    --seeds 127.0.0.1:7201,127.0.0.1:7202,127.0.0.1:7203"
+)]
+pub(crate) struct Args {
+    /// A TOML file with settings
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// The directory that holds all of the node's data
+    #[arg(long, global = true, value_name = "DIR")]
+    data_dir: Option<String>,
+    /// Where clients connect [default: 127.0.0.1:7101]
+    #[arg(long, global = true, value_name = "HOST:PORT")]
+    listen: Option<String>,
+    /// What clients are told to connect to, if not --listen
+    #[arg(long, global = true, value_name = "HOST:PORT")]
+    advertise: Option<String>,
+    /// Where other nodes connect [default: 127.0.0.1:7201]
+    #[arg(long, global = true, value_name = "HOST:PORT")]
+    peer_listen: Option<String>,
+    /// What other nodes are told to connect to, if not --peer-listen
+    #[arg(long, global = true, value_name = "HOST:PORT")]
+    peer_advertise: Option<String>,
+    /// Peer addresses of all nodes that form the cluster, this one included
+    #[arg(long, global = true, value_name = "HOST:PORT,…")]
+    seeds: Option<String>,
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Looks at the configuration
+    Config {
+        #[command(subcommand)]
+        command: ConfigCommand,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ConfigCommand {
+    /// Prints every setting with its value and where that comes from
+    Show,
+}
+
+impl Args {
+    pub(crate) fn load(&self) -> Result<Loaded, ConfigError> {
+        let flags = [
+            ("data_dir", &self.data_dir),
+            ("listen", &self.listen),
+            ("advertise", &self.advertise),
+            ("peer_listen", &self.peer_listen),
+            ("peer_advertise", &self.peer_advertise),
+            ("seeds", &self.seeds),
+        ];
+        let flags = flags.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value.clone()?))).collect();
+        let sources = Sources { file: self.config.clone(), flags, ..Sources::default() };
+        NodeConfig::load(&sources.with_process_environment())
+    }
+
+    pub(crate) fn workers(&self) -> usize {
+        std::thread::available_parallelism().map_or(WORKERS_MIN, |cores| cores.get().max(WORKERS_MIN))
+    }
+}

@@ -1,0 +1,9 @@
+//! The client port: connections, admission of appends in arrival order, and the answers.
+
+mod admin;
+mod errors;
+mod fetch;
+mod produce;
+mod server;
+
+pub(crate) use server::ClientServer;

@@ -1,0 +1,88 @@
+//! Appending: admission in arrival order, then the wait for the majority.
+
+use std::{sync::Arc, time::Duration};
+
+use quorate_cluster_config::{PartitionId, limits};
+use quorate_protocol::{ApiError, ErrorCode, ProduceRequest, ProduceResponse};
+use quorate_raft::{AppendTicket, PartitionGroup};
+use quorate_record::BatchLimits;
+use tokio::sync::OwnedSemaphorePermit;
+
+use super::errors;
+use crate::cluster::{Member, Slot};
+
+/// Records in one batch: as many as its bytes can hold, but not more than this.
+const RECORDS_PER_BATCH_MAX: i32 = 1 << 20;
+
+/// The replica of a partition on this node.
+pub(super) fn find(member: &Member, id: PartitionId) -> Result<Arc<PartitionGroup>, ApiError> {
+    let state = member.metadata.state();
+    let Some(topic) = state.topic(id.topic) else {
+        return Err(match state.was_deleted(id.topic) {
+            true => ApiError::new(ErrorCode::TopicDeleted, format!("the topic of id {} was deleted", id.topic)),
+            false => ApiError::new(ErrorCode::UnknownTopic, format!("no topic has the id {}", id.topic)),
+        });
+    };
+    let Some(placed) = topic.partitions.get(id.index as usize) else {
+        let message =
+            format!("topic {} has partitions 0 to {}, not {}", topic.name, topic.partitions.len() - 1, id.index);
+        return Err(ApiError::new(ErrorCode::UnknownPartition, message));
+    };
+    let elsewhere = || {
+        let message = format!("node {} has no replica of partition {}", member.identity.node, id.index);
+        ApiError::not_leader(message, member.board.leader(id).node)
+    };
+    let ours = placed.iter().find(|placed| placed.node == member.identity.node).ok_or_else(elsewhere)?;
+    match member.replicas.slot(ours.replica) {
+        Some(Slot::Running(group)) => Ok(group),
+        Some(Slot::Refused(_)) => Err(elsewhere()),
+        Some(Slot::Starting) | None => {
+            Err(ApiError::new(ErrorCode::NotReady, format!("the replica of partition {} is being started", id.index)))
+        }
+    }
+}
+
+/// An append that has its place in the order.
+pub(super) struct Admitted {
+    partition: PartitionId,
+    ticket: AppendTicket,
+    timeout: Duration,
+    /// Its claim on the node's budget of bytes in flight.
+    _bytes: OwnedSemaphorePermit,
+}
+
+/// Checks a batch and hands it to Raft. Called in the order in which requests arrived on their connection; what can be
+/// refused is refused here, before anything is queued.
+pub(super) async fn admit(member: &Arc<Member>, request: ProduceRequest) -> Result<Admitted, ApiError> {
+    let partition = PartitionId { topic: request.topic, index: request.partition };
+    let group = find(member, partition)?;
+    group.check_leader().map_err(|error| errors::of_proposal(partition, &error))?;
+    let batch_limits =
+        BatchLimits { batch_bytes_max: limits::BATCH_BYTES_MAX, record_count_max: RECORDS_PER_BATCH_MAX };
+    let header = quorate_record::validate(&request.batch, &batch_limits).map_err(|error| errors::of_batch(&error))?;
+    let size = u32::try_from(request.batch.len()).unwrap_or(u32::MAX);
+    let bytes = member.append_bytes.clone().try_acquire_many_owned(size).map_err(|_| {
+        let message = format!(
+            "node {} has {} bytes of appends in flight, its maximum; try again",
+            member.identity.node, member.config.limits.append_bytes_in_flight
+        );
+        ApiError::new(ErrorCode::Overloaded, message)
+    })?;
+    let ticket = group.append(request.batch, &header, request.expected_end_offset).await;
+    Ok(Admitted { partition, ticket, timeout: request.timeout, _bytes: bytes })
+}
+
+impl Admitted {
+    /// Waits until the batch is on stable storage of a majority.
+    pub(super) async fn finish(self) -> Result<ProduceResponse, ApiError> {
+        match tokio::time::timeout(self.timeout, self.ticket.finish()).await {
+            Ok(Ok(appended)) => Ok(ProduceResponse {
+                base_offset: appended.base_offset,
+                leader_epoch: appended.leader_epoch,
+                duplicate: appended.duplicate,
+            }),
+            Ok(Err(error)) => Err(errors::of_append(self.partition, &error)),
+            Err(_) => Err(errors::timeout("the append")),
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! What the other nodes last said of themselves.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, PoisonError, RwLock},
+    time::Duration,
+};
+
+use futures::future::join_all;
+use quorate_cluster_config::{NodeId, PartitionId};
+use quorate_protocol::ReplicaRole;
+use tokio::time::{Instant, MissedTickBehavior};
+
+use super::Member;
+use crate::peers::{LeaderHint, NodeStatus, ReplicaStatus};
+
+/// How often every other node is asked.
+const INTERVAL: Duration = Duration::from_millis(500);
+/// How long one of them may take.
+const CALL_TIMEOUT: Duration = Duration::from_secs(1);
+/// A node that has said nothing for so long is taken to be down.
+const DOWN_AFTER: Duration = Duration::from_secs(2);
+
+/// The last status of each other node and when it came.
+#[derive(Debug, Default)]
+pub(crate) struct Board(RwLock<BTreeMap<NodeId, (Instant, NodeStatus)>>);
+
+impl Board {
+    pub(crate) fn is_up(&self, node: NodeId) -> bool {
+        self.read().get(&node).is_some_and(|(at, _)| at.elapsed() < DOWN_AFTER)
+    }
+
+    /// The newest leader of a partition that any node now up has told of.
+    pub(crate) fn leader(&self, partition: PartitionId) -> LeaderHint {
+        let board = self.read();
+        let up = board.values().filter(|(at, _)| at.elapsed() < DOWN_AFTER);
+        let replicas = up.flat_map(|(_, status)| status.replicas.iter().map(|replica| (status.node, replica)));
+        replicas
+            .filter(|(_, replica)| replica.partition == partition && replica.role == ReplicaRole::Leader)
+            .map(|(node, replica)| LeaderHint { epoch: replica.term, node: Some(node) })
+            .max()
+            .unwrap_or_default()
+    }
+
+    /// What a node that is up said of one of its replicas.
+    pub(crate) fn replica(&self, node: NodeId, matches: impl Fn(&ReplicaStatus) -> bool) -> Option<ReplicaStatus> {
+        let board = self.read();
+        let (at, status) = board.get(&node)?;
+        (at.elapsed() < DOWN_AFTER).then(|| status.replicas.iter().find(|replica| matches(replica)).cloned())?
+    }
+
+    /// All that the nodes now up have said.
+    pub(crate) fn up(&self) -> Vec<NodeStatus> {
+        self.read().values().filter(|(at, _)| at.elapsed() < DOWN_AFTER).map(|(_, status)| status.clone()).collect()
+    }
+
+    fn read(&self) -> std::sync::RwLockReadGuard<'_, BTreeMap<NodeId, (Instant, NodeStatus)>> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn take(&self, status: NodeStatus) {
+        self.0.write().unwrap_or_else(PoisonError::into_inner).insert(status.node, (Instant::now(), status));
+    }
+}
+
+/// Asks all other nodes, twice a second.
+pub(crate) async fn keep(member: Arc<Member>) {
+    let mut ticks = tokio::time::interval(INTERVAL);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        let others = member.directory.nodes().into_iter().filter(|node| *node != member.identity.node);
+        let member = &member;
+        join_all(others.map(|node| async move {
+            let Ok(client) = member.rpc.get(node).await else { return };
+            match client.status(crate::peers::within(CALL_TIMEOUT)).await {
+                Ok(Ok(status)) if status.node == node => member.board.take(status),
+                Ok(_) => {}
+                Err(_) => member.rpc.forget(node).await,
+            }
+        }))
+        .await;
+    }
+}

@@ -1,0 +1,147 @@
+//! A node that is part of a cluster: its replicas and its ways to the others.
+
+use std::{ops::Range, sync::Arc, time::Duration};
+
+use quorate_cluster_config::{NodeConfig, NodeId, ProducerId};
+use quorate_raft::{Environment, MetadataCommand, MetadataGroup, MetadataReply};
+use tokio::{
+    sync::{Mutex, Semaphore},
+    time::{Instant, MissedTickBehavior},
+};
+
+use super::{ExecuteError, board::Board, execute, replicas::Replicas};
+use crate::{
+    identity::Identity,
+    peers::{Directory, NodeStatus, RpcPool},
+};
+
+/// Producer ids reserved at once, to be given away without asking again.
+const PRODUCER_IDS_RESERVED: u32 = 1_000;
+const TICK: Duration = Duration::from_secs(1);
+const REGISTER_PAUSE: Duration = Duration::from_millis(200);
+const REGISTER_PATIENCE: Duration = Duration::from_secs(2);
+
+/// Everything a running member has.
+#[derive(Debug)]
+pub(crate) struct Member {
+    pub(crate) identity: Identity,
+    pub(crate) config: NodeConfig,
+    pub(crate) environment: Environment,
+    pub(crate) directory: Arc<Directory>,
+    pub(crate) rpc: Arc<RpcPool>,
+    pub(crate) metadata: Arc<MetadataGroup>,
+    pub(crate) replicas: Replicas,
+    pub(crate) board: Board,
+    /// Bytes of appends that may be in flight on this node.
+    pub(crate) append_bytes: Arc<Semaphore>,
+    producer_ids: Mutex<Range<u64>>,
+}
+
+impl Member {
+    pub(crate) fn new(
+        identity: Identity,
+        config: NodeConfig,
+        environment: Environment,
+        directory: Arc<Directory>,
+        rpc: Arc<RpcPool>,
+        metadata: MetadataGroup,
+    ) -> Arc<Self> {
+        let append_bytes = usize::try_from(config.limits.append_bytes_in_flight).unwrap_or(usize::MAX);
+        Arc::new(Self {
+            identity,
+            append_bytes: Arc::new(Semaphore::new(append_bytes.min(Semaphore::MAX_PERMITS))),
+            config,
+            replicas: Replicas::new(environment.clone()),
+            environment,
+            directory,
+            rpc,
+            metadata: Arc::new(metadata),
+            board: Board::default(),
+            producer_ids: Mutex::new(0..0),
+        })
+    }
+
+    pub(crate) fn status(&self) -> NodeStatus {
+        NodeStatus { node: self.identity.node, replicas: self.replicas.statuses() }
+    }
+
+    /// Executes a metadata command wherever its leader is.
+    pub(crate) async fn execute(
+        self: &Arc<Self>,
+        command: &MetadataCommand,
+        deadline: Instant,
+    ) -> Result<(MetadataReply, u64), ExecuteError> {
+        execute::anywhere(self, command, deadline).await
+    }
+
+    /// The nodes that have answered lately, this one included.
+    pub(crate) fn live_nodes(&self) -> Vec<NodeId> {
+        let mut nodes = self.directory.nodes();
+        nodes.retain(|node| *node == self.identity.node || self.board.is_up(*node));
+        nodes
+    }
+
+    /// A producer id that was never given before.
+    pub(crate) async fn allocate_producer_id(self: &Arc<Self>, deadline: Instant) -> Result<ProducerId, ExecuteError> {
+        let mut ids = self.producer_ids.lock().await;
+        loop {
+            if let Some(id) = ids.next() {
+                return Ok(ProducerId(id));
+            }
+            let command = MetadataCommand::ReserveProducerIds { count: PRODUCER_IDS_RESERVED };
+            match execute::anywhere(self, &command, deadline).await {
+                Ok((MetadataReply::ProducerIds { first }, _)) => {
+                    *ids = first.0..first.0 + u64::from(PRODUCER_IDS_RESERVED);
+                }
+                Ok((reply, _)) => return Err(ExecuteError::Unknown(format!("unexpected reply {reply:?}"))),
+                // Ids reserved by a command whose answer was lost are never given: asking again is safe.
+                Err(ExecuteError::Unknown(_)) if Instant::now() < deadline => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+}
+
+/// Tells the metadata group where this node can be reached, until it knows.
+pub(crate) async fn register(member: Arc<Member>) {
+    let command = MetadataCommand::RegisterNode {
+        node: member.identity.node,
+        client_address: member.config.advertised().clone(),
+        peer_address: member.config.peer_advertised().clone(),
+    };
+    loop {
+        match execute::anywhere(&member, &command, Instant::now() + REGISTER_PATIENCE).await {
+            Ok((MetadataReply::NodeRegistered, _)) => return,
+            Ok((reply, _)) => tracing::error!(?reply, "this node cannot be registered"),
+            Err(error) => tracing::debug!(%error, "this node is not registered yet"),
+        }
+        tokio::time::sleep(REGISTER_PAUSE).await;
+    }
+}
+
+/// Keeps the addresses of the nodes as the metadata has them.
+pub(crate) async fn keep_directory(member: Arc<Member>) {
+    let mut applied = member.metadata.applied_end();
+    loop {
+        applied.borrow_and_update();
+        let state = member.metadata.state();
+        member.directory.update(state.nodes().map(|node| (node.id, node.peer_address.clone())));
+        if applied.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Marks idle logs as durable and writes down how far they are committed, once a second.
+pub(crate) async fn tick(member: Arc<Member>) {
+    let mut ticks = tokio::time::interval(TICK);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        let ticking = member.clone();
+        let ticked = tokio::task::spawn_blocking(move || ticking.replicas.tick(ticking.metadata.group())).await;
+        if let Ok(Err(error)) = ticked {
+            tracing::error!(%error, "the committed marks could not be written");
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! This node's part in the cluster: forming it, its replicas, and what it knows of the others.
+
+mod board;
+mod execute;
+mod forming;
+mod member;
+mod reconciler;
+mod replicas;
+mod view;
+
+use std::sync::{Arc, OnceLock};
+
+use quorate_cluster_config::{NodeConfig, ReplicaId};
+use quorate_raft::{Group, KvStore, MetadataCommand, MetadataReply};
+use std::time::Duration;
+use tokio::sync::{Mutex, Notify};
+
+pub(crate) use board::keep as keep_board;
+pub(crate) use execute::ExecuteError;
+pub use forming::FormError;
+pub(crate) use forming::{begin, check_seeds, form};
+pub(crate) use member::{Member, keep_directory, register, tick};
+pub(crate) use reconciler::run as reconcile;
+pub(crate) use replicas::{AnyGroup, Slot};
+
+use crate::{
+    identity::{Formation, Identity},
+    net::Net,
+    peers::{Hello, NodeStatus, PeerFailure},
+};
+
+/// What a node knows of itself from its first moment on, and of its cluster once there is one.
+#[derive(Debug)]
+pub(crate) struct Cluster {
+    config: NodeConfig,
+    store: Arc<dyn KvStore>,
+    net: Arc<dyn Net>,
+    identity: OnceLock<Identity>,
+    /// One formation at a time is considered.
+    accepting: Mutex<()>,
+    accepted: Notify,
+    member: OnceLock<Arc<Member>>,
+}
+
+impl Cluster {
+    pub(crate) fn new(
+        config: NodeConfig,
+        store: Arc<dyn KvStore>,
+        net: Arc<dyn Net>,
+        identity: Option<Identity>,
+    ) -> Arc<Self> {
+        let cell = OnceLock::new();
+        if let Some(identity) = identity {
+            cell.get_or_init(|| identity);
+        }
+        Arc::new(Self {
+            config,
+            store,
+            net,
+            identity: cell,
+            accepting: Mutex::default(),
+            accepted: Notify::new(),
+            member: OnceLock::new(),
+        })
+    }
+
+    pub(crate) fn config(&self) -> &NodeConfig {
+        &self.config
+    }
+
+    pub(crate) fn identity(&self) -> Option<&Identity> {
+        self.identity.get()
+    }
+
+    /// The running member, once this node is one.
+    pub(crate) fn member(&self) -> Option<&Arc<Member>> {
+        self.member.get()
+    }
+
+    pub(crate) fn set_member(&self, member: Arc<Member>) {
+        assert!(self.member.set(member).is_ok(), "a node joins its cluster once");
+    }
+
+    /// A running replica on this node.
+    pub(crate) fn group(&self, replica: ReplicaId) -> Option<AnyGroup> {
+        let member = self.member()?;
+        if member.metadata.group().replica() == replica {
+            return Some(AnyGroup::Metadata(member.metadata.clone()));
+        }
+        member.replicas.running(replica).map(AnyGroup::Partition)
+    }
+
+    pub(crate) fn with_group<T>(&self, replica: ReplicaId, f: impl FnOnce(&Group) -> T) -> Option<T> {
+        self.group(replica).map(|group| f(group.group()))
+    }
+
+    pub(crate) async fn hello(&self) -> Hello {
+        let mut seeds = self.config.forming_seeds().to_vec();
+        seeds.sort();
+        let initialized = match self.member() {
+            Some(member) => member.metadata.group().is_initialized().await.unwrap_or(true),
+            None => false,
+        };
+        Hello {
+            address: self.config.peer_advertised().clone(),
+            seeds,
+            formation: self.identity().map(|identity| identity.formation.clone()),
+            initialized,
+        }
+    }
+
+    /// Accepts a formation durably, unless another was accepted before.
+    pub(crate) async fn accept_formation(&self, formation: Formation) -> Result<(), PeerFailure> {
+        let _one_at_a_time = self.accepting.lock().await;
+        if let Some(identity) = self.identity() {
+            return match identity.formation == formation {
+                true => Ok(()),
+                false => Err(PeerFailure::OtherFormation(identity.cluster())),
+            };
+        }
+        let mut seeds = self.config.forming_seeds().to_vec();
+        seeds.sort();
+        let address = self.config.peer_advertised();
+        let unfit = |why: &str| PeerFailure::UnfitFormation(format!("node at {address}: {why}"));
+        if !formation.nodes.values().eq(seeds.iter()) {
+            return Err(unfit("it is configured with other seeds"));
+        }
+        let node = formation.nodes.iter().find(|(_, seed)| *seed == address).map(|(node, _)| *node);
+        let node = node.ok_or_else(|| unfit("it is not among the seeds"))?;
+        let identity = Identity { node, formation };
+        let (store, saved) = (self.store.clone(), identity.clone());
+        tokio::task::spawn_blocking(move || saved.save(&store))
+            .await
+            .map_err(|error| PeerFailure::Unknown(error.to_string()))?
+            .map_err(|error| PeerFailure::Unknown(error.to_string()))?;
+        tracing::info!(cluster = %identity.cluster(), %node, "accepted the formation of a cluster");
+        self.identity.get_or_init(|| identity);
+        self.accepted.notify_waiters();
+        Ok(())
+    }
+
+    pub(crate) async fn execute_here(
+        &self,
+        command: &MetadataCommand,
+        patience: Duration,
+    ) -> Result<(MetadataReply, u64), PeerFailure> {
+        let member = self.member().ok_or(PeerFailure::NotReady)?;
+        execute::here(member, command, patience).await
+    }
+
+    pub(crate) fn status(&self) -> Option<NodeStatus> {
+        self.member().map(|member| member.status())
+    }
+}

@@ -1,0 +1,169 @@
+//! The partition replicas on this node.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, PoisonError, RwLock},
+};
+
+use quorate_cluster_config::{GroupId, PartitionId, ReplicaId};
+use quorate_protocol::ReplicaRole;
+use quorate_raft::{
+    Environment, Group, KvError, MetadataGroup, PartitionGroup, ReplicaRecord, ReplicaRecords, Role,
+};
+
+use crate::peers::ReplicaStatus;
+
+/// A replica of any kind of group.
+#[derive(Clone, Debug)]
+pub(crate) enum AnyGroup {
+    Metadata(Arc<MetadataGroup>),
+    Partition(Arc<PartitionGroup>),
+}
+
+impl AnyGroup {
+    pub(crate) fn group(&self) -> &Group {
+        match self {
+            Self::Metadata(group) => group.group(),
+            Self::Partition(group) => group.group(),
+        }
+    }
+}
+
+/// A replica this node holds.
+#[derive(Clone, Debug)]
+pub(crate) enum Slot {
+    /// Its log is being opened.
+    Starting,
+    /// It runs.
+    Running(Arc<PartitionGroup>),
+    /// It was refused at start, and its files were left as they are.
+    Refused(String),
+}
+
+/// All partition replicas of this node, by id.
+#[derive(Debug)]
+pub(crate) struct Replicas {
+    environment: Environment,
+    records: ReplicaRecords,
+    slots: RwLock<BTreeMap<ReplicaId, (PartitionId, Slot)>>,
+}
+
+impl Replicas {
+    pub(crate) fn new(environment: Environment) -> Self {
+        let records = ReplicaRecords::new(environment.store.clone());
+        Self { environment, records, slots: RwLock::default() }
+    }
+
+    pub(crate) fn records(&self) -> &ReplicaRecords {
+        &self.records
+    }
+
+    pub(crate) fn slot(&self, replica: ReplicaId) -> Option<Slot> {
+        self.read().get(&replica).map(|(_, slot)| slot.clone())
+    }
+
+    pub(crate) fn running(&self, replica: ReplicaId) -> Option<Arc<PartitionGroup>> {
+        match self.slot(replica)? {
+            Slot::Running(group) => Some(group),
+            Slot::Starting | Slot::Refused(_) => None,
+        }
+    }
+
+    /// All running replicas.
+    pub(crate) fn all_running(&self) -> Vec<Arc<PartitionGroup>> {
+        let running = |(_, slot): &(PartitionId, Slot)| match slot {
+            Slot::Running(group) => Some(group.clone()),
+            Slot::Starting | Slot::Refused(_) => None,
+        };
+        self.read().values().filter_map(running).collect()
+    }
+
+    /// Opens a replica as its creation record says, or refuses it.
+    pub(crate) async fn start(&self, record: &ReplicaRecord) -> Slot {
+        let GroupId::Partition(partition) = record.group else { return Slot::Refused("not a partition".to_owned()) };
+        self.write().insert(record.replica, (partition, Slot::Starting));
+        let slot = match PartitionGroup::open(&self.environment, record).await {
+            Ok(group) => Slot::Running(Arc::new(group)),
+            Err(error) => {
+                tracing::error!(replica = %record.replica, %partition, %error, "a replica is not started; its files are left as they are");
+                Slot::Refused(error.to_string())
+            }
+        };
+        self.write().insert(record.replica, (partition, slot.clone()));
+        slot
+    }
+
+    /// Stops a replica and deletes all it has. Only for replicas with a committed tombstone.
+    pub(crate) async fn delete(&self, replica: ReplicaId) -> Result<(), String> {
+        if let Some(group) = self.running(replica) {
+            group.group().shutdown().await;
+        }
+        self.write().remove(&replica);
+        let (environment, records) = (self.environment.clone(), self.records.clone());
+        let delete = move || {
+            let directory = environment.replica_directory(replica);
+            if environment.vfs.directory_exists(&directory) {
+                environment.vfs.remove_directory(&directory).map_err(|error| error.to_string())?;
+            }
+            records.remove(replica).map_err(|error| error.to_string())
+        };
+        tokio::task::spawn_blocking(delete).await.map_err(|error| error.to_string())?
+    }
+
+    /// Work of once a second for all replicas, and one flush for what it wrote.
+    pub(crate) fn tick(&self, metadata: &Group) -> Result<(), KvError> {
+        let mut written = metadata.tick()?;
+        for group in self.all_running() {
+            written |= group.group().tick()?;
+        }
+        if written { self.environment.store.flush() } else { Ok(()) }
+    }
+
+    pub(crate) fn statuses(&self) -> Vec<ReplicaStatus> {
+        self.read().iter().map(|(replica, (partition, slot))| status(*replica, *partition, slot)).collect()
+    }
+
+    fn read(&self) -> std::sync::RwLockReadGuard<'_, BTreeMap<ReplicaId, (PartitionId, Slot)>> {
+        self.slots.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> std::sync::RwLockWriteGuard<'_, BTreeMap<ReplicaId, (PartitionId, Slot)>> {
+        self.slots.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn status(replica: ReplicaId, partition: PartitionId, slot: &Slot) -> ReplicaStatus {
+    let idle = ReplicaStatus {
+        replica,
+        partition,
+        role: ReplicaRole::Unknown,
+        term: 0,
+        leader: None,
+        high_watermark: 0,
+        log_end_offset: 0,
+        failure: None,
+    };
+    match slot {
+        Slot::Starting => idle,
+        Slot::Refused(reason) => ReplicaStatus { role: ReplicaRole::Failed, failure: Some(reason.clone()), ..idle },
+        Slot::Running(group) => {
+            let status = group.group().status();
+            let role = match status.role {
+                Role::Leader => ReplicaRole::Leader,
+                Role::Follower => ReplicaRole::Follower,
+                Role::Learner => ReplicaRole::Learner,
+                Role::Candidate => ReplicaRole::Candidate,
+                Role::Stopped => ReplicaRole::Failed,
+            };
+            ReplicaStatus {
+                role,
+                term: status.term,
+                leader: status.leader_node,
+                high_watermark: group.high_watermark(),
+                log_end_offset: group.log_end_offset(),
+                failure: status.failure,
+                ..idle
+            }
+        }
+    }
+}

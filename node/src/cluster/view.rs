@@ -1,0 +1,163 @@
+//! The cluster as clients see it: metadata joined with what the nodes say of their replicas.
+
+use std::collections::BTreeMap;
+
+use quorate_cluster_config::{NodeId, PartitionId, limits};
+use quorate_protocol::{
+    ApiError, ClusterInfo, ErrorCode, NodeInfo, NodeState, PartitionInfo, ReplicaInfo, ReplicaRole, TopicInfo,
+    TopicSelector, TopicsRequest, TopicsResponse,
+};
+use quorate_raft::{Assignment, MetadataState, TopicRow};
+
+use super::Member;
+use crate::peers::{LeaderHint, NodeStatus, ReplicaStatus};
+
+/// All that is known of replicas at one moment.
+struct Snapshot {
+    us: NodeId,
+    replicas: BTreeMap<(NodeId, quorate_cluster_config::ReplicaId), ReplicaStatus>,
+    leaders: BTreeMap<PartitionId, LeaderHint>,
+    up: Vec<NodeId>,
+}
+
+impl Snapshot {
+    fn take(member: &Member) -> Self {
+        let mut statuses: Vec<NodeStatus> = member.board.up();
+        statuses.push(member.status());
+        let up = statuses.iter().map(|status| status.node).collect();
+        let mut leaders: BTreeMap<PartitionId, LeaderHint> = BTreeMap::new();
+        let mut replicas = BTreeMap::new();
+        for status in statuses {
+            for replica in status.replicas {
+                if replica.role == ReplicaRole::Leader {
+                    let hint = LeaderHint { epoch: replica.term, node: Some(status.node) };
+                    let newest = leaders.entry(replica.partition).or_default();
+                    *newest = hint.max(*newest);
+                }
+                replicas.insert((status.node, replica.replica), replica);
+            }
+        }
+        Self { us: member.identity.node, replicas, leaders, up }
+    }
+
+    fn partition(&self, id: PartitionId, placed: &[Assignment]) -> PartitionInfo {
+        let hint = self.leaders.get(&id).copied().unwrap_or_default();
+        let replica = |assignment: &Assignment| {
+            let status = self.replicas.get(&(assignment.node, assignment.replica));
+            // Two nodes may both say that they lead; the one of the older term has not heard yet.
+            let role = status.map_or(ReplicaRole::Unknown, |status| match status.role {
+                ReplicaRole::Leader if hint.node != Some(assignment.node) => ReplicaRole::Follower,
+                role => role,
+            });
+            ReplicaInfo {
+                id: assignment.replica,
+                node: assignment.node,
+                role,
+                log_end_offset: status.map_or(0, |status| status.log_end_offset),
+                detail: status.and_then(|status| status.failure.clone()),
+            }
+        };
+        let replicas: Vec<ReplicaInfo> = placed.iter().map(replica).collect();
+        let of_leader = placed.iter().find(|assignment| Some(assignment.node) == hint.node);
+        let status = of_leader.and_then(|assignment| self.replicas.get(&(assignment.node, assignment.replica)));
+        let high_watermark = status.map_or(0, |status| status.high_watermark);
+        PartitionInfo { index: id.index, leader: hint.node, leader_epoch: hint.epoch, high_watermark, replicas }
+    }
+
+    fn topic(&self, topic: &TopicRow) -> TopicInfo {
+        let partitions = (0..).zip(&topic.partitions);
+        TopicInfo {
+            id: topic.id,
+            name: topic.name.clone(),
+            config: topic.config.clone(),
+            created_at: topic.created_at,
+            partitions: partitions
+                .map(|(index, placed)| self.partition(PartitionId { topic: topic.id, index }, placed))
+                .collect(),
+        }
+    }
+
+    fn nodes(&self, state: &MetadataState, topics: &[TopicInfo]) -> Vec<NodeInfo> {
+        let partitions = || topics.iter().flat_map(|topic| &topic.partitions);
+        let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+        let info = |node: &quorate_raft::NodeRow| {
+            let replicas = || partitions().flat_map(|p| &p.replicas).filter(|replica| replica.node == node.id);
+            NodeInfo {
+                id: node.id,
+                client_address: node.client_address.clone(),
+                peer_address: node.peer_address.clone(),
+                state: if self.up.contains(&node.id) { NodeState::Up } else { NodeState::Down },
+                replica_count: count(replicas().count()),
+                leader_count: count(partitions().filter(|partition| partition.leader == Some(node.id)).count()),
+                failed_replica_count: count(replicas().filter(|r| r.role == ReplicaRole::Failed).count()),
+            }
+        };
+        state.nodes().map(info).collect()
+    }
+}
+
+/// Whether a replica of the partition is down, missing or behind what is committed.
+fn is_under_replicated(partition: &PartitionInfo) -> bool {
+    partition.replicas.iter().any(|replica| {
+        matches!(replica.role, ReplicaRole::Unknown | ReplicaRole::Failed)
+            || replica.log_end_offset < partition.high_watermark.saturating_sub(u64::from(LAG_RECORDS_MAX))
+    })
+}
+
+/// Records by which a replica may trail the last status of its leader: statuses are half a second old.
+const LAG_RECORDS_MAX: u32 = 100_000;
+
+impl Member {
+    /// The cluster as this node sees it.
+    pub(crate) fn cluster_info(&self) -> ClusterInfo {
+        let state = self.metadata.state();
+        let snapshot = Snapshot::take(self);
+        let topics: Vec<TopicInfo> = state.topics().map(|topic| snapshot.topic(topic)).collect();
+        let partitions = || topics.iter().flat_map(|topic| &topic.partitions);
+        let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+        ClusterInfo {
+            cluster_id: self.identity.cluster(),
+            answered_by: snapshot.us,
+            metadata_leader: self.metadata.group().status().leader_node,
+            metadata_index: self.metadata.applied_end().borrow().saturating_sub(1),
+            nodes: snapshot.nodes(&state, &topics),
+            topic_count: count(topics.len()),
+            partition_count: count(partitions().count()),
+            leaderless_partition_count: count(partitions().filter(|p| p.leader.is_none()).count()),
+            under_replicated_partition_count: count(partitions().filter(|p| is_under_replicated(p)).count()),
+        }
+    }
+
+    /// The topics asked for.
+    pub(crate) async fn topics(&self, request: &TopicsRequest) -> Result<TopicsResponse, ApiError> {
+        if request.min_metadata_index > 0
+            && !self.metadata.wait_applied(request.min_metadata_index, limits::METADATA_WAIT_MAX).await
+        {
+            let message = format!("node {} is behind the metadata this client has seen; try another", self.identity.node);
+            return Err(ApiError::new(ErrorCode::Unavailable, message));
+        }
+        let metadata_index = self.metadata.applied_end().borrow().saturating_sub(1);
+        let state = self.metadata.state();
+        let snapshot = Snapshot::take(self);
+        let topics = match &request.selector {
+            TopicSelector::All => state.topics().map(|topic| snapshot.topic(topic)).collect(),
+            TopicSelector::Name(name) => {
+                let topic = state.topic_named(name).ok_or_else(|| {
+                    ApiError::new(ErrorCode::UnknownTopic, format!("topic {name} does not exist; see `quorate topic list`"))
+                })?;
+                vec![snapshot.topic(topic)]
+            }
+            TopicSelector::Id(id) => match state.topic(*id) {
+                Some(topic) => vec![snapshot.topic(topic)],
+                None if state.was_deleted(*id) => {
+                    return Err(ApiError::new(ErrorCode::TopicDeleted, format!("the topic of id {id} was deleted")));
+                }
+                None => {
+                    return Err(ApiError::new(ErrorCode::UnknownTopic, format!("no topic has the id {id}")));
+                }
+            },
+        };
+        let nodes = snapshot.nodes(&state, &topics);
+        Ok(TopicsResponse { metadata_index, nodes, topics })
+    }
+}

@@ -1,0 +1,181 @@
+//! Starting and stopping a node.
+
+use std::{fmt::Debug, io, path::Path, sync::Arc};
+
+use quorate_cluster_config::{Address, GroupId, NodeConfig};
+use quorate_log_engine::{LogWriters, RealVfs, TailCache, Vfs};
+use quorate_raft::{
+    Environment, GroupOpenError, KvError, KvStore, MetadataGroup, ReplicaPhase, ReplicaRecord, ReplicaRecords,
+    RocksStore, SystemClock, WallClock,
+};
+use tokio::task::JoinSet;
+
+use crate::{
+    clients::ClientServer,
+    cluster::{self, Cluster, FormError, Member},
+    data_dir::{DataDir, DataDirError},
+    identity::Identity,
+    net::{Net, TcpNet},
+    peers::{Directory, Greeting, NodeTransport, PeerServer, RpcPool},
+};
+
+/// Opens the keyed store in a directory.
+pub type OpenStore = fn(&Path) -> Result<Arc<dyn KvStore>, KvError>;
+
+/// The four seams between a node and the world.
+#[derive(Clone, Debug)]
+pub struct Seams {
+    /// The file system of the logs.
+    pub vfs: Arc<dyn Vfs>,
+    /// The keyed store.
+    pub store: OpenStore,
+    /// The network.
+    pub net: Arc<dyn Net>,
+    /// The time of day.
+    pub clock: Arc<dyn WallClock>,
+}
+
+impl Default for Seams {
+    /// The real ones.
+    fn default() -> Self {
+        Self {
+            vfs: Arc::new(RealVfs),
+            store: |directory| Ok(Arc::new(RocksStore::open(directory)?)),
+            net: Arc::new(TcpNet),
+            clock: Arc::new(SystemClock),
+        }
+    }
+}
+
+/// Why a node did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum NodeError {
+    /// See [`DataDirError`].
+    #[error(transparent)]
+    DataDir(#[from] DataDirError),
+    /// The keyed store could not be opened or read.
+    #[error("{0}; the store may be damaged: restore the data directory, or start this node anew with an empty one")]
+    Store(#[from] KvError),
+    /// A port could not be listened on.
+    #[error("cannot listen on {address}: {source}; stop what uses it or choose another {flag}")]
+    Listen {
+        /// The address.
+        address: Address,
+        /// The flag that sets it.
+        flag: &'static str,
+        /// What the operating system said.
+        source: io::Error,
+    },
+    /// See [`FormError`].
+    #[error(transparent)]
+    Form(#[from] FormError),
+    /// The node's replica of the metadata group is damaged or in doubt.
+    #[error("the metadata replica is not started: {0}; its files are left as they are")]
+    Metadata(#[from] GroupOpenError),
+    /// The operating system refused threads.
+    #[error("cannot start the log-writer threads: {0}")]
+    Threads(io::Error),
+}
+
+/// A running node.
+#[derive(Debug)]
+pub struct Node {
+    cluster: Arc<Cluster>,
+    tasks: JoinSet<()>,
+    _data_dir: DataDir,
+}
+
+async fn listen(
+    net: &Arc<dyn Net>,
+    address: &Address,
+    flag: &'static str,
+) -> Result<Box<dyn crate::net::Listener>, NodeError> {
+    net.listen(address).await.map_err(|source| NodeError::Listen { address: address.clone(), flag, source })
+}
+
+impl Node {
+    /// Starts a node. Returns once it is part of its cluster: a new cluster waits here for all of its seeds.
+    ///
+    /// # Errors
+    /// See [`NodeError`].
+    pub async fn start(config: NodeConfig, seams: Seams) -> Result<Self, NodeError> {
+        let data_dir = DataDir::open(&config.data_dir)?;
+        let peer_listener = listen(&seams.net, &config.peer_listen, "--peer-listen").await?;
+        let client_listener = listen(&seams.net, &config.listen, "--listen").await?;
+        let (open, directory) = (seams.store, data_dir.store());
+        let store = tokio::task::spawn_blocking(move || open(&directory))
+            .await
+            .unwrap_or_else(|error| Err(KvError(error.to_string())))?;
+        let identity = Identity::load(&store)?;
+        let cluster = Cluster::new(config.clone(), store.clone(), seams.net.clone(), identity);
+        let mut tasks = JoinSet::new();
+        tasks.spawn(PeerServer { cluster: cluster.clone() }.run(peer_listener));
+        tasks.spawn(ClientServer { cluster: cluster.clone() }.run(client_listener));
+        cluster::form(&cluster).await?;
+        cluster::check_seeds(&cluster).await?;
+        // `form` returns only with an identity.
+        let Some(identity) = cluster.identity().cloned() else {
+            return Err(NodeError::Store(KvError("the node has no identity".to_owned())));
+        };
+        let us = Greeting { cluster: Some(identity.cluster()), node: Some(identity.node) };
+        let directory = Arc::new(Directory::default());
+        directory.update(identity.formation.nodes.clone());
+        let rpc = Arc::new(RpcPool::new(seams.net.clone(), us, directory.clone()));
+        let transport = NodeTransport::new(seams.net.clone(), us, directory.clone(), rpc.clone());
+        let environment = Environment {
+            directory: data_dir.replicas(),
+            vfs: seams.vfs,
+            store: store.clone(),
+            writers: LogWriters::start(config.log.writer_threads as usize).map_err(NodeError::Threads)?,
+            cache: TailCache::new(usize::try_from(config.log.tail_cache_bytes).unwrap_or(usize::MAX)),
+            transport: Arc::new(transport),
+            clock: seams.clock,
+            raft: config.raft.clone(),
+        };
+        let record = metadata_record(&store, &identity)?;
+        let metadata = MetadataGroup::open(&environment, &record).await?;
+        let member = Member::new(identity, config, environment, directory, rpc.clone(), metadata);
+        cluster.set_member(member.clone());
+        tasks.spawn(cluster::begin(cluster.clone(), rpc));
+        tasks.spawn(cluster::register(member.clone()));
+        tasks.spawn(cluster::keep_directory(member.clone()));
+        tasks.spawn(cluster::keep_board(member.clone()));
+        tasks.spawn(cluster::reconcile(member.clone()));
+        tasks.spawn(cluster::tick(member));
+        Ok(Self { cluster, tasks, _data_dir: data_dir })
+    }
+
+    /// Who this node is.
+    #[must_use]
+    pub fn identity(&self) -> Option<&Identity> {
+        self.cluster.identity()
+    }
+
+    /// Stops serving, then all groups, and writes down how far they are committed.
+    pub async fn stop(mut self) {
+        self.tasks.shutdown().await;
+        let Some(member) = self.cluster.member().cloned() else { return };
+        let groups = member.replicas.all_running();
+        futures::future::join_all(groups.iter().map(|group| group.group().shutdown())).await;
+        member.metadata.group().shutdown().await;
+        let ticked = tokio::task::spawn_blocking(move || member.replicas.tick(member.metadata.group())).await;
+        if let Ok(Err(error)) = ticked {
+            tracing::error!(%error, "the committed marks could not be written");
+        }
+    }
+}
+
+/// The creation record of this node's metadata replica: the one it has, or that of a beginning.
+fn metadata_record(store: &Arc<dyn KvStore>, identity: &Identity) -> Result<ReplicaRecord, KvError> {
+    let replica = identity.metadata_replica();
+    Ok(ReplicaRecords::new(store.clone()).get(replica)?.unwrap_or_else(|| ReplicaRecord {
+        replica,
+        group: GroupId::Metadata,
+        phase: ReplicaPhase::Creating,
+        first_members: identity.formation.metadata_members(),
+        segment_bytes: METADATA_SEGMENT_BYTES,
+    }))
+}
+
+/// Bytes of a segment of the metadata log.
+const METADATA_SEGMENT_BYTES: u64 = 16 << 20;

@@ -1,0 +1,101 @@
+//! The tarpc service between nodes: everything but AppendEntries.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use quorate_cluster_config::{Address, ClusterId, NodeId, PartitionId, ReplicaId};
+use quorate_protocol::ReplicaRole;
+use quorate_raft::{MetadataCommand, MetadataReply};
+use serde::{Deserialize, Serialize};
+
+use crate::identity::Formation;
+
+/// What a node says of itself before it is known.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hello {
+    /// The peer address it tells others.
+    pub address: Address,
+    /// The seeds it is configured with, ascending.
+    pub seeds: Vec<Address>,
+    /// The formation it has accepted.
+    pub formation: Option<Formation>,
+    /// Whether its metadata group has begun: then the cluster takes no further first members.
+    pub initialized: bool,
+}
+
+/// One replica as its node sees it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReplicaStatus {
+    /// The replica.
+    pub replica: ReplicaId,
+    /// Its partition.
+    pub partition: PartitionId,
+    /// What it does.
+    pub role: ReplicaRole,
+    /// Its term.
+    pub term: u64,
+    /// The node it takes for the leader.
+    pub leader: Option<NodeId>,
+    /// The first offset it does not know to be committed.
+    pub high_watermark: u64,
+    /// The end of its log on stable storage.
+    pub log_end_offset: u64,
+    /// Why it failed.
+    pub failure: Option<String>,
+}
+
+/// A node as it sees itself, told to every other node twice a second.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeStatus {
+    /// The node.
+    pub node: NodeId,
+    /// Its partition replicas.
+    pub replicas: Vec<ReplicaStatus>,
+}
+
+/// Who leads a partition, and since which term.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct LeaderHint {
+    /// The term. A greater one is newer.
+    pub epoch: u64,
+    /// The node.
+    pub node: Option<NodeId>,
+}
+
+/// Why a peer did not do what it was asked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+pub enum PeerFailure {
+    /// It is not part of a cluster yet, or about to stop.
+    #[error("the node is not ready")]
+    NotReady,
+    /// It has no such replica.
+    #[error("the node does not run replica {0}")]
+    UnknownReplica(ReplicaId),
+    /// It does not lead the metadata group.
+    #[error("the node does not lead the metadata group")]
+    NotLeader(Option<NodeId>),
+    /// It has accepted another formation.
+    #[error("the node has accepted another formation, of cluster {0}")]
+    OtherFormation(ClusterId),
+    /// The proposed formation does not fit its configuration.
+    #[error("the proposed formation does not fit: {0}")]
+    UnfitFormation(String),
+    /// Whether it happened is unknown.
+    #[error("{0}")]
+    Unknown(String),
+}
+
+/// What a node may ask of another.
+#[tarpc::service]
+pub trait PeerApi {
+    /// Who are you?
+    async fn hello() -> Hello;
+    /// Accept this formation, durably, and no other.
+    async fn accept_formation(formation: Formation) -> Result<(), PeerFailure>;
+    /// Hand a Raft call to a replica.
+    async fn raft_call(to: ReplicaId, request: Bytes) -> Result<Bytes, PeerFailure>;
+    /// Execute a metadata command, as the leader of the metadata group.
+    async fn execute(command: MetadataCommand, patience: Duration) -> Result<(MetadataReply, u64), PeerFailure>;
+    /// How are your replicas?
+    async fn status() -> Result<NodeStatus, PeerFailure>;
+}

@@ -1,0 +1,230 @@
+//! The handshake between nodes, before the first byte of anything else. Big-endian.
+//!
+//! ```text
+//!  0  "QRTP"   4  version_min u16   6  version_max u16 (of an answer: the chosen version twice)
+//!  8  purpose u8 (of an answer: status)   9  reserved [u8; 7]
+//! 16  cluster id u128 (0: none yet)   32  node id u64 (0: none yet)
+//! 40  node id u64 of the node meant (0: whoever listens)   48  reserved [u8; 16]
+//! ```
+
+use std::{io, time::Duration};
+
+use quorate_cluster_config::{Address, ClusterId, NodeId};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use crate::net::Stream;
+
+const MAGIC: &[u8; 4] = b"QRTP";
+const SIZE: usize = 64;
+/// The versions of the peer protocol this build speaks.
+const VERSION_MIN: u16 = 1;
+const VERSION_MAX: u16 = 1;
+const DEADLINE: Duration = Duration::from_secs(2);
+
+/// What a connection between nodes is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Purpose {
+    /// tarpc.
+    Rpc,
+    /// The lane of AppendEntries.
+    Append,
+    /// The lane of heartbeats.
+    Heartbeat,
+}
+
+/// Who speaks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Greeting {
+    pub(crate) cluster: Option<ClusterId>,
+    pub(crate) node: Option<NodeId>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+enum Status {
+    Accepted = 0,
+    Version = 1,
+    OtherCluster = 2,
+    NotFormed = 3,
+    OtherNode = 4,
+}
+
+/// Why two nodes do not talk.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum HandshakeError {
+    #[error("{0}")]
+    Io(#[from] io::Error),
+    #[error("no handshake within {DEADLINE:?}")]
+    Timeout,
+    #[error("not the peer port of a Quorate node")]
+    NotQuorate,
+    #[error("no common version of the peer protocol (ours {VERSION_MIN} to {VERSION_MAX}); upgrade the older node")]
+    Version,
+    #[error("it belongs to cluster {theirs}, this node to {ours}")]
+    OtherCluster { ours: ClusterId, theirs: ClusterId },
+    #[error("it is not part of a cluster yet")]
+    NotFormed,
+    #[error("node {0:?} listens there")]
+    OtherNode(Option<NodeId>),
+}
+
+impl Purpose {
+    fn from_code(code: u8) -> Option<Self> {
+        [Self::Rpc, Self::Append, Self::Heartbeat].into_iter().find(|purpose| *purpose as u8 == code)
+    }
+}
+
+struct Message {
+    version_min: u16,
+    version_max: u16,
+    code: u8,
+    who: Greeting,
+    to: Option<NodeId>,
+}
+
+impl Message {
+    fn encode(&self) -> [u8; SIZE] {
+        let mut bytes = [0; SIZE];
+        bytes[..4].copy_from_slice(MAGIC);
+        bytes[4..6].copy_from_slice(&self.version_min.to_be_bytes());
+        bytes[6..8].copy_from_slice(&self.version_max.to_be_bytes());
+        bytes[8] = self.code;
+        bytes[16..32].copy_from_slice(&self.who.cluster.map_or(0, |id| id.0).to_be_bytes());
+        bytes[32..40].copy_from_slice(&self.who.node.map_or(0, |id| id.0).to_be_bytes());
+        bytes[40..48].copy_from_slice(&self.to.map_or(0, |id| id.0).to_be_bytes());
+        bytes
+    }
+
+    async fn read(stream: &mut Stream) -> Result<Self, HandshakeError> {
+        let mut bytes = [0; SIZE];
+        stream.read_exact(&mut bytes).await?;
+        if &bytes[..4] != MAGIC {
+            return Err(HandshakeError::NotQuorate);
+        }
+        let number = |at: usize, size: usize| bytes[at..at + size].iter().fold(0u128, |n, b| n << 8 | u128::from(*b));
+        let node = |at| Some(NodeId(number(at, 8) as u64)).filter(|node| node.0 != 0);
+        let cluster = Some(ClusterId(number(16, 16))).filter(|cluster| cluster.0 != 0);
+        Ok(Self {
+            version_min: number(4, 2) as u16,
+            version_max: number(6, 2) as u16,
+            code: bytes[8],
+            who: Greeting { cluster, node: node(32) },
+            to: node(40),
+        })
+    }
+}
+
+/// The side that connected. `to` is the node meant, if it is known.
+pub(crate) async fn greet(
+    stream: &mut Stream,
+    us: Greeting,
+    to: Option<NodeId>,
+    purpose: Purpose,
+) -> Result<Greeting, HandshakeError> {
+    let exchange = async {
+        let hello =
+            Message { version_min: VERSION_MIN, version_max: VERSION_MAX, code: purpose as u8, who: us, to };
+        stream.write_all(&hello.encode()).await?;
+        stream.flush().await?;
+        let answer = Message::read(stream).await?;
+        match answer.code {
+            code if code == Status::Accepted as u8 => Ok(answer.who),
+            code if code == Status::OtherCluster as u8 => Err(HandshakeError::OtherCluster {
+                ours: us.cluster.unwrap_or_default(),
+                theirs: answer.who.cluster.unwrap_or_default(),
+            }),
+            code if code == Status::NotFormed as u8 => Err(HandshakeError::NotFormed),
+            code if code == Status::OtherNode as u8 => Err(HandshakeError::OtherNode(answer.who.node)),
+            _ => Err(HandshakeError::Version),
+        }
+    };
+    tokio::time::timeout(DEADLINE, exchange).await.map_err(|_| HandshakeError::Timeout)?
+}
+
+/// The side that listens. Lanes are for members of one cluster only; tarpc also serves forming.
+pub(crate) async fn answer(stream: &mut Stream, us: Greeting) -> Result<(Greeting, Purpose), HandshakeError> {
+    let exchange = async {
+        let hello = Message::read(stream).await?;
+        let purpose = Purpose::from_code(hello.code);
+        let version = hello.version_max.min(VERSION_MAX);
+        let status = match (us.cluster, hello.who.cluster) {
+            _ if version < hello.version_min.max(VERSION_MIN) || purpose.is_none() => Status::Version,
+            (Some(ours), Some(theirs)) if ours != theirs => Status::OtherCluster,
+            (Some(_), Some(_)) if hello.to.is_some() && hello.to != us.node => Status::OtherNode,
+            (Some(_), Some(_)) => Status::Accepted,
+            _ if purpose == Some(Purpose::Rpc) => Status::Accepted,
+            _ => Status::NotFormed,
+        };
+        let answer = Message { version_min: version, version_max: version, code: status as u8, who: us, to: hello.who.node };
+        stream.write_all(&answer.encode()).await?;
+        stream.flush().await?;
+        match (status, purpose) {
+            (Status::Accepted, Some(purpose)) => Ok((hello.who, purpose)),
+            (Status::OtherCluster, _) => Err(HandshakeError::OtherCluster {
+                ours: us.cluster.unwrap_or_default(),
+                theirs: hello.who.cluster.unwrap_or_default(),
+            }),
+            (Status::NotFormed, _) => Err(HandshakeError::NotFormed),
+            (Status::OtherNode, _) => Err(HandshakeError::OtherNode(us.node)),
+            _ => Err(HandshakeError::Version),
+        }
+    };
+    tokio::time::timeout(DEADLINE, exchange).await.map_err(|_| HandshakeError::Timeout)?
+}
+
+/// Where a connection went wrong, for the log.
+#[derive(Debug, thiserror::Error)]
+#[error("{address}: {source}")]
+pub(crate) struct ConnectError {
+    pub(crate) address: Address,
+    pub(crate) source: HandshakeError,
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+
+    async fn shake(
+        us: Greeting,
+        to: Option<NodeId>,
+        purpose: Purpose,
+        them: Greeting,
+    ) -> (Result<Greeting, HandshakeError>, Result<(Greeting, Purpose), HandshakeError>) {
+        let (near, far) = tokio::io::duplex(256);
+        let (mut near, mut far): (Stream, Stream) = (Box::new(near), Box::new(far));
+        tokio::join!(greet(&mut near, us, to, purpose), answer(&mut far, them))
+    }
+
+    fn member(cluster: u128, node: u64) -> Greeting {
+        Greeting { cluster: Some(ClusterId(cluster)), node: Some(NodeId(node)) }
+    }
+
+    #[tokio::test]
+    async fn members_of_one_cluster_know_each_other() {
+        let (ours, theirs) = shake(member(7, 1), Some(NodeId(2)), Purpose::Append, member(7, 2)).await;
+        assert_eq!(ours.unwrap(), member(7, 2));
+        assert_eq!(theirs.unwrap(), (member(7, 1), Purpose::Append));
+    }
+
+    #[tokio::test]
+    async fn another_cluster_is_refused_on_both_sides() {
+        let (ours, theirs) = shake(member(7, 1), None, Purpose::Rpc, member(8, 2)).await;
+        assert!(matches!(ours, Err(HandshakeError::OtherCluster { theirs: ClusterId(8), .. })));
+        assert!(matches!(theirs, Err(HandshakeError::OtherCluster { theirs: ClusterId(7), .. })));
+    }
+
+    #[tokio::test]
+    async fn a_node_on_anothers_address_is_not_mistaken_for_it() {
+        let (ours, _) = shake(member(7, 1), Some(NodeId(3)), Purpose::Append, member(7, 2)).await;
+        assert!(matches!(ours, Err(HandshakeError::OtherNode(Some(NodeId(2))))));
+    }
+
+    #[tokio::test]
+    async fn a_pristine_node_serves_rpc_but_no_lane() {
+        let (rpc, _) = shake(member(7, 1), None, Purpose::Rpc, Greeting::default()).await;
+        assert_eq!(rpc.unwrap(), Greeting::default());
+        let (lane, _) = shake(member(7, 1), None, Purpose::Append, Greeting::default()).await;
+        assert!(matches!(lane, Err(HandshakeError::NotFormed)));
+    }
+}

@@ -1,0 +1,177 @@
+//! The peer port: handshakes, tarpc and lanes that others open.
+
+use std::{collections::HashMap, io, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use futures::StreamExt;
+use quorate_cluster_config::{NodeId, ReplicaId, limits};
+use quorate_raft::{MetadataCommand, MetadataReply};
+use tarpc::{context::Context, server::{BaseChannel, Channel}};
+use tokio::{
+    io::WriteHalf,
+    sync::{Semaphore, mpsc},
+};
+
+use super::{
+    api::{Hello, NodeStatus, PeerApi, PeerFailure},
+    frame::{self, FrameReader, LaneFrameKind, SessionKey},
+    handshake::{self, Greeting, Purpose},
+};
+use crate::{
+    cluster::Cluster,
+    identity::Formation,
+    net::{Listener, Stream},
+};
+
+/// Connections from peers, handshakes included: three a node, with room for reconnects.
+const CONNECTIONS_MAX: usize = limits::NODES_MAX as usize * 8;
+/// Requests of one tarpc connection that may be in work.
+const RPCS_MAX: usize = 1024;
+/// Answers of a lane that wait to be written.
+const ANSWERS_QUEUED_MAX: usize = 4096;
+/// A lane on which nothing has come for so long is closed; a peer that is alive opens another when it needs one.
+const IDLE_MAX: Duration = Duration::from_secs(60);
+/// After an error of `accept` (out of file descriptors, say).
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Serves the peer port.
+#[derive(Clone, Debug)]
+pub(crate) struct PeerServer {
+    pub(crate) cluster: Arc<Cluster>,
+}
+
+impl PeerServer {
+    pub(crate) async fn run(self, mut listener: Box<dyn Listener>) {
+        let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+        loop {
+            let permit = room.clone().acquire_owned().await;
+            match listener.accept().await {
+                Ok(stream) => {
+                    let server = self.clone();
+                    tokio::spawn(async move {
+                        server.connection(stream).await;
+                        drop(permit);
+                    });
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "the peer port cannot accept");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+    }
+
+    fn greeting(&self) -> Greeting {
+        let identity = self.cluster.identity();
+        Greeting { cluster: identity.map(|identity| identity.cluster()), node: identity.map(|identity| identity.node) }
+    }
+
+    async fn connection(self, mut stream: Stream) {
+        match handshake::answer(&mut stream, self.greeting()).await {
+            Ok((_, Purpose::Rpc)) => self.rpc(stream).await,
+            Ok((from, Purpose::Append | Purpose::Heartbeat)) => self.lane(stream, from.node).await,
+            Err(error) => tracing::info!(%error, "refused a connection to the peer port"),
+        }
+    }
+
+    async fn rpc(self, stream: Stream) {
+        let transport = quorate_protocol::transport(stream, limits::PEER_FRAME_BYTES_MAX);
+        let channel = BaseChannel::with_defaults(transport).max_concurrent_requests(RPCS_MAX);
+        let mut work = std::pin::pin!(channel.execute(self.serve()));
+        while let Some(request) = work.next().await {
+            tokio::spawn(request);
+        }
+    }
+
+    /// Hands requests to their sessions in the order they come. While a session's queue is full the lane is not read:
+    /// that is how a follower slows its leader down.
+    async fn lane(self, stream: Stream, from: Option<NodeId>) {
+        let (reader, writer) = tokio::io::split(stream);
+        let (answers, queue) = mpsc::channel::<Vec<Bytes>>(ANSWERS_QUEUED_MAX);
+        let writer = tokio::spawn(write_answers(writer, queue));
+        let mut reader = FrameReader::new(reader);
+        let mut sessions: HashMap<SessionKey, mpsc::Sender<Bytes>> = HashMap::new();
+        let error = loop {
+            let frame = match tokio::time::timeout(IDLE_MAX, reader.next()).await {
+                Ok(Ok(frame)) => frame,
+                Ok(Err(error)) => break error,
+                Err(_) => break io::Error::new(io::ErrorKind::TimedOut, "it was idle"),
+            };
+            match frame.kind {
+                LaneFrameKind::Request => {
+                    let session = match sessions.get(&frame.session) {
+                        Some(session) => session,
+                        None => match self.open_session(frame.session, &answers) {
+                            Some(session) => sessions.entry(frame.session).or_insert(session),
+                            None => {
+                                drop(answers.send(frame::encode(LaneFrameKind::End, frame.session, Vec::new())).await);
+                                continue;
+                            }
+                        },
+                    };
+                    if session.send(frame.body).await.is_err() {
+                        sessions.remove(&frame.session);
+                    }
+                }
+                LaneFrameKind::End => drop(sessions.remove(&frame.session)),
+                LaneFrameKind::Answer => break io::Error::new(io::ErrorKind::InvalidData, "an answer to nothing"),
+            }
+            sessions.retain(|_, session| !session.is_closed());
+        };
+        tracing::debug!(?from, %error, "a peer's lane ended");
+        writer.abort();
+    }
+
+    fn open_session(&self, key: SessionKey, answers: &mpsc::Sender<Vec<Bytes>>) -> Option<mpsc::Sender<Bytes>> {
+        let (requests, mut replies) = self.cluster.with_group(key.to, |group| {
+            (group.id().kind() == key.kind).then(|| group.append_session())
+        })??;
+        let answers = answers.clone();
+        tokio::spawn(async move {
+            while let Some(reply) = replies.recv().await {
+                if answers.send(frame::encode(LaneFrameKind::Answer, key, vec![reply])).await.is_err() {
+                    return;
+                }
+            }
+            drop(answers.send(frame::encode(LaneFrameKind::End, key, Vec::new())).await);
+        });
+        Some(requests)
+    }
+}
+
+async fn write_answers(mut writer: WriteHalf<Stream>, mut queue: mpsc::Receiver<Vec<Bytes>>) {
+    let mut batch = Vec::new();
+    while queue.recv_many(&mut batch, 64).await > 0 {
+        if frame::write_all(&mut writer, batch.drain(..).flatten().collect()).await.is_err() {
+            return;
+        }
+    }
+}
+
+impl PeerApi for PeerServer {
+    async fn hello(self, _: Context) -> Hello {
+        self.cluster.hello().await
+    }
+
+    async fn accept_formation(self, _: Context, formation: Formation) -> Result<(), PeerFailure> {
+        self.cluster.accept_formation(formation).await
+    }
+
+    async fn raft_call(self, _: Context, to: ReplicaId, request: Bytes) -> Result<Bytes, PeerFailure> {
+        let group = self.cluster.group(to).ok_or(PeerFailure::UnknownReplica(to))?;
+        group.group().call(request).await.map_err(|error| PeerFailure::Unknown(error.to_string()))
+    }
+
+    async fn execute(
+        self,
+        _: Context,
+        command: MetadataCommand,
+        patience: Duration,
+    ) -> Result<(MetadataReply, u64), PeerFailure> {
+        self.cluster.execute_here(&command, patience).await
+    }
+
+    async fn status(self, _: Context) -> Result<NodeStatus, PeerFailure> {
+        self.cluster.status().ok_or(PeerFailure::NotReady)
+    }
+}

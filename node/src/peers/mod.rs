@@ -1,0 +1,17 @@
+//! How nodes talk to each other: a handshake, then either tarpc (`rpc`) or an ordered lane of frames (`lane`).
+
+mod api;
+mod directory;
+mod frame;
+mod handshake;
+mod incoming;
+mod lane;
+mod rpc;
+mod transport;
+
+pub(crate) use api::{Hello, LeaderHint, NodeStatus, PeerApiClient, PeerFailure, ReplicaStatus};
+pub(crate) use directory::Directory;
+pub(crate) use handshake::{Greeting, HandshakeError, Purpose};
+pub(crate) use incoming::PeerServer;
+pub(crate) use rpc::{RpcPool, client, connect, within};
+pub(crate) use transport::NodeTransport;

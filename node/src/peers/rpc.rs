@@ -1,0 +1,105 @@
+//! tarpc connections to other nodes, one each, made when needed.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use quorate_cluster_config::{Address, NodeId, limits};
+use tarpc::{client, context};
+use tokio::{sync::Mutex, time::Instant};
+
+use super::{
+    api::PeerApiClient,
+    directory::Directory,
+    handshake::{self, ConnectError, Greeting, HandshakeError, Purpose},
+};
+use crate::net::Net;
+
+/// How long a connection may take.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+/// After a failure, further tries to the same node fail at once for so long.
+const FAILURE_PAUSE: Duration = Duration::from_millis(100);
+/// Calls to one node that may be in flight.
+const CALLS_MAX: usize = 1024;
+
+/// Connects to a peer and shakes hands.
+pub(crate) async fn connect(
+    net: &Arc<dyn Net>,
+    address: &Address,
+    us: Greeting,
+    to: Option<NodeId>,
+    purpose: Purpose,
+) -> Result<(crate::net::Stream, Greeting), ConnectError> {
+    let failed = |source| ConnectError { address: address.clone(), source };
+    let mut stream = tokio::time::timeout(CONNECT_TIMEOUT, net.connect(address))
+        .await
+        .map_err(|_| failed(HandshakeError::Timeout))?
+        .map_err(|error| failed(error.into()))?;
+    let them = handshake::greet(&mut stream, us, to, purpose).await.map_err(failed)?;
+    Ok((stream, them))
+}
+
+/// A tarpc client over a stream on which the handshake is done.
+pub(crate) fn client(stream: crate::net::Stream) -> PeerApiClient {
+    let mut config = client::Config::default();
+    config.max_in_flight_requests = CALLS_MAX;
+    PeerApiClient::new(config, quorate_protocol::transport(stream, limits::PEER_FRAME_BYTES_MAX)).spawn()
+}
+
+/// A tarpc context with a deadline.
+pub(crate) fn within(deadline: Duration) -> context::Context {
+    let mut context = context::current();
+    context.deadline = std::time::Instant::now() + deadline;
+    context
+}
+
+#[derive(Debug, Default)]
+struct Slot {
+    client: Option<PeerApiClient>,
+    failed: Option<Instant>,
+}
+
+/// The connections of one node.
+#[derive(Debug)]
+pub(crate) struct RpcPool {
+    net: Arc<dyn Net>,
+    us: Greeting,
+    directory: Arc<Directory>,
+    slots: std::sync::Mutex<HashMap<NodeId, Arc<Mutex<Slot>>>>,
+}
+
+impl RpcPool {
+    pub(crate) fn new(net: Arc<dyn Net>, us: Greeting, directory: Arc<Directory>) -> Self {
+        Self { net, us, directory, slots: std::sync::Mutex::default() }
+    }
+
+    /// A client of a node, connected now or before.
+    pub(crate) async fn get(&self, node: NodeId) -> Result<PeerApiClient, String> {
+        let slot = self.slots.lock().unwrap_or_else(std::sync::PoisonError::into_inner).entry(node).or_default().clone();
+        let mut slot = slot.lock().await;
+        if let Some(client) = &slot.client {
+            return Ok(client.clone());
+        }
+        if slot.failed.is_some_and(|failed| failed.elapsed() < FAILURE_PAUSE) {
+            return Err(format!("node {node} could not be reached just now"));
+        }
+        let address = self.directory.get(node).ok_or_else(|| format!("the address of node {node} is not known"))?;
+        match connect(&self.net, &address, self.us, Some(node), Purpose::Rpc).await {
+            Ok((stream, _)) => {
+                let client = client(stream);
+                slot.client = Some(client.clone());
+                Ok(client)
+            }
+            Err(error) => {
+                slot.failed = Some(Instant::now());
+                Err(error.to_string())
+            }
+        }
+    }
+
+    /// Forgets the connection to a node, after a call on it has failed.
+    pub(crate) async fn forget(&self, node: NodeId) {
+        let slot = self.slots.lock().unwrap_or_else(std::sync::PoisonError::into_inner).get(&node).cloned();
+        if let Some(slot) = slot {
+            slot.lock().await.client = None;
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! Raft's transport over lanes and tarpc.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use quorate_cluster_config::NodeId;
+use quorate_raft::{BoxFuture, Lane as LaneKind, PeerTransport, PeerUnreachable, Route, Session};
+use tokio::{sync::Mutex, time::Instant};
+
+use super::{
+    directory::Directory,
+    handshake::{Greeting, Purpose},
+    lane::Lane,
+    rpc::{RpcPool, connect, within},
+};
+use crate::net::Net;
+
+/// After a failure, further tries to open the same lane fail at once for so long.
+const FAILURE_PAUSE: Duration = Duration::from_millis(50);
+
+#[derive(Debug, Default)]
+struct Slot {
+    lane: Option<Arc<Lane>>,
+    failed: Option<Instant>,
+}
+
+/// The lanes and calls of one node.
+#[derive(Debug)]
+pub(crate) struct NodeTransport {
+    net: Arc<dyn Net>,
+    us: Greeting,
+    directory: Arc<Directory>,
+    rpc: Arc<RpcPool>,
+    lanes: std::sync::Mutex<HashMap<(NodeId, LaneKind), Arc<Mutex<Slot>>>>,
+}
+
+impl NodeTransport {
+    pub(crate) fn new(net: Arc<dyn Net>, us: Greeting, directory: Arc<Directory>, rpc: Arc<RpcPool>) -> Self {
+        Self { net, us, directory, rpc, lanes: std::sync::Mutex::default() }
+    }
+
+    async fn lane(&self, node: NodeId, kind: LaneKind) -> Result<Arc<Lane>, PeerUnreachable> {
+        let slot = {
+            let mut lanes = self.lanes.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            lanes.entry((node, kind)).or_default().clone()
+        };
+        let mut slot = slot.lock().await;
+        if let Some(lane) = slot.lane.as_ref().filter(|lane| !lane.is_broken()) {
+            return Ok(lane.clone());
+        }
+        slot.lane = None;
+        if slot.failed.is_some_and(|failed| failed.elapsed() < FAILURE_PAUSE) {
+            return Err(PeerUnreachable(format!("node {node} could not be reached just now")));
+        }
+        let address = self
+            .directory
+            .get(node)
+            .ok_or_else(|| PeerUnreachable(format!("the address of node {node} is not known")))?;
+        let purpose = match kind {
+            LaneKind::Append => Purpose::Append,
+            LaneKind::Heartbeat => Purpose::Heartbeat,
+        };
+        match connect(&self.net, &address, self.us, Some(node), purpose).await {
+            Ok((stream, _)) => {
+                let lane = Lane::start(stream);
+                slot.lane = Some(lane.clone());
+                Ok(lane)
+            }
+            Err(error) => {
+                slot.failed = Some(Instant::now());
+                Err(PeerUnreachable(error.to_string()))
+            }
+        }
+    }
+}
+
+impl PeerTransport for NodeTransport {
+    fn open_session(&self, route: Route, lane: LaneKind) -> BoxFuture<'_, Result<Session, PeerUnreachable>> {
+        Box::pin(async move { self.lane(route.node, lane).await?.open_session(route) })
+    }
+
+    fn call(&self, route: Route, request: Bytes, deadline: Duration) -> BoxFuture<'_, Result<Bytes, PeerUnreachable>> {
+        Box::pin(async move {
+            let client = self.rpc.get(route.node).await.map_err(PeerUnreachable)?;
+            match client.raft_call(within(deadline), route.to, request).await {
+                Ok(answer) => answer.map_err(|failure| PeerUnreachable(failure.to_string())),
+                Err(error) => {
+                    self.rpc.forget(route.node).await;
+                    Err(PeerUnreachable(error.to_string()))
+                }
+            }
+        })
+    }
+}

@@ -1,0 +1,218 @@
+//! Calls about the cluster and its topics.
+
+use std::time::{Duration, Instant};
+
+use quorate_cluster_config::{PartitionIndex, ProducerId, TopicConfig, TopicId, TopicName};
+use quorate_protocol::{
+    ClusterInfo, CreateTopicRequest, DeleteTopicRequest, ErrorCode, OffsetQuery, OffsetsRequest, TopicInfo,
+    TopicSelector, TopicsRequest, TopicsResponse,
+};
+
+use crate::{client::Client, error::Error, routing::Call};
+
+/// How often a new topic is looked at until its partitions have leaders.
+const LEADER_POLL_INTERVAL: Duration = Duration::from_millis(50);
+
+impl Client {
+    /// The cluster, its nodes and its health, as the node that answers sees them.
+    ///
+    /// # Errors
+    /// [`Error::Unreachable`] or [`Error::TimedOut`] if no node answers in time.
+    pub async fn cluster_info(&self) -> Result<ClusterInfo, Error> {
+        let call = self.call("look at the cluster");
+        let info = self
+            .router()
+            .call_any(call, |api, context| async move { api.cluster_info(context).await })
+            .await?;
+        self.router().topology_mut().merge_cluster(&info);
+        Ok(info)
+    }
+
+    /// All topics, by name, with their partitions and leaders.
+    ///
+    /// # Errors
+    /// [`Error::Unreachable`] or [`Error::TimedOut`] if no node answers in time.
+    pub async fn topics(&self) -> Result<Vec<TopicInfo>, Error> {
+        Ok(self
+            .ask_topics(self.call("list the topics"), TopicSelector::All)
+            .await?
+            .topics)
+    }
+
+    /// One topic, with its partitions and leaders.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] with [`ErrorCode::UnknownTopic`] if there is none of that name.
+    pub async fn topic(&self, name: &TopicName) -> Result<TopicInfo, Error> {
+        let call = self.call(format!("look up topic {name}"));
+        self.one_topic(call, TopicSelector::Name(name.clone())).await
+    }
+
+    /// Creates a topic and waits, within the timeout, until each of its partitions has a leader. If the time is up
+    /// after the topic was created, the topic is returned as it is, with leaders missing.
+    ///
+    /// A create whose answer was lost is repeated; *topic exists* is then taken for its success, if that topic has the
+    /// same configuration.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] with [`ErrorCode::TopicExists`], [`ErrorCode::NotEnoughNodes`] or
+    /// [`ErrorCode::InvalidRequest`]; [`Error::InvalidArgument`] for a configuration beyond its bounds.
+    pub async fn create_topic(&self, name: &TopicName, config: TopicConfig) -> Result<TopicInfo, Error> {
+        config
+            .validate()
+            .map_err(|error| Error::InvalidArgument(format!("cannot create topic {name}: {error}")))?;
+        let deadline = Instant::now() + self.timeout();
+        let request = CreateTopicRequest {
+            name: name.clone(),
+            config,
+        };
+        let call = self.call(format!("create topic {name}"));
+        let created = self.router().call_any_tracked(call, |api, context| {
+            let request = request.clone();
+            async move { api.create_topic(context, request).await }
+        });
+        let topic = match created.await {
+            Ok(topic) => topic,
+            Err((error, true)) if error.code() == Some(ErrorCode::TopicExists) => {
+                let topic = self.topic(name).await?;
+                if topic.config != request.config {
+                    return Err(error);
+                }
+                topic
+            }
+            Err((error, _)) => return Err(error),
+        };
+        self.router().topology_mut().merge_topic(&topic);
+        Ok(self.wait_for_leaders(topic, deadline).await)
+    }
+
+    async fn wait_for_leaders(&self, mut topic: TopicInfo, deadline: Instant) -> TopicInfo {
+        while topic.partitions.is_empty() || topic.partitions.iter().any(|partition| partition.leader.is_none()) {
+            let now = Instant::now();
+            if now + LEADER_POLL_INTERVAL >= deadline {
+                break;
+            }
+            tokio::time::sleep(LEADER_POLL_INTERVAL).await;
+            let call = Call::new(
+                format!("look up topic {}", topic.name),
+                deadline.saturating_duration_since(now),
+            );
+            match self.one_topic(call, TopicSelector::Id(topic.id)).await {
+                Ok(newer) => topic = newer,
+                Err(error) => {
+                    tracing::debug!(%error, "the new topic could not be looked up");
+                    break;
+                }
+            }
+        }
+        topic
+    }
+
+    /// Deletes a topic and all of its records. A topic of the same name created later is another topic.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] with [`ErrorCode::UnknownTopic`] if there is none of that name.
+    pub async fn delete_topic(&self, name: &TopicName) -> Result<(), Error> {
+        let request = DeleteTopicRequest { name: name.clone() };
+        let call = self.call(format!("delete topic {name}"));
+        let deleted = self.router().call_any_tracked(call, |api, context| {
+            let request = request.clone();
+            async move { api.delete_topic(context, request).await }
+        });
+        match deleted.await {
+            Ok(metadata_index) => {
+                self.router().topology_mut().note_metadata_index(metadata_index);
+                Ok(())
+            }
+            // An earlier try may have deleted it: what was asked for holds.
+            Err((error, true)) if matches!(error.code(), Some(ErrorCode::UnknownTopic | ErrorCode::TopicDeleted)) => {
+                Ok(())
+            }
+            Err((error, _)) => Err(error),
+        }
+    }
+
+    /// The first or the last offset of a partition. The last is linearizable: at or above every record acknowledged
+    /// before the call.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] with [`ErrorCode::UnknownTopic`] or [`ErrorCode::UnknownPartition`];
+    /// [`Error::TimedOut`] if the partition has no leader in time.
+    pub async fn offset(&self, topic: &TopicName, partition: PartitionIndex, query: OffsetQuery) -> Result<u64, Error> {
+        let topic = self.topic(topic).await?;
+        require_partition(&topic, partition)?;
+        self.partition_offset(topic.id, partition, query).await
+    }
+
+    pub(crate) async fn partition_offset(
+        &self,
+        topic: TopicId,
+        partition: PartitionIndex,
+        query: OffsetQuery,
+    ) -> Result<u64, Error> {
+        let which = match query {
+            OffsetQuery::First => "first",
+            OffsetQuery::Last => "last",
+        };
+        let call = self.call(format!("read the {which} offset of partition {partition}"));
+        let request = OffsetsRequest {
+            topic,
+            partition,
+            query,
+        };
+        let asked = self.router().call_leader(topic, partition, call, |api, context| {
+            let request = request.clone();
+            async move { api.offsets(context, request).await }
+        });
+        Ok(asked.await?.offset)
+    }
+
+    pub(crate) async fn allocate_producer_id(&self, timeout: Duration) -> Result<ProducerId, Error> {
+        let call = Call::new("get a producer id", timeout);
+        self.router()
+            .call_any(
+                call,
+                |api, context| async move { api.allocate_producer_id(context).await },
+            )
+            .await
+    }
+
+    async fn one_topic(&self, call: Call, selector: TopicSelector) -> Result<TopicInfo, Error> {
+        let action = call.action.clone();
+        let response = self.ask_topics(call, selector).await?;
+        response.topics.into_iter().next().ok_or_else(|| Error::Refused {
+            action,
+            code: ErrorCode::UnknownTopic,
+            message: "there is no such topic; create it, or list the topics to see which exist".into(),
+            outcome_unknown: false,
+        })
+    }
+
+    async fn ask_topics(&self, call: Call, selector: TopicSelector) -> Result<TopicsResponse, Error> {
+        let min_metadata_index = self.router().topology().metadata_index();
+        let request = TopicsRequest {
+            selector,
+            min_metadata_index,
+        };
+        let asked = self.router().call_any(call, |api, context| {
+            let request = request.clone();
+            async move { api.topics(context, request).await }
+        });
+        let response = asked.await?;
+        self.router().topology_mut().merge_topics(&response);
+        Ok(response)
+    }
+}
+
+/// Checks that a topic has a partition of this index.
+pub(crate) fn require_partition(topic: &TopicInfo, partition: PartitionIndex) -> Result<(), Error> {
+    if partition < topic.config.partitions {
+        return Ok(());
+    }
+    Err(Error::Refused {
+        action: format!("use partition {partition} of topic {}", topic.name),
+        code: ErrorCode::UnknownPartition,
+        message: format!("its partitions are 0 to {}", topic.config.partitions.saturating_sub(1)),
+        outcome_unknown: false,
+    })
+}

@@ -1,0 +1,34 @@
+//! Where to read from.
+
+use quorate_cluster_config::{PartitionIndex, TopicId};
+use quorate_protocol::OffsetQuery;
+
+use crate::{client::Client, error::Error};
+
+/// Where to read a partition from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Position {
+    /// The first record that is retained.
+    #[default]
+    First,
+    /// The end: only records appended after now.
+    Last,
+    /// This offset.
+    Offset(u64),
+}
+
+impl Position {
+    /// The offset it stands for now.
+    pub(super) async fn resolve(
+        self,
+        client: &Client,
+        topic: TopicId,
+        partition: PartitionIndex,
+    ) -> Result<u64, Error> {
+        match self {
+            Self::First => client.partition_offset(topic, partition, OffsetQuery::First).await,
+            Self::Last => client.partition_offset(topic, partition, OffsetQuery::Last).await,
+            Self::Offset(offset) => Ok(offset),
+        }
+    }
+}

@@ -1,0 +1,184 @@
+//! What can go wrong with a call, a producer's partition set-up or a consumer.
+
+use std::time::Duration;
+
+use quorate_cluster_config::PartitionIndex;
+use quorate_protocol::{ApiError, ErrorCode};
+
+/// Why a call failed. Displayed as one line for a person: what, why, what to do.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// An argument cannot be used; nothing was sent.
+    #[error("{0}")]
+    InvalidArgument(String),
+
+    /// No node could be reached, so nothing was sent.
+    #[error(
+        "cannot {action}: no node could be reached within {waited:?} (tried {servers}; last: {reason}); check that the \
+         cluster runs and that the addresses are its client addresses"
+    )]
+    Unreachable {
+        /// What was attempted, as in "create topic orders".
+        action: String,
+        /// The addresses tried, separated by commas.
+        servers: String,
+        /// How long it was attempted.
+        waited: Duration,
+        /// Why the last one could not be reached.
+        reason: String,
+    },
+
+    /// The cluster answered, and the answer is no.
+    #[error("cannot {action}: {message}")]
+    Refused {
+        /// What was attempted.
+        action: String,
+        /// The refusal's code.
+        code: ErrorCode,
+        /// The refusal in words.
+        message: String,
+        /// Whether an earlier try of the same call may have taken effect.
+        outcome_unknown: bool,
+    },
+
+    /// Every try failed in a way that may pass, until the time was up.
+    #[error("cannot {action} within {waited:?}{}; last problem: {reason}", unknown(*outcome_unknown))]
+    TimedOut {
+        /// What was attempted.
+        action: String,
+        /// How long it was attempted.
+        waited: Duration,
+        /// The last problem, in words.
+        reason: String,
+        /// The code of the last refusal, if the last problem was one.
+        code: Option<ErrorCode>,
+        /// Whether a try may have taken effect.
+        outcome_unknown: bool,
+    },
+
+    /// What a node returned is damaged. The node verified it too, so suspect the network or this machine.
+    #[error(
+        "partition {partition} is damaged at offset {offset} as received: {reason}; try again, or verify the topic"
+    )]
+    Corrupt {
+        /// The partition.
+        partition: PartitionIndex,
+        /// The offset expected there.
+        offset: u64,
+        /// What is wrong.
+        reason: String,
+    },
+
+    /// The node broke its promise that offsets are dense and never go back: a bug worth reporting.
+    #[error(
+        "internal error: partition {partition} returned offsets {first} to {last} where {expected} was expected; report \
+         this as a bug with the logs of the partition's leader"
+    )]
+    OffsetsNotDense {
+        /// The partition.
+        partition: PartitionIndex,
+        /// The offset that had to come next.
+        expected: u64,
+        /// The first offset of the batch returned.
+        first: u64,
+        /// The last offset of the batch returned.
+        last: u64,
+    },
+}
+
+fn unknown(outcome_unknown: bool) -> &'static str {
+    if outcome_unknown {
+        "; whether it took effect is unknown, look before you repeat it"
+    } else {
+        ""
+    }
+}
+
+impl Error {
+    /// Whether the same call may succeed later.
+    #[must_use]
+    pub fn is_retryable(&self) -> bool {
+        match self {
+            Self::Unreachable { .. } | Self::TimedOut { .. } | Self::Corrupt { .. } => true,
+            Self::Refused { code, .. } => ApiError::new(*code, "").is_retryable(),
+            Self::InvalidArgument(_) | Self::OffsetsNotDense { .. } => false,
+        }
+    }
+
+    /// Whether the call certainly changed nothing.
+    #[must_use]
+    pub fn has_no_side_effects(&self) -> bool {
+        match self {
+            Self::InvalidArgument(_)
+            | Self::Unreachable { .. }
+            | Self::Corrupt { .. }
+            | Self::OffsetsNotDense { .. } => true,
+            Self::Refused { outcome_unknown, .. } | Self::TimedOut { outcome_unknown, .. } => !outcome_unknown,
+        }
+    }
+
+    /// The code of the refusal, if the cluster refused.
+    #[must_use]
+    pub fn code(&self) -> Option<ErrorCode> {
+        match self {
+            Self::Refused { code, .. } => Some(*code),
+            Self::TimedOut { code, .. } => *code,
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_are_one_line_that_says_what_why_and_what_to_do() {
+        let unreachable = Error::Unreachable {
+            action: "list topics".into(),
+            servers: "127.0.0.1:7101".into(),
+            waited: Duration::from_secs(10),
+            reason: "connection refused".into(),
+        };
+        assert_eq!(
+            unreachable.to_string(),
+            "cannot list topics: no node could be reached within 10s (tried 127.0.0.1:7101; last: connection refused); \
+             check that the cluster runs and that the addresses are its client addresses"
+        );
+        let refused = Error::Refused {
+            action: "create topic orders".into(),
+            code: ErrorCode::TopicExists,
+            message: "it exists".into(),
+            outcome_unknown: false,
+        };
+        assert_eq!(refused.to_string(), "cannot create topic orders: it exists");
+        let timed_out = Error::TimedOut {
+            action: "delete topic orders".into(),
+            waited: Duration::from_secs(3),
+            reason: "no leader".into(),
+            code: Some(ErrorCode::Unavailable),
+            outcome_unknown: true,
+        };
+        assert_eq!(
+            timed_out.to_string(),
+            "cannot delete topic orders within 3s; whether it took effect is unknown, look before you repeat it; last \
+             problem: no leader"
+        );
+    }
+
+    #[test]
+    fn errors_tell_whether_to_retry_and_whether_anything_changed() {
+        let refused = |code| Error::Refused {
+            action: String::new(),
+            code,
+            message: String::new(),
+            outcome_unknown: false,
+        };
+        assert!(!refused(ErrorCode::TopicExists).is_retryable());
+        assert!(refused(ErrorCode::TopicExists).has_no_side_effects());
+        assert!(refused(ErrorCode::NotLeader).is_retryable());
+        assert_eq!(refused(ErrorCode::NotLeader).code(), Some(ErrorCode::NotLeader));
+        let invalid = Error::InvalidArgument("in_flight must be within 1..=5".into());
+        assert!(!invalid.is_retryable() && invalid.has_no_side_effects() && invalid.code().is_none());
+    }
+}

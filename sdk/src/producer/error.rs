@@ -1,0 +1,194 @@
+//! Why a record was not, or may not have been, appended.
+
+use std::time::Duration;
+
+use quorate_cluster_config::PartitionIndex;
+use quorate_protocol::{ApiError, ErrorCode};
+
+use crate::error::Error;
+
+/// Why a record was not acknowledged. Displayed as one line for a person: what, why, what to do.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ProduceError {
+    /// The record is larger than a topic takes; nothing was sent.
+    #[error("the record is too large: {size} bytes encoded, the limit is {size_max}; split it or store a reference")]
+    RecordTooLarge {
+        /// Key, value and headers as encoded, in bytes.
+        size: usize,
+        /// The limit, in bytes.
+        size_max: usize,
+    },
+    /// The topic has no such partition; nothing was sent.
+    #[error("the topic has no partition {partition}; its partitions are 0 to {}", partition_count.saturating_sub(1))]
+    UnknownPartition {
+        /// The partition asked for.
+        partition: PartitionIndex,
+        /// Number of partitions of the topic.
+        partition_count: u32,
+    },
+    /// The producer's buffer stayed full for the whole delivery timeout; the record was not sent.
+    #[error(
+        "no room in the producer's buffer within {waited:?}: the cluster takes records more slowly than they come; send \
+         more slowly or give more buffer_bytes"
+    )]
+    BufferFull {
+        /// How long the record waited for room.
+        waited: Duration,
+    },
+    /// The delivery timeout passed.
+    #[error(
+        "no acknowledgement from partition {partition} within {waited:?}{}; last problem: {reason}",
+        unknown(*outcome_unknown)
+    )]
+    TimedOut {
+        /// The partition.
+        partition: PartitionIndex,
+        /// The delivery timeout.
+        waited: Duration,
+        /// The last problem, in words.
+        reason: String,
+        /// The code of the last refusal, if the last problem was one.
+        code: Option<ErrorCode>,
+        /// Whether the record may have been appended.
+        outcome_unknown: bool,
+    },
+    /// The partition's leader refused the record's batch.
+    #[error("partition {partition} refused the records: {message}{}", unknown(*outcome_unknown))]
+    Refused {
+        /// The partition.
+        partition: PartitionIndex,
+        /// The refusal's code.
+        code: ErrorCode,
+        /// The refusal in words.
+        message: String,
+        /// Whether the record may have been appended by an earlier try.
+        outcome_unknown: bool,
+    },
+    /// A batch before the record's failed, and appending this one would have left a hole in the order.
+    #[error(
+        "not sent on to partition {partition}, because a batch before it failed{}; that batch: {reason}",
+        unknown(*outcome_unknown)
+    )]
+    EarlierBatchFailed {
+        /// The partition.
+        partition: PartitionIndex,
+        /// Why the earlier batch failed.
+        reason: String,
+        /// Whether the record may have been appended.
+        outcome_unknown: bool,
+    },
+    /// The batch could not be encoded; it was not sent.
+    #[error("the record batch could not be encoded: {0}")]
+    Encode(String),
+    /// The producer could not get what it needs from the cluster; the record was not sent.
+    #[error("the producer is not set up: {0}")]
+    Setup(#[source] Error),
+    /// The producer was closed; the record was not sent.
+    #[error("the producer is closed; build another one to send more records")]
+    Closed,
+    /// The task that delivers stopped, as it does when the runtime shuts down.
+    #[error(
+        "delivery to partition {partition} stopped before an acknowledgement; close the producer before the runtime ends"
+    )]
+    Stopped {
+        /// The partition.
+        partition: PartitionIndex,
+    },
+}
+
+fn unknown(outcome_unknown: bool) -> &'static str {
+    if outcome_unknown {
+        "; whether they were appended is unknown"
+    } else {
+        ""
+    }
+}
+
+impl ProduceError {
+    /// Whether sending the same record again may succeed. It may also append the record twice, unless
+    /// [`has_no_side_effects`](Self::has_no_side_effects).
+    #[must_use]
+    pub fn is_retryable(&self) -> bool {
+        match self {
+            Self::BufferFull { .. } | Self::TimedOut { .. } | Self::EarlierBatchFailed { .. } => true,
+            Self::Refused { code, .. } => {
+                // A producer that lost its place continues under a new id.
+                ApiError::new(*code, "").is_retryable()
+                    || matches!(code, ErrorCode::OutOfOrderSequence | ErrorCode::UnknownProducer)
+            }
+            Self::Setup(error) => error.is_retryable(),
+            Self::RecordTooLarge { .. }
+            | Self::UnknownPartition { .. }
+            | Self::Encode(_)
+            | Self::Closed
+            | Self::Stopped { .. } => false,
+        }
+    }
+
+    /// Whether the record was certainly not appended.
+    #[must_use]
+    pub fn has_no_side_effects(&self) -> bool {
+        match self {
+            Self::TimedOut { outcome_unknown, .. }
+            | Self::Refused { outcome_unknown, .. }
+            | Self::EarlierBatchFailed { outcome_unknown, .. } => !outcome_unknown,
+            Self::Stopped { .. } => false,
+            Self::RecordTooLarge { .. }
+            | Self::UnknownPartition { .. }
+            | Self::BufferFull { .. }
+            | Self::Encode(_)
+            | Self::Setup(_)
+            | Self::Closed => true,
+        }
+    }
+
+    /// The code of the refusal, if a node refused.
+    #[must_use]
+    pub fn code(&self) -> Option<ErrorCode> {
+        match self {
+            Self::Refused { code, .. } => Some(*code),
+            Self::TimedOut { code, .. } => *code,
+            Self::Setup(error) => error.code(),
+            Self::RecordTooLarge { .. } => Some(ErrorCode::TooLarge),
+            Self::UnknownPartition { .. } => Some(ErrorCode::UnknownPartition),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_timeout_says_that_the_outcome_is_unknown_only_where_it_is() {
+        let timed_out = |outcome_unknown| ProduceError::TimedOut {
+            partition: 3,
+            waited: Duration::from_secs(30),
+            reason: "no leader".into(),
+            code: None,
+            outcome_unknown,
+        };
+        assert_eq!(
+            timed_out(true).to_string(),
+            "no acknowledgement from partition 3 within 30s; whether they were appended is unknown; last problem: no \
+             leader"
+        );
+        assert!(!timed_out(false).to_string().contains("unknown"));
+        assert!(timed_out(false).has_no_side_effects() && !timed_out(true).has_no_side_effects());
+    }
+
+    #[test]
+    fn a_record_that_is_too_large_is_refused_for_good() {
+        let error = ProduceError::RecordTooLarge {
+            size: 2_000_000,
+            size_max: 1_048_576,
+        };
+        assert_eq!(
+            error.to_string(),
+            "the record is too large: 2000000 bytes encoded, the limit is 1048576; split it or store a reference"
+        );
+        assert!(!error.is_retryable() && error.has_no_side_effects());
+        assert_eq!(error.code(), Some(ErrorCode::TooLarge));
+    }
+}

@@ -1,0 +1,265 @@
+//! The producer as its users hold it.
+
+use std::{
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Instant,
+};
+
+use quorate_cluster_config::{PartitionIndex, ProducerId, TopicId, limits::RECORD_BYTES_MAX};
+use quorate_protocol::TopicInfo;
+use quorate_record::{BatchBuilder, Compression, Record};
+use tokio::{sync::Semaphore, time::timeout_at};
+
+use super::{
+    accumulator::{Accumulator, Pushed, Room},
+    builder::Settings,
+    delivery::{Delivery, UnobservedFailures},
+    error::ProduceError,
+    partition_task::PartitionTask,
+    partitioner::{Choice, Partitioner},
+};
+use crate::client::Client;
+
+/// A record and where it should go.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ProducerRecord {
+    /// The partition; `None` leaves it to the producer: by the key, or spread evenly.
+    pub partition: Option<PartitionIndex>,
+    /// The record.
+    pub record: Record,
+}
+
+impl From<Record> for ProducerRecord {
+    fn from(record: Record) -> Self {
+        Self {
+            partition: None,
+            record,
+        }
+    }
+}
+
+/// Appends records to a topic, each exactly once and, per partition, in the order of the calls to
+/// [`send`](Self::send).
+///
+/// Cheap to clone; clones share buffer, order and producer id. When the last clone is dropped, what is buffered is
+/// still delivered in the background, but nobody learns of errors: [`close`](Self::close) first.
+#[derive(Clone, Debug)]
+pub struct Producer {
+    handle: Arc<Handle>,
+}
+
+/// What the clones of a producer share. Its partition tasks do not hold it, so that its drop can stop them.
+#[derive(Debug)]
+struct Handle {
+    shared: Arc<Shared>,
+    default_partition: Option<PartitionIndex>,
+    partitioner: Partitioner,
+    /// One per partition, made with the first record.
+    accumulators: Vec<OnceLock<Arc<Accumulator>>>,
+    closed: AtomicBool,
+    /// Never filled: it tells the size of a record as encoded.
+    empty: BatchBuilder,
+}
+
+/// What a producer and its partition tasks share.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) client: Client,
+    pub(super) topic: TopicId,
+    pub(super) settings: Settings,
+    /// The producer id each partition starts with.
+    pub(super) producer_id: ProducerId,
+    /// Free bytes of the buffer.
+    pub(super) room: Semaphore,
+    pub(super) failures: Arc<UnobservedFailures>,
+}
+
+impl Producer {
+    pub(super) fn new(
+        client: Client,
+        topic: &TopicInfo,
+        default_partition: Option<PartitionIndex>,
+        producer_id: ProducerId,
+        settings: Settings,
+    ) -> Self {
+        let partition_count = topic.config.partitions;
+        let shared = Shared {
+            client,
+            topic: topic.id,
+            settings,
+            producer_id,
+            room: Semaphore::new(settings.buffer_bytes),
+            failures: Arc::default(),
+        };
+        let handle = Handle {
+            shared: Arc::new(shared),
+            default_partition,
+            partitioner: Partitioner::new(partition_count),
+            accumulators: (0..partition_count).map(|_| OnceLock::new()).collect(),
+            closed: AtomicBool::new(false),
+            empty: BatchBuilder::new(Compression::None),
+        };
+        Self {
+            handle: Arc::new(handle),
+        }
+    }
+
+    /// Buffers a record, waiting for room in the buffer, and returns its delivery.
+    ///
+    /// # Errors
+    /// [`ProduceError::RecordTooLarge`] or [`ProduceError::UnknownPartition`] before anything is sent,
+    /// [`ProduceError::BufferFull`] if no room was found within the delivery timeout, [`ProduceError::Closed`].
+    pub async fn send(&self, record: ProducerRecord) -> Result<Delivery, ProduceError> {
+        let Handle {
+            shared,
+            partitioner,
+            accumulators,
+            empty,
+            ..
+        } = &*self.handle;
+        let ProducerRecord { partition, record } = record;
+        let partition = partition.or(self.handle.default_partition);
+        let partition_count = accumulators.len() as u32;
+        if let Some(partition) = partition.filter(|partition| *partition >= partition_count) {
+            return Err(ProduceError::UnknownPartition {
+                partition,
+                partition_count,
+            });
+        }
+        let size = empty.size_after(&record) - empty.estimated_size();
+        if size > RECORD_BYTES_MAX {
+            return Err(ProduceError::RecordTooLarge {
+                size,
+                size_max: RECORD_BYTES_MAX,
+            });
+        }
+        let reserved = size + RECORD_OVERHEAD;
+        self.reserve(reserved).await?;
+        let choice = match partition {
+            Some(partition) => Choice::Exactly(partition),
+            None => partitioner.choose(record.key.as_deref()),
+        };
+        let pushed = match choice {
+            Choice::Exactly(partition) => self.push(partition, &record, reserved, Room::Any),
+            Choice::Sticky(partition) => match self.push(partition, &record, reserved, Room::InOpenBatch) {
+                Ok(Pushed::NoRoom) => self.push(partitioner.next_sticky(partition), &record, reserved, Room::Any),
+                pushed => pushed,
+            },
+        };
+        match pushed {
+            Ok(Pushed::Taken(delivery)) => Ok(delivery),
+            Ok(Pushed::NoRoom) | Err(_) => {
+                shared.room.add_permits(reserved);
+                Err(ProduceError::Closed)
+            }
+        }
+    }
+
+    async fn reserve(&self, bytes: usize) -> Result<(), ProduceError> {
+        let Shared { room, settings, .. } = &*self.handle.shared;
+        // Sizes fit 32 bits: the largest record and its overhead do.
+        let permits = bytes as u32;
+        let permit = match room.try_acquire_many(permits) {
+            Ok(permit) => permit,
+            Err(_) => {
+                let deadline = Instant::now() + settings.delivery_timeout;
+                match timeout_at(deadline.into(), room.acquire_many(permits)).await {
+                    Ok(Ok(permit)) => permit,
+                    Ok(Err(_)) => return Err(ProduceError::Closed),
+                    Err(_) => {
+                        return Err(ProduceError::BufferFull {
+                            waited: settings.delivery_timeout,
+                        });
+                    }
+                }
+            }
+        };
+        // Given back by the partition task when the record's batch has ended.
+        permit.forget();
+        Ok(())
+    }
+
+    fn push(
+        &self,
+        partition: PartitionIndex,
+        record: &Record,
+        reserved: usize,
+        room: Room,
+    ) -> Result<Pushed, ProduceError> {
+        if self.handle.closed.load(Ordering::Acquire) {
+            return Err(ProduceError::Closed);
+        }
+        let accumulator = self
+            .handle
+            .accumulators
+            .get(partition as usize)
+            .ok_or(ProduceError::Closed)?;
+        accumulator
+            .get_or_init(|| PartitionTask::spawn(partition, &self.handle.shared))
+            .push(record, reserved, room)
+    }
+
+    /// Sends what is buffered without lingering and waits until everything sent before this call has ended, well or
+    /// not.
+    ///
+    /// # Errors
+    /// The first error since the last flush whose [`Delivery`] was dropped without looking.
+    pub async fn flush(&self) -> Result<(), ProduceError> {
+        let unfinished: Vec<_> = self
+            .handle
+            .started()
+            .flat_map(|accumulator| accumulator.flush())
+            .collect();
+        for completion in unfinished {
+            completion.ended().await;
+        }
+        self.handle.shared.failures.take().map_or(Ok(()), Err)
+    }
+
+    /// Takes no more records, of this or any clone, and flushes.
+    ///
+    /// # Errors
+    /// As [`flush`](Self::flush).
+    pub async fn close(&self) -> Result<(), ProduceError> {
+        self.handle.close();
+        self.flush().await
+    }
+}
+
+/// Bytes the buffer counts for a record besides its encoding: its delivery, its share of the batch.
+const RECORD_OVERHEAD: usize = 64;
+
+impl Handle {
+    fn started(&self) -> impl Iterator<Item = &Arc<Accumulator>> {
+        self.accumulators.iter().filter_map(OnceLock::get)
+    }
+
+    fn close(&self) {
+        self.closed.store(true, Ordering::Release);
+        self.started().for_each(|accumulator| accumulator.close());
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.close();
+        let batches: usize = self.started().map(|accumulator| accumulator.unfinished().len()).sum();
+        if batches > 0 {
+            let bytes = self
+                .shared
+                .settings
+                .buffer_bytes
+                .saturating_sub(self.shared.room.available_permits());
+            tracing::warn!(
+                batches,
+                bytes,
+                topic = %self.shared.topic,
+                "a producer was dropped with undelivered records; they are still sent while the runtime lives, but \
+                 errors are lost: close it first"
+            );
+        }
+    }
+}

@@ -1,0 +1,236 @@
+//! Sends calls to the nodes that can answer them.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use quorate_cluster_config::{Address, NodeId, PartitionIndex, TopicId};
+use quorate_protocol::{ApiError, ErrorCode, QuorateApiClient};
+use tarpc::{client::RpcError, context::Context};
+
+use super::{Refreshed, attempts::Attempts};
+use crate::{
+    connection::{CallFailure, Connection},
+    error::Error,
+    pool::Pool,
+    topology::Topology,
+};
+
+/// A call as a person would describe it, and how long it may take with all of its tries.
+#[derive(Clone, Debug)]
+pub(crate) struct Call {
+    /// As in "create topic orders".
+    pub(crate) action: String,
+    /// The bound on all tries together.
+    pub(crate) timeout: Duration,
+    /// How long a node may wait by the nature of the request, as a fetch does.
+    pub(crate) wait: Duration,
+}
+
+impl Call {
+    pub(crate) fn new(action: impl Into<String>, timeout: Duration) -> Self {
+        Self {
+            action: action.into(),
+            timeout,
+            wait: Duration::ZERO,
+        }
+    }
+}
+
+/// An answer, and whether an earlier try of the same call may have taken effect before it.
+pub(crate) type Routed<T> = Result<T, (Error, bool)>;
+
+/// Connections, topology, and the choice between nodes.
+#[derive(Debug)]
+pub(crate) struct Router {
+    seeds: Vec<Address>,
+    pool: Pool,
+    topology: RwLock<Topology>,
+    /// The node that answers what any node can answer; moves on when it fails.
+    current: AtomicUsize,
+    pub(super) refreshed: tokio::sync::Mutex<HashMap<TopicId, Instant>>,
+}
+
+impl Router {
+    pub(crate) fn new(seeds: Vec<Address>) -> Self {
+        Self {
+            seeds,
+            pool: Pool::default(),
+            topology: RwLock::default(),
+            current: AtomicUsize::new(0),
+            refreshed: tokio::sync::Mutex::default(),
+        }
+    }
+
+    pub(crate) fn topology(&self) -> RwLockReadGuard<'_, Topology> {
+        self.topology.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn topology_mut(&self) -> RwLockWriteGuard<'_, Topology> {
+        self.topology.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Asks any node.
+    pub(crate) async fn call_any<T, F, Fut>(&self, call: Call, request: F) -> Result<T, Error>
+    where
+        F: Fn(QuorateApiClient, Context) -> Fut,
+        Fut: Future<Output = Result<Result<T, ApiError>, RpcError>>,
+    {
+        self.call_any_tracked(call, request).await.map_err(|(error, _)| error)
+    }
+
+    /// Asks any node; an error comes with whether an earlier try may have taken effect, because then a refusal such
+    /// as *topic exists* may be the echo of a success.
+    pub(crate) async fn call_any_tracked<T, F, Fut>(&self, call: Call, request: F) -> Routed<T>
+    where
+        F: Fn(QuorateApiClient, Context) -> Fut,
+        Fut: Future<Output = Result<Result<T, ApiError>, RpcError>>,
+    {
+        let mut attempts = Attempts::new(call.action, call.timeout);
+        let mut named: Option<Address> = None;
+        loop {
+            let turn = self.current.load(Ordering::Relaxed);
+            let address = named.take().unwrap_or_else(|| self.address_of_turn(turn));
+            let tried = match self.pool.get(&address, attempts.deadline()).await {
+                Ok(connection) => connection.call(attempts.attempt_deadline(call.wait), &request).await,
+                Err(failure) => Err(failure),
+            };
+            let failure = match tried {
+                Ok(answer) => return Ok(answer),
+                Err(failure) => failure,
+            };
+            if let CallFailure::Refused(ApiError {
+                leader: Some(leader), ..
+            }) = &failure
+            {
+                named = self.topology().address(*leader);
+            }
+            // Other calls may have moved on already; moving twice would skip a node.
+            let _ = self
+                .current
+                .compare_exchange(turn, turn + 1, Ordering::Relaxed, Ordering::Relaxed);
+            let unknown_before = attempts.outcome_unknown();
+            attempts
+                .pause(&failure, || self.describe_addresses())
+                .await
+                .map_err(|error| (error, unknown_before))?;
+        }
+    }
+
+    /// Asks the leader of a partition, wherever it moves while the call lasts.
+    pub(crate) async fn call_leader<T, F, Fut>(
+        &self,
+        topic: TopicId,
+        partition: PartitionIndex,
+        call: Call,
+        request: F,
+    ) -> Result<T, Error>
+    where
+        F: Fn(QuorateApiClient, Context) -> Fut,
+        Fut: Future<Output = Result<Result<T, ApiError>, RpcError>>,
+    {
+        let mut attempts = Attempts::new(call.action, call.timeout);
+        loop {
+            let failure = match self.leader_connection(topic, partition, attempts.deadline()).await {
+                Ok((node, connection)) => match connection.call(attempts.attempt_deadline(call.wait), &request).await {
+                    Ok(answer) => return Ok(answer),
+                    Err(failure) => self.note_failure(topic, partition, node, failure),
+                },
+                Err(failure) => failure,
+            };
+            let failure = match failure {
+                // A node may not have heard of what it should serve; only the metadata can tell.
+                CallFailure::Refused(refusal) if must_verify(&refusal) => {
+                    CallFailure::Refused(ApiError::new(ErrorCode::NotReady, refusal.message))
+                }
+                failure => failure,
+            };
+            attempts.pause(&failure, || self.describe_addresses()).await?;
+            if let Refreshed::Gone(refusal) = self.refresh(topic, attempts.deadline()).await {
+                return Err(attempts.refused(refusal));
+            }
+        }
+    }
+
+    /// Learns from a failed call to a supposed leader where to try next.
+    pub(crate) fn note_failure(
+        &self,
+        topic: TopicId,
+        partition: PartitionIndex,
+        node: NodeId,
+        failure: CallFailure,
+    ) -> CallFailure {
+        let named = match &failure {
+            CallFailure::Refused(refusal) if refusal.code == ErrorCode::NotLeader => refusal.leader,
+            CallFailure::Refused(_) => return failure,
+            CallFailure::Unreachable(_) | CallFailure::Unknown(_) => None,
+        };
+        self.topology_mut().suggest(topic, partition, node, named);
+        failure
+    }
+
+    /// A connection to the node that, as far as known, leads the partition.
+    pub(crate) async fn leader_connection(
+        &self,
+        topic: TopicId,
+        partition: PartitionIndex,
+        deadline: Instant,
+    ) -> Result<(NodeId, Connection), CallFailure> {
+        let leader = self.topology().leader(topic, partition);
+        let Some((node, address)) = leader else {
+            let message = format!("no node says which one leads partition {partition}");
+            return Err(CallFailure::Refused(ApiError::not_leader(message, None)));
+        };
+        match self.pool.get(&address, deadline).await {
+            Ok(connection) => Ok((node, connection)),
+            Err(failure) => Err(self.note_failure(topic, partition, node, failure)),
+        }
+    }
+
+    /// A connection to one of the known nodes.
+    pub(super) async fn connection(&self, address: &Address, deadline: Instant) -> Result<Connection, CallFailure> {
+        self.pool.get(address, deadline).await
+    }
+
+    /// All addresses, those of registered nodes first: seeds may be out of date.
+    pub(super) fn addresses(&self) -> Vec<Address> {
+        let mut addresses: Vec<Address> = self.topology().addresses().cloned().collect();
+        for seed in &self.seeds {
+            if !addresses.contains(seed) {
+                addresses.push(seed.clone());
+            }
+        }
+        addresses
+    }
+
+    fn address_of_turn(&self, turn: usize) -> Address {
+        // The first turns belong to the seeds, in the order given: a person who names a node means that node.
+        let mut addresses = self.seeds.clone();
+        addresses.extend(
+            self.topology()
+                .addresses()
+                .filter(|address| !self.seeds.contains(address))
+                .cloned(),
+        );
+        let index = turn % addresses.len();
+        addresses.swap_remove(index)
+    }
+
+    fn describe_addresses(&self) -> String {
+        self.addresses()
+            .iter()
+            .map(Address::to_string)
+            .collect::<Vec<_>>()
+            .join(", ")
+    }
+}
+
+/// Refusals that only the metadata can confirm: a node may lag behind what the client knows.
+pub(crate) fn must_verify(refusal: &ApiError) -> bool {
+    matches!(refusal.code, ErrorCode::UnknownTopic | ErrorCode::UnknownPartition)
+}

@@ -1,0 +1,231 @@
+//! What the client knows of the cluster: where nodes are reached and who leads which partition.
+//!
+//! Answers of several nodes arrive in any order and some are old. Leaders are ordered by their leader epoch and node
+//! lists by the metadata index they reflect, so that merging is independent of the order.
+
+use std::collections::{BTreeMap, HashMap};
+
+use quorate_cluster_config::{Address, NodeId, PartitionIndex, TopicId};
+use quorate_protocol::{ClusterInfo, NodeInfo, TopicInfo, TopicsResponse};
+
+/// The merged view. Leaders never go back to an older epoch.
+#[derive(Debug, Default)]
+pub(crate) struct Topology {
+    metadata_index: u64,
+    nodes: BTreeMap<NodeId, Address>,
+    nodes_as_of: u64,
+    leaders: HashMap<(TopicId, PartitionIndex), LeaderHint>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct LeaderHint {
+    leader: Option<NodeId>,
+    epoch: u64,
+    /// Named by a node that refused to be the leader. It carries no epoch, so it is tried but never replaces what
+    /// `epoch` orders.
+    suggested: Option<NodeId>,
+}
+
+impl Topology {
+    /// The newest metadata index seen in any answer.
+    pub(crate) fn metadata_index(&self) -> u64 {
+        self.metadata_index
+    }
+
+    /// Remembers that the cluster has reached this metadata index.
+    pub(crate) fn note_metadata_index(&mut self, index: u64) {
+        self.metadata_index = self.metadata_index.max(index);
+    }
+
+    /// Learns from an answer about topics.
+    pub(crate) fn merge_topics(&mut self, response: &TopicsResponse) {
+        self.merge_nodes(&response.nodes, response.metadata_index);
+        for topic in &response.topics {
+            self.merge_topic(topic);
+        }
+    }
+
+    /// Learns from an answer about the cluster.
+    pub(crate) fn merge_cluster(&mut self, cluster: &ClusterInfo) {
+        self.merge_nodes(&cluster.nodes, cluster.metadata_index);
+    }
+
+    fn merge_nodes(&mut self, nodes: &[NodeInfo], as_of: u64) {
+        self.note_metadata_index(as_of);
+        if !nodes.is_empty() && as_of >= self.nodes_as_of {
+            self.nodes_as_of = as_of;
+            self.nodes = nodes
+                .iter()
+                .map(|node| (node.id, node.client_address.clone()))
+                .collect();
+        }
+    }
+
+    /// Learns the leaders of a topic, where they are newer than those known.
+    pub(crate) fn merge_topic(&mut self, topic: &TopicInfo) {
+        self.note_metadata_index(topic.created_at);
+        for partition in &topic.partitions {
+            let hint = self.leaders.entry((topic.id, partition.index)).or_default();
+            let newer = partition.leader_epoch > hint.epoch;
+            let completes = partition.leader_epoch == hint.epoch && hint.leader.is_none();
+            if partition.leader.is_some() && (newer || completes) {
+                *hint = LeaderHint {
+                    leader: partition.leader,
+                    epoch: partition.leader_epoch,
+                    suggested: None,
+                };
+            }
+        }
+    }
+
+    /// Learns that `refused_by` does not lead the partition, and whom it named instead.
+    pub(crate) fn suggest(
+        &mut self,
+        topic: TopicId,
+        partition: PartitionIndex,
+        refused_by: NodeId,
+        leader: Option<NodeId>,
+    ) {
+        let hint = self.leaders.entry((topic, partition)).or_default();
+        hint.suggested = leader.filter(|leader| *leader != refused_by);
+    }
+
+    /// Forgets everything about a topic that is gone.
+    pub(crate) fn forget_topic(&mut self, topic: TopicId) {
+        self.leaders.retain(|(id, _), _| *id != topic);
+    }
+
+    /// The node to ask about a partition.
+    pub(crate) fn leader(&self, topic: TopicId, partition: PartitionIndex) -> Option<(NodeId, Address)> {
+        let hint = self.leaders.get(&(topic, partition))?;
+        let located = |node: NodeId| self.nodes.get(&node).map(|address| (node, address.clone()));
+        hint.suggested
+            .and_then(located)
+            .or_else(|| hint.leader.and_then(located))
+    }
+
+    /// Where a node is reached.
+    pub(crate) fn address(&self, node: NodeId) -> Option<Address> {
+        self.nodes.get(&node).cloned()
+    }
+
+    /// The addresses of all known nodes, by id.
+    pub(crate) fn addresses(&self) -> impl Iterator<Item = &Address> {
+        self.nodes.values()
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use quorate_cluster_config::{TopicConfig, TopicName};
+    use quorate_protocol::{NodeState, PartitionInfo};
+
+    use super::*;
+
+    const TOPIC: TopicId = TopicId(7);
+
+    fn node(id: u64, port: u16) -> NodeInfo {
+        let address = Address::parse(&format!("127.0.0.1:{port}")).unwrap();
+        NodeInfo {
+            id: NodeId(id),
+            client_address: address.clone(),
+            peer_address: address,
+            state: NodeState::Up,
+            replica_count: 0,
+            leader_count: 0,
+            failed_replica_count: 0,
+        }
+    }
+
+    fn answer(metadata_index: u64, leader: Option<u64>, leader_epoch: u64) -> TopicsResponse {
+        let partition = PartitionInfo {
+            index: 0,
+            leader: leader.map(NodeId),
+            leader_epoch,
+            high_watermark: 0,
+            replicas: Vec::new(),
+        };
+        TopicsResponse {
+            metadata_index,
+            nodes: vec![node(1, 7101), node(2, 7102), node(3, 7103)],
+            topics: vec![TopicInfo {
+                id: TOPIC,
+                name: TopicName::parse("orders").unwrap(),
+                config: TopicConfig::default(),
+                created_at: 3,
+                partitions: vec![partition],
+            }],
+        }
+    }
+
+    fn leader(topology: &Topology) -> Option<u64> {
+        topology.leader(TOPIC, 0).map(|(node, _)| node.0)
+    }
+
+    #[test]
+    fn an_older_epoch_never_replaces_a_newer_one() {
+        let mut topology = Topology::default();
+        topology.merge_topics(&answer(5, Some(2), 8));
+        topology.merge_topics(&answer(9, Some(1), 7));
+        assert_eq!(leader(&topology), Some(2));
+        topology.merge_topics(&answer(9, Some(3), 9));
+        assert_eq!(leader(&topology), Some(3));
+    }
+
+    #[test]
+    fn an_unknown_leader_replaces_nothing_and_is_completed_within_its_epoch() {
+        let mut topology = Topology::default();
+        topology.merge_topics(&answer(5, None, 0));
+        assert_eq!(leader(&topology), None);
+        topology.merge_topics(&answer(5, Some(1), 4));
+        topology.merge_topics(&answer(6, None, 5));
+        assert_eq!(leader(&topology), Some(1));
+    }
+
+    #[test]
+    fn a_suggestion_is_followed_until_something_newer_is_known() {
+        let mut topology = Topology::default();
+        topology.merge_topics(&answer(5, Some(1), 4));
+        topology.suggest(TOPIC, 0, NodeId(1), Some(NodeId(2)));
+        assert_eq!(leader(&topology), Some(2));
+        topology.merge_topics(&answer(5, Some(1), 4));
+        assert_eq!(
+            leader(&topology),
+            Some(2),
+            "an answer that knows no more must not undo it"
+        );
+        topology.merge_topics(&answer(5, Some(3), 5));
+        assert_eq!(leader(&topology), Some(3));
+        topology.suggest(TOPIC, 0, NodeId(3), None);
+        assert_eq!(leader(&topology), Some(3));
+    }
+
+    #[test]
+    fn a_node_that_names_itself_while_refusing_is_not_believed() {
+        let mut topology = Topology::default();
+        topology.merge_topics(&answer(5, Some(1), 4));
+        topology.suggest(TOPIC, 0, NodeId(2), Some(NodeId(2)));
+        assert_eq!(leader(&topology), Some(1));
+    }
+
+    #[test]
+    fn an_older_list_of_nodes_never_replaces_a_newer_one() {
+        let mut topology = Topology::default();
+        topology.merge_topics(&answer(5, Some(1), 4));
+        let mut older = answer(4, Some(1), 4);
+        older.nodes = vec![node(1, 9999)];
+        topology.merge_topics(&older);
+        assert_eq!(topology.addresses().count(), 3);
+        assert_eq!(topology.address(NodeId(1)).unwrap().port(), 7101);
+        assert_eq!(topology.metadata_index(), 5);
+    }
+
+    #[test]
+    fn a_topic_that_is_gone_has_no_leaders() {
+        let mut topology = Topology::default();
+        topology.merge_topics(&answer(5, Some(1), 4));
+        topology.forget_topic(TOPIC);
+        assert_eq!(leader(&topology), None);
+    }
+}

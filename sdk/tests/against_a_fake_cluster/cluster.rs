@@ -1,0 +1,383 @@
+//! Nodes on loopback sockets that share one state.
+
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex, MutexGuard},
+    time::Duration,
+};
+
+use futures::StreamExt;
+use quorate::{
+    Address, Client, ClusterInfo, ErrorCode, NodeId, NodeInfo, NodeState, OffsetQuery, PartitionInfo, ProducerId,
+    TopicConfig, TopicId, TopicInfo, TopicName,
+};
+use quorate_protocol::{
+    ApiError, CreateTopicRequest, DeleteTopicRequest, FetchRequest, FetchResponse, OffsetsRequest, OffsetsResponse,
+    ProduceRequest, ProduceResponse, QuorateApi, TopicSelector, TopicsRequest, TopicsResponse, accept_client,
+    transport,
+};
+use tarpc::{
+    context::Context,
+    server::{BaseChannel, Channel},
+};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::{Notify, watch},
+};
+
+use crate::partition::Partition;
+
+/// What all nodes share, and how they misbehave.
+#[derive(Debug, Default)]
+pub(crate) struct State {
+    pub(crate) nodes: Vec<Address>,
+    pub(crate) topic: Option<TopicInfo>,
+    pub(crate) deleted: Vec<TopicId>,
+    pub(crate) partitions: Vec<Partition>,
+    /// Who leads every partition, as the nodes say and as it is.
+    pub(crate) announced_leader: Option<(NodeId, u64)>,
+    pub(crate) leader: Option<NodeId>,
+    /// Nodes that take no connections and answer nothing.
+    pub(crate) down: Vec<NodeId>,
+    /// Outcomes of the next appends, before anything is appended.
+    pub(crate) refuse_produce: VecDeque<Option<ErrorCode>>,
+    /// Outcomes of the next metadata changes, after they took effect.
+    pub(crate) lose_answers: u32,
+    /// Takes the next appends but closes the connection instead of answering.
+    pub(crate) lose_produce_answers: u32,
+    /// Fetches return what begins this much before what was asked for.
+    pub(crate) fetch_back: u64,
+    pub(crate) producer_ids: u64,
+    pub(crate) produce_count: usize,
+    pub(crate) min_metadata_indexes: Vec<u64>,
+    pub(crate) metadata_index: u64,
+    /// Topics created from now on have no leader at first: looks until they have.
+    pub(crate) looks_without_leader: u32,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct FakeCluster {
+    state: Arc<Mutex<State>>,
+    /// While true, appends are neither taken nor answered.
+    stalled: watch::Sender<bool>,
+    changed: Arc<Notify>,
+}
+
+#[derive(Clone)]
+struct Node {
+    cluster: FakeCluster,
+    id: NodeId,
+    hang_up: Arc<Notify>,
+}
+
+pub(crate) fn orders() -> TopicName {
+    "orders".parse().unwrap()
+}
+
+impl FakeCluster {
+    /// Nodes 1 to `node_count`, and topic `orders` led by node 1 if it has partitions.
+    pub(crate) async fn start(node_count: u64, partitions: u32) -> Self {
+        let cluster = Self {
+            state: Arc::default(),
+            stalled: watch::Sender::new(false),
+            changed: Arc::new(Notify::new()),
+        };
+        for id in 1..=node_count {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let address = Address::parse(&listener.local_addr().unwrap().to_string()).unwrap();
+            cluster.state().nodes.push(address);
+            tokio::spawn(cluster.clone().listen(NodeId(id), listener));
+        }
+        cluster.lead(1, 1);
+        if partitions > 0 {
+            cluster.create(TopicConfig {
+                partitions,
+                ..TopicConfig::default()
+            });
+        }
+        cluster
+    }
+
+    pub(crate) fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap()
+    }
+
+    /// Makes a node the leader and lets everyone know.
+    pub(crate) fn lead(&self, node: u64, epoch: u64) {
+        let mut state = self.state();
+        state.leader = Some(NodeId(node));
+        state.announced_leader = Some((NodeId(node), epoch));
+        self.changed.notify_waiters();
+    }
+
+    pub(crate) fn stall(&self, stalled: bool) {
+        self.stalled.send_replace(stalled);
+    }
+
+    /// Takes a node down: connections break.
+    pub(crate) fn take_down(&self, node: u64) {
+        self.state().down.push(NodeId(node));
+        self.changed.notify_waiters();
+    }
+
+    pub(crate) fn create(&self, config: TopicConfig) -> TopicInfo {
+        let mut state = self.state();
+        state.metadata_index += 10;
+        state.partitions = (0..config.partitions).map(|_| Partition::default()).collect();
+        let topic = TopicInfo {
+            id: TopicId(state.metadata_index),
+            name: orders(),
+            created_at: state.metadata_index,
+            partitions: Vec::new(),
+            config,
+        };
+        state.topic = Some(topic.clone());
+        topic
+    }
+
+    pub(crate) async fn client(&self) -> Client {
+        self.client_of(&[1], Duration::from_secs(5)).await
+    }
+
+    pub(crate) async fn client_of(&self, nodes: &[usize], timeout: Duration) -> Client {
+        let servers = nodes.iter().map(|node| self.state().nodes[node - 1].clone()).collect();
+        Client::builder()
+            .servers(servers)
+            .timeout(timeout)
+            .connect()
+            .await
+            .unwrap()
+    }
+
+    async fn listen(self, id: NodeId, listener: TcpListener) {
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            tokio::spawn(self.clone().serve(id, stream));
+        }
+    }
+
+    async fn serve(self, id: NodeId, mut stream: TcpStream) {
+        if self.state().down.contains(&id) || accept_client(&mut stream, true, Duration::from_secs(5)).await.is_err() {
+            return;
+        }
+        let hang_up = Arc::new(Notify::new());
+        let node = Node {
+            cluster: self.clone(),
+            id,
+            hang_up: Arc::clone(&hang_up),
+        };
+        // Handlers run in the order of their requests: they are spawned in it, and tests have one thread.
+        let requests = BaseChannel::with_defaults(transport(stream, 16 << 20))
+            .execute(node.serve())
+            .for_each(|handler| async move { drop(tokio::spawn(handler)) });
+        let down = async {
+            loop {
+                let changed = self.changed.notified();
+                if self.state().down.contains(&id) {
+                    break;
+                }
+                changed.await;
+            }
+        };
+        tokio::select! {
+            () = requests => {}
+            () = hang_up.notified() => {}
+            () = down => {}
+        }
+    }
+}
+
+impl State {
+    fn topic_info(&self) -> Option<TopicInfo> {
+        let mut topic = self.topic.clone()?;
+        let leader = self.announced_leader.filter(|_| self.looks_without_leader == 0);
+        topic.partitions = (0..topic.config.partitions)
+            .map(|index| PartitionInfo {
+                index,
+                leader: leader.map(|(node, _)| node),
+                leader_epoch: leader.map_or(0, |(_, epoch)| epoch),
+                high_watermark: 0,
+                replicas: Vec::new(),
+            })
+            .collect();
+        Some(topic)
+    }
+
+    fn node_infos(&self) -> Vec<NodeInfo> {
+        let node = |(index, address): (usize, &Address)| NodeInfo {
+            id: NodeId(index as u64 + 1),
+            client_address: address.clone(),
+            peer_address: address.clone(),
+            state: NodeState::Up,
+            replica_count: 0,
+            leader_count: 0,
+            failed_replica_count: 0,
+        };
+        self.nodes.iter().enumerate().map(node).collect()
+    }
+
+    /// The partition, if the node leads it.
+    fn led_by(&mut self, node: NodeId, topic: TopicId, partition: u32) -> Result<&mut Partition, ApiError> {
+        if self.deleted.contains(&topic) {
+            return Err(ApiError::new(ErrorCode::TopicDeleted, "the topic was deleted"));
+        }
+        if self.leader != Some(node) {
+            return Err(ApiError::not_leader(format!("node {node} does not lead"), self.leader));
+        }
+        self.partitions
+            .get_mut(partition as usize)
+            .ok_or_else(|| ApiError::new(ErrorCode::UnknownPartition, "no such partition"))
+    }
+}
+
+impl Node {
+    /// Closes the connection; never returns.
+    async fn hang_up<T>(&self) -> T {
+        self.hang_up.notify_one();
+        std::future::pending().await
+    }
+
+    async fn lose_answer(&self) {
+        let lose = {
+            let mut state = self.cluster.state();
+            let lose = state.lose_answers > 0;
+            state.lose_answers = state.lose_answers.saturating_sub(1);
+            lose
+        };
+        if lose {
+            self.hang_up().await
+        }
+    }
+}
+
+impl QuorateApi for Node {
+    async fn cluster_info(self, _: Context) -> Result<ClusterInfo, ApiError> {
+        let state = self.cluster.state();
+        Ok(ClusterInfo {
+            cluster_id: quorate::ClusterId(1),
+            answered_by: self.id,
+            metadata_leader: Some(NodeId(1)),
+            metadata_index: state.metadata_index,
+            nodes: state.node_infos(),
+            topic_count: 1,
+            partition_count: state.partitions.len() as u32,
+            leaderless_partition_count: 0,
+            under_replicated_partition_count: 0,
+        })
+    }
+
+    async fn topics(self, _: Context, request: TopicsRequest) -> Result<TopicsResponse, ApiError> {
+        let mut state = self.cluster.state();
+        state.min_metadata_indexes.push(request.min_metadata_index);
+        let topic = state.topic_info();
+        state.looks_without_leader = state.looks_without_leader.saturating_sub(1);
+        let found = match &request.selector {
+            TopicSelector::All => topic,
+            TopicSelector::Name(name) => topic.filter(|topic| topic.name == *name),
+            TopicSelector::Id(id) if state.deleted.contains(id) => {
+                return Err(ApiError::new(ErrorCode::TopicDeleted, "the topic was deleted"));
+            }
+            TopicSelector::Id(id) => topic.filter(|topic| topic.id == *id),
+        };
+        if found.is_none() && request.selector != TopicSelector::All {
+            return Err(ApiError::new(ErrorCode::UnknownTopic, "there is no such topic"));
+        }
+        Ok(TopicsResponse {
+            metadata_index: state.metadata_index,
+            nodes: state.node_infos(),
+            topics: found.into_iter().collect(),
+        })
+    }
+
+    async fn create_topic(self, _: Context, request: CreateTopicRequest) -> Result<TopicInfo, ApiError> {
+        if self.cluster.state().topic.is_some() {
+            return Err(ApiError::new(ErrorCode::TopicExists, "topic orders exists"));
+        }
+        let topic = self.cluster.create(request.config);
+        self.lose_answer().await;
+        Ok(topic)
+    }
+
+    async fn delete_topic(self, _: Context, _: DeleteTopicRequest) -> Result<u64, ApiError> {
+        let index = {
+            let mut state = self.cluster.state();
+            let Some(topic) = state.topic.take() else {
+                return Err(ApiError::new(ErrorCode::UnknownTopic, "there is no such topic"));
+            };
+            state.deleted.push(topic.id);
+            state.metadata_index += 1;
+            state.metadata_index
+        };
+        self.lose_answer().await;
+        Ok(index)
+    }
+
+    async fn allocate_producer_id(self, _: Context) -> Result<ProducerId, ApiError> {
+        let mut state = self.cluster.state();
+        state.producer_ids += 1;
+        Ok(ProducerId(state.producer_ids))
+    }
+
+    async fn produce(self, _: Context, request: ProduceRequest) -> Result<ProduceResponse, ApiError> {
+        let mut stalled = self.cluster.stalled.subscribe();
+        stalled.wait_for(|stalled| !stalled).await.unwrap();
+        let (appended, lose_answer) = {
+            let mut state = self.cluster.state();
+            state.produce_count += 1;
+            state.led_by(self.id, request.topic, request.partition)?;
+            if let Some(code) = state.refuse_produce.pop_front().flatten() {
+                return Err(ApiError::new(code, "as the test wants it"));
+            }
+            let partition = state.led_by(self.id, request.topic, request.partition)?;
+            let appended = partition
+                .append(&request.batch)
+                .map_err(|code| ApiError::new(code, "by the rules of sequences"))?;
+            let lose_answer = state.lose_produce_answers > 0;
+            state.lose_produce_answers = state.lose_produce_answers.saturating_sub(1);
+            (appended, lose_answer)
+        };
+        self.cluster.changed.notify_waiters();
+        if lose_answer {
+            self.hang_up::<()>().await;
+        }
+        Ok(ProduceResponse {
+            base_offset: appended.base_offset,
+            leader_epoch: 1,
+            duplicate: appended.duplicate,
+        })
+    }
+
+    async fn fetch(self, _: Context, request: FetchRequest) -> Result<FetchResponse, ApiError> {
+        let deadline = tokio::time::Instant::now() + request.max_wait;
+        loop {
+            let changed = self.cluster.changed.notified();
+            let response = {
+                let mut state = self.cluster.state();
+                let back = state.fetch_back;
+                let partition = state.led_by(self.id, request.topic, request.partition)?;
+                if request.offset > partition.end_offset() {
+                    return Err(ApiError::new(ErrorCode::OffsetOutOfRange, "beyond the end"));
+                }
+                let batches = partition.read(request.offset.saturating_sub(back), request.max_bytes as usize);
+                FetchResponse {
+                    batches,
+                    high_watermark: partition.end_offset(),
+                    log_start_offset: 0,
+                }
+            };
+            if !response.batches.is_empty() || tokio::time::timeout_at(deadline, changed).await.is_err() {
+                return Ok(response);
+            }
+        }
+    }
+
+    async fn offsets(self, _: Context, request: OffsetsRequest) -> Result<OffsetsResponse, ApiError> {
+        let mut state = self.cluster.state();
+        let partition = state.led_by(self.id, request.topic, request.partition)?;
+        let offset = match request.query {
+            OffsetQuery::First => 0,
+            OffsetQuery::Last => partition.end_offset(),
+        };
+        Ok(OffsetsResponse { offset })
+    }
+}

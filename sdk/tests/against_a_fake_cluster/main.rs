@@ -1,0 +1,12 @@
+//! The client against an in-process cluster that misbehaves on demand.
+//!
+//! The fake speaks the real protocol over real sockets. Its partitions keep the rules of design.md §5 for sequences;
+//! there is no replication: all nodes share one state, and who leads is set by the test.
+
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+mod calls;
+mod cluster;
+mod consuming;
+mod partition;
+mod producing;

@@ -1,0 +1,91 @@
+//! A partition: batches, and the last five sequences of each producer.
+
+use std::collections::{HashMap, VecDeque};
+
+use bytes::Bytes;
+use quorate_protocol::ErrorCode;
+use quorate_record::{BatchHeader, BatchLimits, DecodeLimits, UNPROTECTED_SIZE, decode_batch, stamp, validate};
+
+const LIMITS: BatchLimits = BatchLimits {
+    batch_bytes_max: 8 << 20,
+    record_count_max: i32::MAX,
+};
+
+#[derive(Debug, Default)]
+pub(crate) struct Partition {
+    pub(crate) batches: Vec<Bytes>,
+    producers: HashMap<i64, Producer>,
+}
+
+#[derive(Debug, Default)]
+struct Producer {
+    next_sequence: i32,
+    recent: VecDeque<(i32, u64)>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Appended {
+    pub(crate) base_offset: u64,
+    pub(crate) duplicate: bool,
+}
+
+impl Partition {
+    pub(crate) fn end_offset(&self) -> u64 {
+        self.batches
+            .last()
+            .map_or(0, |batch| BatchHeader::parse(batch).unwrap().next_offset() as u64)
+    }
+
+    pub(crate) fn append(&mut self, batch: &Bytes) -> Result<Appended, ErrorCode> {
+        let header = validate(batch, &LIMITS).map_err(|_| ErrorCode::CorruptBatch)?;
+        let base_offset = self.end_offset();
+        let (id, sequence) = (header.producer_id, header.base_sequence);
+        if sequence > 0 && !self.producers.contains_key(&id) {
+            return Err(ErrorCode::UnknownProducer);
+        }
+        let producer = self.producers.entry(id).or_default();
+        if let Some((_, base_offset)) = producer.recent.iter().find(|(recent, _)| *recent == sequence) {
+            return Ok(Appended {
+                base_offset: *base_offset,
+                duplicate: true,
+            });
+        }
+        if sequence != producer.next_sequence {
+            return Err(ErrorCode::OutOfOrderSequence);
+        }
+        producer.next_sequence += header.record_count;
+        producer.recent.push_back((sequence, base_offset));
+        if producer.recent.len() > 5 {
+            producer.recent.pop_front();
+        }
+        let mut stamped = stamp(batch, base_offset as i64, 1).to_vec();
+        stamped.extend_from_slice(&batch[UNPROTECTED_SIZE..]);
+        self.batches.push(stamped.into());
+        Ok(Appended {
+            base_offset,
+            duplicate: false,
+        })
+    }
+
+    /// Whole batches from the one that holds `offset` on.
+    pub(crate) fn read(&self, offset: u64, max_bytes: usize) -> Bytes {
+        let mut read = Vec::new();
+        for batch in &self.batches {
+            let is_wanted = BatchHeader::parse(batch).unwrap().last_offset() as u64 >= offset;
+            if is_wanted && (read.is_empty() || read.len() + batch.len() <= max_bytes) {
+                read.extend_from_slice(batch);
+            }
+        }
+        read.into()
+    }
+
+    pub(crate) fn values(&self) -> Vec<String> {
+        let records = self
+            .batches
+            .iter()
+            .flat_map(|batch| decode_batch(batch.clone(), &DecodeLimits::default()).unwrap());
+        records
+            .map(|record| String::from_utf8(record.unwrap().record.value.unwrap().to_vec()).unwrap())
+            .collect()
+    }
+}
