@@ -1,0 +1,47 @@
+# `make demo` and `make test` are all a newcomer needs; both build first. The first build compiles RocksDB's C++.
+
+CARGO ?= cargo
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+BIN := $(TARGET)/release
+NEXTEST := $(shell $(CARGO) nextest --version >/dev/null 2>&1 && echo yes)
+
+.PHONY: demo test verify fix bench build libclang help
+
+help:
+	@echo "make demo    three nodes replicate a real file, one is killed, every line is accounted for"
+	@echo "make test    all tests"
+	@echo "make verify  formatting, lints, documentation; writes nothing"
+	@echo "make fix     repairs what verify would complain about, as far as tools can"
+	@echo "make bench   produce and consume on three nodes of this machine"
+
+libclang:
+	@scripts/install-libclang.sh
+
+# One command builds everything that is ever needed, so that RocksDB is compiled once and with one set of options.
+build: libclang
+	$(CARGO) build --release --locked --workspace --all-targets
+
+demo: build
+	@scripts/demo.sh $(BIN)
+
+test: build
+	$(CARGO) test --release --locked --workspace --doc --quiet
+ifeq ($(NEXTEST),yes)
+	$(CARGO) nextest run --release --locked --workspace
+else
+	$(CARGO) test --release --locked --workspace --all-targets
+endif
+
+verify: libclang
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --release --locked --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --release --locked --workspace --no-deps --quiet
+	@if $(CARGO) deny --version >/dev/null 2>&1; then $(CARGO) deny --offline check bans licenses sources; \
+	else echo "cargo-deny is not installed: licences and duplicates were not checked (cargo install cargo-deny)"; fi
+
+fix: libclang
+	$(CARGO) clippy --release --workspace --all-targets --fix --allow-dirty --allow-staged
+	$(CARGO) fmt --all
+
+bench: build
+	@scripts/bench.sh $(BIN)
