@@ -91,7 +91,10 @@ impl Tail {
     /// before `offset`.
     pub(crate) fn find_offset(&self, offset: u64) -> Option<u64> {
         let at = self.frames.partition_point(|(frame, _)| frame.next_offset <= offset);
-        (at > 0 || self.first == 0).then_some(self.first + at as u64)
+        let (found, _) = self.frames.get(at)?;
+        // Only an accepted batch moves the end offset, so the frame found is one, and its stamp tells where it starts.
+        let holds = found.stamp.is_some_and(|stamp| stamp.base_offset <= offset);
+        (at > 0 || self.first == 0 || holds).then_some(found.index)
     }
 
     pub(crate) fn push(&mut self, frame: Frame, end: FrameEnd) {

@@ -11,9 +11,12 @@
 //! Not here: Raft, networks, async. What an entry means (offsets, producers, membership) is the caller's business.
 
 mod cache;
+mod chain;
 mod cold;
 mod error;
 mod frame;
+mod frame_error;
+mod frame_header;
 mod log;
 mod open;
 mod real_vfs;
@@ -22,16 +25,21 @@ mod segment;
 mod sparse;
 mod state;
 mod vfs;
+mod vote;
+mod walk;
 mod writer;
 
 pub use cache::TailCache;
 pub use cold::ColdRead;
 pub use error::{LogFailure, OpenError, ReadError};
-pub use frame::{FRAME_HEADER_SIZE, Frame, FrameError, FrameHeader, FrameKind, Stamp, Vote};
+pub use frame::{Frame, Stamp};
+pub use frame_error::FrameError;
+pub use frame_header::{FRAME_HEADER_SIZE, FrameHeader, FrameKind};
 pub use log::{Log, LogOptions, ReadPlan, ReadStart};
 pub use open::Opened;
 pub use real_vfs::RealVfs;
 pub use scan::RecoveredEntry;
-pub use segment::{SEGMENT_HEADER_SIZE, SegmentHeader};
+pub use segment::{PreviousSegment, SEGMENT_HEADER_SIZE, SegmentHeader};
 pub use vfs::{Vfs, VfsFile};
+pub use vote::Vote;
 pub use writer::{Completion, LogWriters, WriterStats};

@@ -5,14 +5,15 @@ use std::{ops::RangeInclusive, path::Path, sync::Arc};
 use bytes::BytesMut;
 
 use crate::{
-    ColdRead, Completion, FRAME_HEADER_SIZE, Frame, FrameHeader, LogFailure, LogWriters, OpenError, Opened,
-    ReadError, SEGMENT_HEADER_SIZE, TailCache, Vfs, Vote,
+    ColdRead, Completion, Frame, LogFailure, LogWriters, OpenError, Opened, ReadError, SEGMENT_HEADER_SIZE, TailCache,
+    Vfs, Vote,
     cache::FrameEnd,
-    cold::Stretch,
+    frame_header::BATCH_FRAME_SIZE_MIN,
     open,
     scan::RecoveredEntry,
+    sparse::SPACING,
     state::{Segment, Shared, State},
-    vfs::read_exact_at,
+    walk::{Stretch, Walk},
     writer::{Job, Mark, WriteJob, WriterHandle},
 };
 
@@ -136,9 +137,11 @@ impl Log {
     pub fn append(&self, frames: Vec<Frame>, done: Completion) {
         let mut state = self.shared.lock();
         if let Some(failure) = self.shared.failure() {
+            // The caller may ask the log again.
+            drop(state);
             return done(Err(failure.clone()));
         }
-        let mut heads = BytesMut::with_capacity(frames.len() * (FRAME_HEADER_SIZE + 24));
+        let mut heads = BytesMut::with_capacity(frames.len() * BATCH_FRAME_SIZE_MIN);
         let mut parts = Vec::with_capacity(frames.len() * 2);
         let mut position = state.active().end;
         for frame in frames {
@@ -158,6 +161,8 @@ impl Log {
     pub fn save_vote(&self, vote: Vote, done: Completion) {
         let mut state = self.shared.lock();
         if let Some(failure) = self.shared.failure() {
+            // The caller may ask the log again.
+            drop(state);
             return done(Err(failure.clone()));
         }
         state.vote = Some(vote);
@@ -182,8 +187,7 @@ impl Log {
 
     /// Forgets all entries after `last` (all entries, if `None`). Later appends go on from there.
     ///
-    /// The bytes stay where they are: a new segment begins that names the end of its predecessor, and carries the
-    /// vote, so that no moment exists at which a crash could lose it.
+    /// The bytes stay where they are: a new segment begins whose header names the end of its predecessor and the vote, so that no moment exists at which a crash could lose it.
     ///
     /// # Errors
     /// Fails when the place of `last` had to be looked up on disk and could not be read; the log is then poisoned.
@@ -196,15 +200,14 @@ impl Log {
         if from >= state.next_index {
             return Ok(());
         }
-        let kept = last.and_then(|last| state.tail.get(last)).map(|(frame, end)| (*end, frame.next_offset));
-        while state.segments.len() > 1 && state.active().base_index >= from {
-            state.segments.pop();
-        }
-        let (end, offset) = match kept {
-            Some(kept) if kept.0.segment == state.active().file.number => kept,
-            _ => end_before(state.active(), from, self.shared.payload_bytes_max)
+        let keep = state.segments.partition_point(|segment| segment.base_index < from).max(1);
+        let (end, offset) = match last.and_then(|last| state.tail.get(last)) {
+            Some((frame, end)) => (*end, frame.next_offset),
+            None => end_before(&state.segments[keep - 1], from, self.shared.payload_bytes_max)
                 .map_err(|error| self.shared.poison(&error.to_string()))?,
         };
+        state.segments.truncate(keep);
+        assert_eq!(end.segment, state.active().file.number, "the last entry kept is in the last segment kept");
         let active = state.active();
         (active.end, active.chain) = (end.position, end.chain);
         active.index.truncate_from(from);
@@ -266,11 +269,7 @@ impl Log {
                 ReadStart::Index(index) => segment.index.by_index(index),
                 ReadStart::Offset(offset) => segment.index.by_offset(offset),
             };
-            stretches.push(Stretch {
-                file: segment.file.clone(),
-                bytes: point.map_or(SEGMENT_HEADER_SIZE as u64, |point| point.position)..segment.end,
-                offset: point.map_or(segment.base_offset, |point| point.offset),
-            });
+            stretches.push(Stretch::new(segment, point));
         }
         let (from_index, behind_offset) = match start {
             ReadStart::Index(index) => (index, None),
@@ -296,43 +295,28 @@ impl Log {
     }
 
     fn roll(&self, state: &mut State) {
-        let previous = Some(state.active().file.clone());
-        let (file, parts) = state.roll();
+        let (file, header) = state.roll();
         let mark = Mark { generation: state.generation, through: state.next_index.checked_sub(1) };
-        self.writer.push(Job::Roll { log: self.shared.clone(), previous, file, parts, mark });
+        self.writer.push(Job::Roll { log: self.shared.clone(), file, header, mark });
     }
 }
 
-/// Looks up on disk where the entries before `from` end in a segment, and the partition's end offset there.
+/// Looks up on disk where the entries before `from` end in a segment, and the partition's end offset there. All of
+/// them must be on stable storage; nothing behind them is read, since it may not be written yet.
 fn end_before(segment: &Segment, from: u64, payload_bytes_max: u64) -> Result<(FrameEnd, u64), ReadError> {
-    let file = &segment.file;
     let mut end =
-        FrameEnd { segment: file.number, position: SEGMENT_HEADER_SIZE as u64, chain: segment.head_chain };
+        FrameEnd { segment: segment.file.number, position: SEGMENT_HEADER_SIZE as u64, chain: segment.head_chain };
     let mut offset = segment.base_offset;
-    if from == segment.base_index {
+    let Some(last) = from.checked_sub(1).filter(|_| from > segment.base_index) else {
         return Ok((end, offset));
-    }
-    if let Some(point) = from.checked_sub(1).and_then(|last| segment.index.by_index(last)) {
-        (end.position, offset) = (point.position, point.offset);
-    }
-    while end.position < segment.end {
-        let mut head = vec![0; (FRAME_HEADER_SIZE + quorate_record::HEADER_SIZE).min((segment.end - end.position) as usize)];
-        file.handle()
-            .and_then(|handle| read_exact_at(&**handle, &mut head, end.position))
-            .map_err(|source| ReadError::Io { path: file.path.clone(), source })?;
-        let header = FrameHeader::decode(&head, payload_bytes_max)
-            .map_err(|source| ReadError::Damaged { path: file.path.clone(), position: end.position, source })?;
-        if header.index >= from {
+    };
+    let stretch = Stretch::new(segment, segment.index.by_index(last));
+    let mut walk = Walk::new(&stretch, payload_bytes_max, SPACING);
+    while let Some((frame, checksum)) = walk.next()? {
+        (end.position, end.chain, offset) = (walk.position, checksum, walk.offset);
+        if frame.index == last {
             break;
         }
-        if let Ok(batch) = quorate_record::BatchHeader::parse(&head[FRAME_HEADER_SIZE.min(head.len())..])
-            && header.kind == crate::FrameKind::Batch
-            && !header.rejected
-        {
-            offset = batch.next_offset().cast_unsigned();
-        }
-        end.position += header.disk_size();
-        end.chain = header.checksum;
     }
     Ok((end, offset))
 }

@@ -1,25 +1,22 @@
-//! Opening a log: finding the chain of segments, checking it, and deciding what a bad end means.
+//! Opening a log: checking the chain of segments, deciding what a bad end means, and only then changing anything.
 
 use std::{
-    collections::BTreeMap,
     io::{self, IoSlice},
     path::{Path, PathBuf},
     sync::Arc,
 };
 
 use crate::{
-    Log, LogOptions, LogWriters, OpenError, SEGMENT_HEADER_SIZE, TailCache, Vfs, VfsFile,
-    frame::{ALIGNMENT, FORMAT, FRAME_HEADER_SIZE},
+    Log, LogOptions, LogWriters, OpenError, TailCache, Vfs, VfsFile,
+    chain::{Chain, Found},
+    frame_header::ALIGNMENT,
     scan::{RecoveredEntry, Scan, SegmentScan, SegmentScanner, was_durable},
-    segment::{self, SegmentHeader, SegmentHeaderError},
+    segment::{self, SegmentHeader},
     sparse::SparseIndex,
     state::{Durable, Segment, SegmentFile, Shared, State},
     vfs::read_exact_at,
 };
 
-/// A segment that holds no more than its header and the vote at its head was never used: its creation may have been
-/// cut short.
-const UNUSED_SIZE: u64 = (SEGMENT_HEADER_SIZE + FRAME_HEADER_SIZE + 24) as u64;
 /// Bytes rewritten at once.
 const REWRITE_CHUNK: u64 = 1 << 20;
 
@@ -34,24 +31,9 @@ pub struct Opened {
     pub rewritten_bytes: u64,
 }
 
-struct Found {
-    number: u64,
-    header: SegmentHeader,
-    checksum: u32,
-    handle: Arc<dyn VfsFile>,
-    size: u64,
-}
-
-impl std::fmt::Debug for RecoveredLog {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("RecoveredLog").field("state", &self.state).finish_non_exhaustive()
-    }
-}
-
-struct RecoveredLog {
-    state: State,
-    torn_bytes: u64,
-    rewritten_bytes: u64,
+pub(crate) fn at(path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> OpenError {
+    let path = path.into();
+    move |source| OpenError::Io { path, source }
 }
 
 pub(crate) fn open(
@@ -62,145 +44,63 @@ pub(crate) fn open(
     cache: &TailCache,
     visit: &mut dyn FnMut(RecoveredEntry<'_>),
 ) -> Result<Opened, OpenError> {
-    let chain = find_chain(&*vfs, directory, options)?;
-    let recovered = match chain {
-        Some(chain) => recover(&*vfs, directory, options, cache, chain, visit)?,
-        None if options.must_exist => return Err(OpenError::Lost { path: directory.to_owned() }),
-        None => create(&*vfs, directory, options, cache)?,
-    };
-    if let Some(expected) = options.durable_through.filter(|through| *through >= recovered.state.next_index) {
-        let found = recovered.state.next_index.checked_sub(1);
+    let Chain { segments: chain, leftover } = Chain::find(&*vfs, directory, options)?;
+    if chain.is_empty() && options.must_exist {
+        return Err(OpenError::Lost { path: directory.to_owned() });
+    }
+    let mut scan = Scan { next_index: 0, end_offset: 0, terms: Vec::new(), vote: None };
+    let scans = check(directory, options, &chain, &mut scan, visit)?;
+    if let Some(expected) = options.durable_through.filter(|through| *through >= scan.next_index) {
+        let found = scan.next_index.checked_sub(1);
         return Err(OpenError::TooShort { path: directory.to_owned(), expected, found });
     }
-    recovered.state.check();
-    let shared = Shared::new(vfs, options.segment_bytes, options.payload_bytes_max, recovered.state);
-    Ok(Opened {
-        log: Log::new(Arc::new(shared), writers.assign()),
-        torn_bytes: recovered.torn_bytes,
-        rewritten_bytes: recovered.rewritten_bytes,
-    })
-}
-
-fn at(path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> OpenError {
-    let path = path.into();
-    move |source| OpenError::Io { path, source }
-}
-
-/// The segments of the chain, oldest first; `None` if there is no segment. Unfinished and truncated segments are
-/// removed once the chain is known to be whole.
-fn find_chain(vfs: &dyn Vfs, directory: &Path, options: &LogOptions) -> Result<Option<Vec<Found>>, OpenError> {
-    if !vfs.directory_exists(directory) {
-        return Ok(None);
-    }
-    let mut found = BTreeMap::new();
-    let mut unused = Vec::new();
-    for number in vfs.list(directory).map_err(at(directory))?.iter().filter_map(|name| segment::number_of(name)) {
-        let path = segment::path(directory, number);
-        let handle = vfs.open(&path).map_err(at(&path))?;
-        let size = handle.size().map_err(at(&path))?;
-        let mut head = vec![0; size.min(SEGMENT_HEADER_SIZE as u64) as usize];
-        read_exact_at(&*handle, &mut head, 0).map_err(at(&path))?;
-        match SegmentHeader::decode(&head) {
-            Ok((header, _)) if header.number != number || header.replica != options.replica => {
-                let reason = format!(
-                    "it is segment {} of replica {}, expected segment {number} of replica {}",
-                    header.number, header.replica, options.replica
-                );
-                return Err(OpenError::SegmentHeader { path, reason });
-            }
-            Ok((header, checksum)) => {
-                found.insert(number, Found { number, header, checksum, handle, size });
-            }
-            Err(SegmentHeaderError::Format(found)) => {
-                return Err(OpenError::Format { path, found, supported: FORMAT });
-            }
-            Err(SegmentHeaderError::Damaged(_)) if size <= UNUSED_SIZE => unused.push(number),
-            Err(error) => return Err(OpenError::SegmentHeader { path, reason: error.to_string() }),
-        }
-    }
-    let mut chain = Vec::new();
-    let mut next = found.last_key_value().map(|(number, _)| *number);
-    // Only the newest segment can be unfinished: nothing is written before its creation has succeeded.
-    if let Some(number) = unused.iter().find(|number| next.is_some_and(|newest| **number < newest)) {
-        let (path, reason) = (segment::path(directory, *number), "cut short, though later segments exist".to_owned());
-        return Err(OpenError::SegmentHeader { path, reason });
-    }
-    while let Some(number) = next {
-        let segment = found.remove(&number).ok_or(OpenError::SegmentMissing { path: directory.into(), missing: number })?;
-        next = segment.header.previous.map(|previous| previous.number);
-        chain.push(segment);
-    }
-    chain.reverse();
-    if chain.first().is_some_and(|first| first.header.base_index != 0) {
-        return Err(OpenError::SegmentMissing { path: directory.into(), missing: 0 });
-    }
-    let off_chain: Vec<u64> = found.into_keys().chain(unused).collect();
-    for number in &off_chain {
-        let path = segment::path(directory, *number);
-        vfs.remove_file(&path).map_err(at(&path))?;
-    }
-    if !off_chain.is_empty() {
+    // From here on nothing refuses the log but the file system.
+    let (mut torn_bytes, mut rewritten_bytes) = (0, 0);
+    if let (Some(newest), Some(scanned)) = (chain.last(), scans.last()) {
+        torn_bytes = newest.size - scanned.end;
+        rewritten_bytes =
+            settle(&*newest.handle, newest.size, scanned).map_err(at(segment::path(directory, newest.number)))?;
         vfs.sync_directory(directory).map_err(at(directory))?;
     }
-    Ok((!chain.is_empty()).then_some(chain))
-}
-
-fn create(
-    vfs: &dyn Vfs,
-    directory: &Path,
-    options: &LogOptions,
-    cache: &TailCache,
-) -> Result<RecoveredLog, OpenError> {
-    vfs.create_directory(directory).map_err(at(directory))?;
-    let header = SegmentHeader { number: 0, base_index: 0, replica: options.replica, base_offset: 0, previous: None };
-    let (bytes, checksum) = header.encode();
-    let path = segment::path(directory, 0);
-    let write = || -> io::Result<Arc<dyn VfsFile>> {
-        let handle = vfs.create(&path)?;
-        handle.write_all_at(&[IoSlice::new(&bytes)], 0)?;
-        handle.sync_data()?;
-        vfs.sync_directory(directory)?;
-        Ok(handle)
-    };
-    let handle = write().map_err(at(&path))?;
-    let end = bytes.len() as u64;
-    let segment = Segment {
-        file: SegmentFile::opened(directory, 0, handle),
-        base_index: 0,
-        base_offset: 0,
-        head_chain: checksum,
-        end,
-        chain: checksum,
-        index: SparseIndex::default(),
-    };
+    // After the sync: until then, what was truncated away may still be the log. A removal may be lost, and is repeated.
+    for number in leftover {
+        let path = segment::path(directory, number);
+        vfs.remove_file(&path).map_err(at(&path))?;
+    }
+    let mut segments: Vec<Segment> =
+        chain.into_iter().zip(scans).map(|(found, scanned)| segment_of(directory, found, scanned)).collect();
+    if segments.is_empty() {
+        segments.push(create(&*vfs, directory, options)?);
+    }
+    let newest = &segments[segments.len() - 1];
     let state = State {
         replica: options.replica,
         directory: directory.to_owned(),
-        segments: vec![segment],
-        next_number: 1,
-        next_index: 0,
-        end_offset: 0,
-        terms: Vec::new(),
-        vote: None,
+        next_number: newest.file.number + 1,
+        durable: Durable { through: scan.next_index.checked_sub(1), segment: newest.file.number, position: newest.end },
+        segments,
+        next_index: scan.next_index,
+        end_offset: scan.end_offset,
+        terms: scan.terms,
+        vote: scan.vote,
         tail: cache.tail(),
-        durable: Durable { through: None, segment: 0, position: end },
         generation: 0,
-        unmarked: false,
+        unmarked: true,
     };
-    Ok(RecoveredLog { state, torn_bytes: 0, rewritten_bytes: 0 })
+    state.check();
+    let shared = Shared::new(vfs, options.segment_bytes, options.payload_bytes_max, state);
+    Ok(Opened { log: Log::new(Arc::new(shared), writers.assign()), torn_bytes, rewritten_bytes })
 }
 
-fn recover(
-    vfs: &dyn Vfs,
+/// Scans the chain. Changes nothing.
+fn check(
     directory: &Path,
     options: &LogOptions,
-    cache: &TailCache,
-    chain: Vec<Found>,
+    chain: &[Found],
+    scan: &mut Scan,
     visit: &mut dyn FnMut(RecoveredEntry<'_>),
-) -> Result<RecoveredLog, OpenError> {
-    let mut scan = Scan { next_index: 0, end_offset: 0, terms: Vec::new(), vote: None };
-    let mut segments = Vec::with_capacity(chain.len());
-    let (mut torn_bytes, mut rewritten_bytes) = (0, 0);
+) -> Result<Vec<SegmentScan>, OpenError> {
+    let mut scans = Vec::with_capacity(chain.len());
     for (at_segment, found) in chain.iter().enumerate() {
         let path = segment::path(directory, found.number);
         let corrupt = |position, log_index, reason: String| OpenError::Corrupt {
@@ -218,15 +118,15 @@ fn recover(
         if limit > found.size {
             return Err(corrupt(found.size, scan.next_index, format!("the file is shorter than {limit} bytes")));
         }
-        let scanned = SegmentScanner {
+        scan.vote = found.header.vote.or(scan.vote);
+        let scanner = SegmentScanner {
             file: &*found.handle,
             chain: found.checksum,
             limit,
             verify_batches: sealed.is_none(),
             payload_bytes_max: options.payload_bytes_max,
-        }
-        .run(&mut scan, visit)
-        .map_err(at(&path))?;
+        };
+        let scanned = scanner.run(scan, visit).map_err(at(&path))?;
         match (&scanned.stopped, sealed) {
             (Some(error), Some(_)) => return Err(corrupt(scanned.end, scan.next_index, error.to_string())),
             (None, Some(previous)) if previous.checksum != scanned.chain => {
@@ -235,46 +135,47 @@ fn recover(
             (Some(error), None) if was_durable(&*found.handle, found.size, scanned.end).map_err(at(&path))? => {
                 return Err(corrupt(scanned.end, scan.next_index, error.to_string()));
             }
-            (Some(_), None) => torn_bytes = found.size - scanned.end,
-            (None, _) => {}
+            _ => scans.push(scanned),
         }
-        if sealed.is_none() {
-            if options.durable_through.is_none_or(|through| through < scan.next_index) {
-                rewritten_bytes = settle(&*found.handle, found.size, &scanned).map_err(at(&path))?;
-                vfs.sync_directory(directory).map_err(at(directory))?;
-            }
-        }
-        segments.push(Segment {
-            file: SegmentFile::opened(directory, found.number, found.handle.clone()),
-            base_index: found.header.base_index,
-            base_offset: found.header.base_offset,
-            head_chain: found.checksum,
-            end: scanned.end,
-            chain: scanned.chain,
-            index: scanned.index,
-        });
     }
-    let newest = &segments[segments.len() - 1];
-    let durable = Durable {
-        through: scan.next_index.checked_sub(1),
-        segment: newest.file.number,
-        position: newest.end,
+    Ok(scans)
+}
+
+fn segment_of(directory: &Path, found: Found, scanned: SegmentScan) -> Segment {
+    Segment {
+        file: SegmentFile::opened(directory, found.number, found.handle),
+        base_index: found.header.base_index,
+        base_offset: found.header.base_offset,
+        head_chain: found.checksum,
+        end: scanned.end,
+        chain: scanned.chain,
+        index: scanned.index,
+    }
+}
+
+/// Creates the first segment of a new log.
+fn create(vfs: &dyn Vfs, directory: &Path, options: &LogOptions) -> Result<Segment, OpenError> {
+    vfs.create_directory(directory).map_err(at(directory))?;
+    let replica = options.replica;
+    let header = SegmentHeader { number: 0, base_index: 0, replica, base_offset: 0, previous: None, vote: None };
+    let (bytes, checksum) = header.encode();
+    let path = segment::path(directory, 0);
+    let write = || -> io::Result<Arc<dyn VfsFile>> {
+        let handle = vfs.create(&path)?;
+        handle.write_all_at(&[IoSlice::new(&bytes)], 0)?;
+        handle.sync_data()?;
+        vfs.sync_directory(directory)?;
+        Ok(handle)
     };
-    let state = State {
-        replica: options.replica,
-        directory: directory.to_owned(),
-        next_number: newest.file.number + 1,
-        segments,
-        next_index: scan.next_index,
-        end_offset: scan.end_offset,
-        terms: scan.terms,
-        vote: scan.vote,
-        tail: cache.tail(),
-        durable,
-        generation: 0,
-        unmarked: true,
-    };
-    Ok(RecoveredLog { state, torn_bytes, rewritten_bytes })
+    Ok(Segment {
+        file: SegmentFile::opened(directory, 0, write().map_err(at(&path))?),
+        base_index: 0,
+        base_offset: 0,
+        head_chain: checksum,
+        end: bytes.len() as u64,
+        chain: checksum,
+        index: SparseIndex::default(),
+    })
 }
 
 /// Cuts a torn tail off and writes all bytes after the last durable mark once more: after a failed `fsync` the page

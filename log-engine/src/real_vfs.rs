@@ -35,10 +35,14 @@ impl Vfs for RealVfs {
     }
 
     fn create_directory(&self, directory: &Path) -> io::Result<()> {
-        if directory.is_dir() {
-            return Ok(());
-        }
         let parent = directory.parent().filter(|parent| !parent.as_os_str().is_empty());
+        if directory.is_dir() {
+            // A process that died right after the creation left it unsynced. What belongs to others is their business.
+            return match self.sync_directory(parent.unwrap_or(Path::new("."))) {
+                Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
+                other => other,
+            };
+        }
         if let Some(parent) = parent {
             self.create_directory(parent)?;
         }

@@ -7,7 +7,7 @@ use quorate_record::BatchHeader;
 
 use crate::{
     FRAME_HEADER_SIZE, FrameError, FrameHeader, FrameKind, SEGMENT_HEADER_SIZE, VfsFile, Vote,
-    frame::ALIGNMENT,
+    frame_header::{ALIGNMENT, BATCH_FRAME_SIZE_MIN},
     sparse::{IndexPoint, SparseIndex},
     state::TermStart,
     vfs::read_exact_at,
@@ -85,17 +85,13 @@ pub(crate) struct SegmentScanner<'a> {
     pub(crate) chain: u32,
     /// The byte position at which the segment must end, or the file's size for the newest.
     pub(crate) limit: u64,
-    /// Whether to read and check the payloads of batches too.
+    /// Whether to read and check the records of batches too; their headers always are.
     pub(crate) verify_batches: bool,
     pub(crate) payload_bytes_max: u64,
 }
 
 impl SegmentScanner<'_> {
-    pub(crate) fn run(
-        self,
-        scan: &mut Scan,
-        visit: &mut dyn FnMut(RecoveredEntry<'_>),
-    ) -> io::Result<SegmentScan> {
+    pub(crate) fn run(self, scan: &mut Scan, visit: &mut dyn FnMut(RecoveredEntry<'_>)) -> io::Result<SegmentScan> {
         let mut found = SegmentScan {
             end: SEGMENT_HEADER_SIZE as u64,
             chain: self.chain,
@@ -146,7 +142,7 @@ impl SegmentScanner<'_> {
         scan: &Scan,
     ) -> io::Result<Result<(FrameHeader, Option<BatchHeader>, Bytes), FrameError>> {
         let position = found.end;
-        let bytes = window.get(position, (FRAME_HEADER_SIZE + quorate_record::HEADER_SIZE) as u64)?;
+        let bytes = window.get(position, BATCH_FRAME_SIZE_MIN as u64)?;
         let header = match FrameHeader::decode(&bytes, self.payload_bytes_max) {
             Ok(header) => header,
             Err(error) => return Ok(Err(error)),
@@ -161,8 +157,7 @@ impl SegmentScanner<'_> {
         } else if scan.terms.last().is_some_and(|start| start.term > header.term && header.kind.is_entry()) {
             Err(FrameError::Payload(header.kind))
         } else if header.kind == FrameKind::Batch && !self.verify_batches {
-            let batch = bytes.slice(FRAME_HEADER_SIZE..);
-            BatchHeader::parse(&batch)
+            BatchHeader::parse(&bytes[FRAME_HEADER_SIZE..])
                 .map(|batch| (header, Some(batch), Bytes::new()))
                 .map_err(|_| FrameError::Payload(header.kind))
         } else {
@@ -187,8 +182,9 @@ pub(crate) fn was_durable(file: &dyn VfsFile, size: u64, position: u64) -> io::R
     let mut window = Window::new(file, size);
     let mut at = position + ALIGNMENT;
     while at + FRAME_HEADER_SIZE as u64 <= size {
-        let bytes = window.get(at, (FRAME_HEADER_SIZE + quorate_record::UNPROTECTED_SIZE) as u64)?;
-        if FrameHeader::decode(&bytes, u64::MAX).is_ok_and(|header| header.durable_position > position) {
+        let bytes = window.get(at, BATCH_FRAME_SIZE_MIN as u64)?;
+        let names = |header: FrameHeader| header.durable_position > position && header.durable_position <= at;
+        if FrameHeader::decode(&bytes, u64::MAX).is_ok_and(names) {
             return Ok(true);
         }
         at += ALIGNMENT;

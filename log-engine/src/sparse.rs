@@ -1,7 +1,7 @@
 //! A sparse index of one segment: from log index or offset to a byte position at or before it.
 
 /// Bytes of log between two points of the index.
-const SPACING: u64 = 8 << 10;
+pub(crate) const SPACING: u64 = 8 << 10;
 
 /// A frame's place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

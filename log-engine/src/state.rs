@@ -146,9 +146,9 @@ impl State {
         bytes
     }
 
-    /// Starts a new segment behind the current end of the log and returns it with its first bytes: the header and
-    /// the current vote.
-    pub(crate) fn roll(&mut self) -> (Arc<SegmentFile>, Vec<Bytes>) {
+    /// Starts a new segment behind the current end of the log and returns it with its header's bytes, the current
+    /// vote in them.
+    pub(crate) fn roll(&mut self) -> (Arc<SegmentFile>, Bytes) {
         let previous = self.segments.last().map(|segment| PreviousSegment {
             number: segment.file.number,
             end: segment.end,
@@ -162,6 +162,7 @@ impl State {
             replica: self.replica,
             base_offset: self.end_offset,
             previous,
+            vote: self.vote,
         };
         let (bytes, checksum) = header.encode();
         let file = SegmentFile::planned(&self.directory, number);
@@ -174,8 +175,7 @@ impl State {
             chain: checksum,
             index: SparseIndex::default(),
         });
-        let vote = self.push_vote();
-        (file, vec![bytes, vote])
+        (file, bytes)
     }
 
     /// States the invariants; called where the state changes, in builds with debug assertions.
@@ -193,6 +193,7 @@ impl State {
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) vfs: Arc<dyn Vfs>,
+    pub(crate) directory: PathBuf,
     pub(crate) segment_bytes: u64,
     pub(crate) payload_bytes_max: u64,
     state: Mutex<State>,
@@ -201,7 +202,8 @@ pub(crate) struct Shared {
 
 impl Shared {
     pub(crate) fn new(vfs: Arc<dyn Vfs>, segment_bytes: u64, payload_bytes_max: u64, state: State) -> Self {
-        Self { vfs, segment_bytes, payload_bytes_max, state: Mutex::new(state), failure: OnceLock::new() }
+        let directory = state.directory.clone();
+        Self { vfs, directory, segment_bytes, payload_bytes_max, state: Mutex::new(state), failure: OnceLock::new() }
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, State> {

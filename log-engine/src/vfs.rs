@@ -27,7 +27,8 @@ pub trait Vfs: Debug + Send + Sync {
     /// As the file system reports.
     fn list(&self, directory: &Path) -> io::Result<Vec<String>>;
 
-    /// Creates a directory and those above it that are missing, durably.
+    /// Creates a directory and those above it that are missing, durably: also if a crashed process had created it
+    /// before.
     ///
     /// # Errors
     /// As the file system reports.
@@ -93,15 +94,23 @@ pub trait VfsFile: Debug + Send + Sync {
 ///
 /// # Errors
 /// `UnexpectedEof` when the file ends before.
-pub(crate) fn read_exact_at(file: &dyn VfsFile, mut buffer: &mut [u8], mut position: u64) -> io::Result<()> {
-    while !buffer.is_empty() {
-        match file.read_at(buffer, position)? {
-            0 => return Err(io::ErrorKind::UnexpectedEof.into()),
-            count => {
-                buffer = &mut buffer[count..];
-                position += count as u64;
-            }
+pub(crate) fn read_exact_at(file: &dyn VfsFile, buffer: &mut [u8], position: u64) -> io::Result<()> {
+    let size = buffer.len();
+    read_at_least(file, buffer, position, size).map(|_| ())
+}
+
+/// Fills the buffer as far as the file goes; returns how far.
+///
+/// # Errors
+/// `UnexpectedEof` when that is less than `least` bytes.
+pub(crate) fn read_at_least(file: &dyn VfsFile, buffer: &mut [u8], position: u64, least: usize) -> io::Result<usize> {
+    let mut done = 0;
+    while done < buffer.len() {
+        match file.read_at(&mut buffer[done..], position + done as u64)? {
+            0 if done < least => return Err(io::ErrorKind::UnexpectedEof.into()),
+            0 => break,
+            count => done += count,
         }
     }
-    Ok(())
+    Ok(done)
 }

@@ -44,7 +44,7 @@ pub(crate) enum Job {
     /// Bytes at the end of a segment.
     Write(WriteJob),
     /// A new segment: what was written before is synced first, since the new header vouches for it.
-    Roll { log: Arc<Shared>, previous: Option<Arc<SegmentFile>>, file: Arc<SegmentFile>, parts: Vec<Bytes>, mark: Mark },
+    Roll { log: Arc<Shared>, file: Arc<SegmentFile>, header: Bytes, mark: Mark },
     /// Answered once everything before is done.
     Barrier(Box<dyn FnOnce() + Send>),
     /// Ends the thread.
@@ -114,7 +114,9 @@ impl LogWriters {
             .map(|number| {
                 let queue = Arc::new(Queue::default());
                 let (mine, counters) = (queue.clone(), counters.clone());
-                std::thread::Builder::new().name(format!("log-writer-{number}")).spawn(move || run(&mine, &counters))?;
+                std::thread::Builder::new()
+                    .name(format!("log-writer-{number}"))
+                    .spawn(move || run(&mine, &counters))?;
                 Ok(queue)
             })
             .collect::<io::Result<_>>()?;
@@ -178,11 +180,12 @@ fn run(queue: &Queue, counters: &Counters) {
                     counters.requests.fetch_add(1, Relaxed);
                     join(&mut dirty, write);
                 }
-                Job::Roll { log, previous, file, parts, mark } => {
+                Job::Roll { log, file, header, mark } => {
+                    // What earlier rounds wrote is synced already.
                     if let Some(at) = dirty.iter().position(|run| Arc::ptr_eq(&run.log, &log)) {
                         commit(vec![dirty.swap_remove(at)], counters);
                     }
-                    roll(&log, previous.as_deref(), &file, &parts, mark, counters);
+                    roll(&log, &file, &header, mark, counters);
                 }
                 Job::Barrier(done) => barriers.push(done),
                 Job::Stop => stop = true,
@@ -225,7 +228,7 @@ fn commit(dirty: Vec<Dirty>, counters: &Counters) {
     let written: Vec<(Dirty, Result<(), LogFailure>)> = dirty
         .into_iter()
         .map(|run| {
-            let result = guarded(&run.log, || {
+            let result = guarded(&run.log, &run.file, || {
                 let slices: Vec<IoSlice<'_>> = run.parts.iter().map(|part| IoSlice::new(part)).collect();
                 counters.bytes.fetch_add(run.end - run.position, Relaxed);
                 run.file.handle()?.write_all_at(&slices, run.position)
@@ -235,7 +238,7 @@ fn commit(dirty: Vec<Dirty>, counters: &Counters) {
         .collect();
     for (run, result) in written {
         let result = result.and_then(|()| {
-            guarded(&run.log, || {
+            guarded(&run.log, &run.file, || {
                 counters.syncs.fetch_add(1, Relaxed);
                 run.file.handle()?.sync_data()
             })
@@ -247,39 +250,28 @@ fn commit(dirty: Vec<Dirty>, counters: &Counters) {
     }
 }
 
-fn roll(
-    log: &Arc<Shared>,
-    previous: Option<&SegmentFile>,
-    file: &SegmentFile,
-    parts: &[Bytes],
-    mark: Mark,
-    counters: &Counters,
-) {
-    let result = guarded(log, || {
-        if let Some(previous) = previous {
-            previous.handle()?.sync_data()?;
-        }
+/// Creates a segment. It is whole on stable storage before anything else is written to it, so that a segment that
+/// holds more than its header has a sound one or is damaged.
+fn roll(log: &Arc<Shared>, file: &SegmentFile, header: &Bytes, mark: Mark, counters: &Counters) {
+    let result = guarded(log, file, || {
         let handle = log.vfs.create(&file.path)?;
-        let slices: Vec<IoSlice<'_>> = parts.iter().map(|part| IoSlice::new(part)).collect();
-        handle.write_all_at(&slices, 0)?;
+        counters.bytes.fetch_add(header.len() as u64, Relaxed);
+        handle.write_all_at(&[IoSlice::new(header)], 0)?;
+        counters.syncs.fetch_add(1, Relaxed);
         handle.sync_data()?;
-        if let Some(directory) = file.path.parent() {
-            log.vfs.sync_directory(directory)?;
-        }
-        counters.syncs.fetch_add(3, Relaxed);
+        log.vfs.sync_directory(&log.directory)?;
         file.set(handle);
         Ok(())
     });
     if result.is_ok() {
-        let end = parts.iter().map(|part| part.len() as u64).sum();
-        log.synced(mark.generation, mark.through, file.number, end);
+        log.synced(mark.generation, mark.through, file.number, header.len() as u64);
     }
 }
 
-/// Runs an operation unless the log is poisoned, and poisons it if the operation fails.
-fn guarded(log: &Shared, operation: impl FnOnce() -> io::Result<()>) -> Result<(), LogFailure> {
+/// Runs an operation on a file unless the log is poisoned, and poisons it if the operation fails.
+fn guarded(log: &Shared, file: &SegmentFile, operation: impl FnOnce() -> io::Result<()>) -> Result<(), LogFailure> {
     if let Some(failure) = log.failure() {
         return Err(failure.clone());
     }
-    operation().map_err(|error| log.poison(&error.to_string()))
+    operation().map_err(|error| log.poison(&format!("{}: {error}", file.path.display())))
 }

@@ -33,10 +33,7 @@ pub(crate) fn decode(attributes: i16) -> Result<Compression, BatchError> {
         return Err(BatchError::UnsupportedAttributes { feature, attributes });
     }
     if attributes & !CODEC_MASK != 0 {
-        return Err(BatchError::UnsupportedAttributes {
-            feature: "unknown attributes",
-            attributes,
-        });
+        return Err(BatchError::UnsupportedAttributes { feature: "unknown attributes", attributes });
     }
     match attributes & CODEC_MASK {
         0 => Ok(Compression::None),

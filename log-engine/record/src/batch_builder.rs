@@ -33,13 +33,7 @@ impl BatchBuilder {
     pub fn with_capacity(compression: Compression, capacity: usize) -> Self {
         let mut buffer = BytesMut::with_capacity(capacity.max(HEADER_SIZE));
         buffer.resize(HEADER_SIZE, 0);
-        Self {
-            compression,
-            buffer,
-            record_count: 0,
-            base_timestamp: 0,
-            max_timestamp: i64::MIN,
-        }
+        Self { compression, buffer, record_count: 0, base_timestamp: 0, max_timestamp: i64::MIN }
     }
 
     /// Adds a record at the end; returns the [estimated size](Self::estimated_size) with it.
@@ -96,10 +90,7 @@ impl BatchBuilder {
         let size = self.buffer.len();
         // Holds all 32-bit fields at once: no length within the batch, and no count, exceeds its size.
         if size > BATCH_SIZE_MAX {
-            return Err(BuildError::TooLarge {
-                size,
-                size_max: BATCH_SIZE_MAX,
-            });
+            return Err(BuildError::TooLarge { size, size_max: BATCH_SIZE_MAX });
         }
         let record_count = self.record_count as i32;
         let (compression, mut batch) = compress(self.compression, self.buffer)?;
@@ -126,15 +117,8 @@ impl BatchBuilder {
     /// Timestamp and offset of the next record relative to the first. Timestamps may be any 64 bits, so their distance
     /// wraps around; adding it to the base wraps back.
     fn deltas(&self, record: &Record) -> (i64, i64) {
-        let base_timestamp = if self.is_empty() {
-            record.timestamp_ms
-        } else {
-            self.base_timestamp
-        };
-        (
-            record.timestamp_ms.wrapping_sub(base_timestamp),
-            self.record_count as i64,
-        )
+        let base_timestamp = if self.is_empty() { record.timestamp_ms } else { self.base_timestamp };
+        (record.timestamp_ms.wrapping_sub(base_timestamp), self.record_count as i64)
     }
 }
 
@@ -157,16 +141,10 @@ mod tests {
 
     #[test]
     fn a_batch_without_records_or_with_half_a_stamp_is_refused() {
-        assert_eq!(
-            BatchBuilder::new(Compression::None).build(ProducerStamp::NONE),
-            Err(BuildError::NoRecords)
-        );
+        assert_eq!(BatchBuilder::new(Compression::None).build(ProducerStamp::NONE), Err(BuildError::NoRecords));
         let mut builder = BatchBuilder::new(Compression::None);
         builder.push(&Record::default());
-        let stamp = ProducerStamp {
-            producer_id: 1,
-            ..ProducerStamp::NONE
-        };
+        let stamp = ProducerStamp { producer_id: 1, ..ProducerStamp::NONE };
         assert_eq!(builder.build(stamp), Err(BuildError::InvalidProducer { stamp }));
     }
 
@@ -176,20 +154,14 @@ mod tests {
             let mut builder = BatchBuilder::new(codec);
             assert_eq!((builder.len(), builder.estimated_size()), (0, HEADER_SIZE));
             for timestamp_ms in [5, -70, i64::MAX] {
-                let record = Record::new("v".repeat(200), timestamp_ms)
-                    .with_key("k")
-                    .with_header("h", "x");
+                let record = Record::new("v".repeat(200), timestamp_ms).with_key("k").with_header("h", "x");
                 let expected = builder.size_after(&record);
                 assert_eq!(builder.push(&record), expected);
             }
             let estimated = builder.estimated_size();
             assert_eq!(builder.len(), 3);
             let batch = builder.build(ProducerStamp::NONE).unwrap();
-            assert!(if codec == Compression::None {
-                batch.len() == estimated
-            } else {
-                batch.len() < estimated
-            });
+            assert!(if codec == Compression::None { batch.len() == estimated } else { batch.len() < estimated });
         }
     }
 
@@ -210,11 +182,7 @@ mod tests {
         for timestamp_ms in [50, 70, 60] {
             builder.push(&Record::new("value", timestamp_ms));
         }
-        let stamp = ProducerStamp {
-            producer_id: 9,
-            producer_epoch: 1,
-            base_sequence: i32::MAX,
-        };
+        let stamp = ProducerStamp { producer_id: 9, producer_epoch: 1, base_sequence: i32::MAX };
         let header = BatchHeader::parse(&builder.build(stamp).unwrap()).unwrap();
         assert_eq!((header.base_offset, header.leader_epoch), (0, -1));
         assert_eq!((header.base_timestamp, header.max_timestamp), (50, 70));

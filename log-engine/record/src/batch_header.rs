@@ -45,10 +45,7 @@ impl BatchHeader {
     /// the batch are not looked at: see [`validate`](crate::validate).
     pub fn parse(batch: &[u8]) -> Result<Self, BatchError> {
         let Some(mut fields) = batch.get(..HEADER_SIZE) else {
-            return Err(BatchError::Truncated {
-                expected: HEADER_SIZE,
-                found: batch.len(),
-            });
+            return Err(BatchError::Truncated { expected: HEADER_SIZE, found: batch.len() });
         };
         let base_offset = fields.get_i64();
         let batch_length = fields.get_i32();
@@ -56,10 +53,7 @@ impl BatchHeader {
         let magic = fields.get_i8();
         // First of all: under another magic, no other field is where it is expected.
         if magic != MAGIC_V2 {
-            return Err(BatchError::UnsupportedMagic {
-                expected: MAGIC_V2,
-                found: magic,
-            });
+            return Err(BatchError::UnsupportedMagic { expected: MAGIC_V2, found: magic });
         }
         let header = Self {
             base_offset,
@@ -132,45 +126,22 @@ impl BatchHeader {
     }
 
     fn check(&self) -> Result<(), BatchError> {
-        let Self {
-            base_offset,
-            batch_length,
-            last_offset_delta,
-            record_count,
-            ..
-        } = *self;
+        let Self { base_offset, batch_length, last_offset_delta, record_count, .. } = *self;
         if batch_length < BATCH_LENGTH_MIN {
-            return Err(BatchError::InvalidBatchLength {
-                expected_min: BATCH_LENGTH_MIN,
-                found: batch_length,
-            });
+            return Err(BatchError::InvalidBatchLength { expected_min: BATCH_LENGTH_MIN, found: batch_length });
         }
         if record_count < 1 {
             return Err(BatchError::InvalidRecordCount { found: record_count });
         }
         if last_offset_delta != record_count - 1 {
-            return Err(BatchError::InvalidLastOffsetDelta {
-                expected: record_count - 1,
-                found: last_offset_delta,
-            });
+            return Err(BatchError::InvalidLastOffsetDelta { expected: record_count - 1, found: last_offset_delta });
         }
         if base_offset.checked_add(i64::from(record_count)).is_none() {
-            return Err(BatchError::OffsetOverflow {
-                base_offset,
-                record_count,
-            });
+            return Err(BatchError::OffsetOverflow { base_offset, record_count });
         }
-        let ProducerStamp {
-            producer_id,
-            producer_epoch,
-            base_sequence,
-        } = self.producer();
+        let ProducerStamp { producer_id, producer_epoch, base_sequence } = self.producer();
         if !self.producer().is_valid() {
-            return Err(BatchError::InvalidProducer {
-                producer_id,
-                producer_epoch,
-                base_sequence,
-            });
+            return Err(BatchError::InvalidProducer { producer_id, producer_epoch, base_sequence });
         }
         Ok(())
     }
@@ -217,17 +188,9 @@ mod tests {
 
     #[test]
     fn the_last_sequence_wraps_around_and_is_none_without_a_producer() {
-        let wrapping = BatchHeader {
-            base_sequence: i32::MAX - 1,
-            ..HEADER
-        };
+        let wrapping = BatchHeader { base_sequence: i32::MAX - 1, ..HEADER };
         assert_eq!(wrapping.last_sequence(), 2);
-        let none = BatchHeader {
-            producer_id: -1,
-            producer_epoch: -1,
-            base_sequence: -1,
-            ..HEADER
-        };
+        let none = BatchHeader { producer_id: -1, producer_epoch: -1, base_sequence: -1, ..HEADER };
         assert_eq!(none.last_sequence(), -1);
     }
 
@@ -235,74 +198,33 @@ mod tests {
     fn malformed_headers_are_refused() {
         let parse = |header: BatchHeader| BatchHeader::parse(&header.encode());
         assert_eq!(
-            parse(BatchHeader {
-                batch_length: 48,
-                ..HEADER
-            }),
-            Err(BatchError::InvalidBatchLength {
-                expected_min: 49,
-                found: 48
-            })
+            parse(BatchHeader { batch_length: 48, ..HEADER }),
+            Err(BatchError::InvalidBatchLength { expected_min: 49, found: 48 })
         );
         assert_eq!(
-            parse(BatchHeader {
-                record_count: 0,
-                last_offset_delta: -1,
-                ..HEADER
-            }),
+            parse(BatchHeader { record_count: 0, last_offset_delta: -1, ..HEADER }),
             Err(BatchError::InvalidRecordCount { found: 0 })
         );
         assert_eq!(
-            parse(BatchHeader {
-                last_offset_delta: 5,
-                ..HEADER
-            }),
+            parse(BatchHeader { last_offset_delta: 5, ..HEADER }),
             Err(BatchError::InvalidLastOffsetDelta { expected: 4, found: 5 })
         );
         assert_eq!(
-            parse(BatchHeader {
-                base_offset: i64::MAX - 4,
-                ..HEADER
-            }),
-            Err(BatchError::OffsetOverflow {
-                base_offset: i64::MAX - 4,
-                record_count: 5
-            })
+            parse(BatchHeader { base_offset: i64::MAX - 4, ..HEADER }),
+            Err(BatchError::OffsetOverflow { base_offset: i64::MAX - 4, record_count: 5 })
         );
-        assert!(
-            parse(BatchHeader {
-                base_offset: i64::MAX - 5,
-                ..HEADER
-            })
-            .is_ok()
-        );
+        assert!(parse(BatchHeader { base_offset: i64::MAX - 5, ..HEADER }).is_ok());
         assert_eq!(
-            parse(BatchHeader {
-                base_sequence: -1,
-                ..HEADER
-            }),
-            Err(BatchError::InvalidProducer {
-                producer_id: 77,
-                producer_epoch: 2,
-                base_sequence: -1
-            })
+            parse(BatchHeader { base_sequence: -1, ..HEADER }),
+            Err(BatchError::InvalidProducer { producer_id: 77, producer_epoch: 2, base_sequence: -1 })
         );
     }
 
     #[test]
     fn another_magic_and_a_short_header_are_refused() {
         let mut bytes = HEADER.encode();
-        assert_eq!(
-            BatchHeader::parse(&bytes[..60]),
-            Err(BatchError::Truncated {
-                expected: 61,
-                found: 60
-            })
-        );
+        assert_eq!(BatchHeader::parse(&bytes[..60]), Err(BatchError::Truncated { expected: 61, found: 60 }));
         bytes[layout::MAGIC] = 1;
-        assert_eq!(
-            BatchHeader::parse(&bytes),
-            Err(BatchError::UnsupportedMagic { expected: 2, found: 1 })
-        );
+        assert_eq!(BatchHeader::parse(&bytes), Err(BatchError::UnsupportedMagic { expected: 2, found: 1 }));
     }
 }

@@ -110,13 +110,8 @@ mod tests {
         for codec in [Compression::None, Compression::Lz4, Compression::Zstd] {
             assert_eq!(codec.to_string().parse(), Ok(codec));
         }
-        let error = ParseCompressionError {
-            found: "gzip".to_owned(),
-        };
+        let error = ParseCompressionError { found: "gzip".to_owned() };
         assert_eq!("gzip".parse::<Compression>(), Err(error.clone()));
-        assert_eq!(
-            error.to_string(),
-            "unknown compression \"gzip\": expected none, lz4 or zstd"
-        );
+        assert_eq!(error.to_string(), "unknown compression \"gzip\": expected none, lz4 or zstd");
     }
 }

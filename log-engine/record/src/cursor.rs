@@ -24,9 +24,7 @@ impl Cursor {
     }
 
     pub(crate) fn byte(&mut self, field: &'static str) -> Result<u8, RecordError> {
-        self.remaining
-            .try_get_u8()
-            .map_err(|_| RecordError::Truncated { field })
+        self.remaining.try_get_u8().map_err(|_| RecordError::Truncated { field })
     }
 
     pub(crate) fn varint(&mut self, field: &'static str) -> Result<i32, RecordError> {
@@ -67,11 +65,7 @@ impl Cursor {
         let remaining = self.remaining();
         match usize::try_from(found) {
             Ok(count) if count <= remaining / element_size_min => Ok(count),
-            _ => Err(RecordError::InvalidLength {
-                field,
-                found,
-                remaining,
-            }),
+            _ => Err(RecordError::InvalidLength { field, found, remaining }),
         }
     }
 }
@@ -95,32 +89,18 @@ mod tests {
     fn null_and_empty_differ() {
         assert_eq!(cursor(&[0x01]).nullable_bytes("key"), Ok(None));
         assert_eq!(cursor(&[0x00]).nullable_bytes("key"), Ok(Some(Bytes::new())));
-        let negative = RecordError::InvalidLength {
-            field: "key",
-            found: -1,
-            remaining: 0,
-        };
+        let negative = RecordError::InvalidLength { field: "key", found: -1, remaining: 0 };
         assert_eq!(cursor(&[0x01]).bytes("key"), Err(negative));
     }
 
     #[test]
     fn lengths_are_held_against_what_remains() {
         assert_eq!(cursor(&[0x04, 7, 8]).bytes("value"), Ok(Bytes::from_static(&[7, 8])));
-        let invalid = |found, remaining| RecordError::InvalidLength {
-            field: "value",
-            found,
-            remaining,
-        };
+        let invalid = |found, remaining| RecordError::InvalidLength { field: "value", found, remaining };
         assert_eq!(cursor(&[0x06, 7, 8]).bytes("value"), Err(invalid(3, 2)));
         assert_eq!(cursor(&[0x03]).nullable_bytes("value"), Err(invalid(-2, 0)));
         assert_eq!(cursor(&[0x04, 7, 8, 9]).count("value", 2), Err(invalid(2, 3)));
-        assert_eq!(
-            cursor(&[0xfe, 0xff, 0xff, 0xff, 0x0f]).bytes("value"),
-            Err(invalid(i32::MAX, 0))
-        );
-        assert_eq!(
-            cursor(&[]).byte("attributes"),
-            Err(RecordError::Truncated { field: "attributes" })
-        );
+        assert_eq!(cursor(&[0xfe, 0xff, 0xff, 0xff, 0x0f]).bytes("value"), Err(invalid(i32::MAX, 0)));
+        assert_eq!(cursor(&[]).byte("attributes"), Err(RecordError::Truncated { field: "attributes" }));
     }
 }

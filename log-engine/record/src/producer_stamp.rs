@@ -13,11 +13,7 @@ pub struct ProducerStamp {
 
 impl ProducerStamp {
     /// The stamp of a batch that is not protected against duplicates.
-    pub const NONE: Self = Self {
-        producer_id: -1,
-        producer_epoch: -1,
-        base_sequence: -1,
-    };
+    pub const NONE: Self = Self { producer_id: -1, producer_epoch: -1, base_sequence: -1 };
 
     /// Whether the fields belong together: all -1, or none negative.
     pub fn is_valid(self) -> bool {
@@ -50,40 +46,12 @@ mod tests {
 
     #[test]
     fn a_stamp_is_whole_or_absent() {
-        let whole = ProducerStamp {
-            producer_id: 0,
-            producer_epoch: 0,
-            base_sequence: 0,
-        };
+        let whole = ProducerStamp { producer_id: 0, producer_epoch: 0, base_sequence: 0 };
         assert!(ProducerStamp::NONE.is_valid());
         assert!(whole.is_valid());
-        assert!(
-            !ProducerStamp {
-                producer_id: -1,
-                ..whole
-            }
-            .is_valid()
-        );
-        assert!(
-            !ProducerStamp {
-                producer_epoch: -1,
-                ..whole
-            }
-            .is_valid()
-        );
-        assert!(
-            !ProducerStamp {
-                base_sequence: -1,
-                ..whole
-            }
-            .is_valid()
-        );
-        assert!(
-            !ProducerStamp {
-                base_sequence: -2,
-                ..ProducerStamp::NONE
-            }
-            .is_valid()
-        );
+        assert!(!ProducerStamp { producer_id: -1, ..whole }.is_valid());
+        assert!(!ProducerStamp { producer_epoch: -1, ..whole }.is_valid());
+        assert!(!ProducerStamp { base_sequence: -1, ..whole }.is_valid());
+        assert!(!ProducerStamp { base_sequence: -2, ..ProducerStamp::NONE }.is_valid());
     }
 }

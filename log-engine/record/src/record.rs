@@ -28,12 +28,7 @@ pub struct Header {
 impl Record {
     /// A record with a value, a null key and no headers.
     pub fn new(value: impl Into<Bytes>, timestamp_ms: i64) -> Self {
-        Self {
-            key: None,
-            value: Some(value.into()),
-            headers: Vec::new(),
-            timestamp_ms,
-        }
+        Self { key: None, value: Some(value.into()), headers: Vec::new(), timestamp_ms }
     }
 
     /// The record with this key.
@@ -46,10 +41,7 @@ impl Record {
     /// The record with one more header, after those it has.
     #[must_use]
     pub fn with_header(mut self, key: impl Into<String>, value: impl Into<Bytes>) -> Self {
-        self.headers.push(Header {
-            key: key.into(),
-            value: Some(value.into()),
-        });
+        self.headers.push(Header { key: key.into(), value: Some(value.into()) });
         self
     }
 }

@@ -9,11 +9,8 @@ const NULL: i64 = -1;
 
 /// Size of a record behind its length field, in bytes.
 pub(crate) fn body_size(record: &Record, timestamp_delta: i64, offset_delta: i64) -> usize {
-    let headers: usize = record
-        .headers
-        .iter()
-        .map(|header| bytes_size(header.key.as_bytes()) + nullable_size(&header.value))
-        .sum();
+    let headers: usize =
+        record.headers.iter().map(|header| bytes_size(header.key.as_bytes()) + nullable_size(&header.value)).sum();
     size_of::<i8>()
         + varint::size(timestamp_delta)
         + varint::size(offset_delta)
@@ -46,9 +43,7 @@ fn bytes_size(bytes: &[u8]) -> usize {
 }
 
 fn nullable_size(bytes: &Option<impl AsRef<[u8]>>) -> usize {
-    bytes
-        .as_ref()
-        .map_or_else(|| varint::size(NULL), |bytes| bytes_size(bytes.as_ref()))
+    bytes.as_ref().map_or_else(|| varint::size(NULL), |bytes| bytes_size(bytes.as_ref()))
 }
 
 fn put_bytes(buffer: &mut BytesMut, bytes: &[u8]) {

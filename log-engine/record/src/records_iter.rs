@@ -25,10 +25,7 @@ pub struct DecodeLimits {
 
 impl Default for DecodeLimits {
     fn default() -> Self {
-        Self {
-            decompressed_bytes_max: 64 << 20,
-            header_count_max: 1 << 16,
-        }
+        Self { decompressed_bytes_max: 64 << 20, header_count_max: 1 << 16 }
     }
 }
 
@@ -65,18 +62,10 @@ pub struct RecordsIter {
 pub fn decode_batch(batch: Bytes, limits: &DecodeLimits) -> Result<RecordsIter, BatchError> {
     let header = BatchHeader::parse(&batch)?;
     check_intact(&batch, &header)?;
-    let records = compression::decompress(
-        header.compression,
-        &batch.slice(HEADER_SIZE..),
-        limits.decompressed_bytes_max,
-    )?;
+    let records =
+        compression::decompress(header.compression, &batch.slice(HEADER_SIZE..), limits.decompressed_bytes_max)?;
     let header_count_max = limits.header_count_max;
-    Ok(RecordsIter {
-        header,
-        header_count_max,
-        records: Cursor::new(records),
-        index: 0,
-    })
+    Ok(RecordsIter { header, header_count_max, records: Cursor::new(records), index: 0 })
 }
 
 impl RecordsIter {
@@ -92,10 +81,7 @@ impl RecordsIter {
         let timestamp_delta = body.varlong("timestamp delta")?;
         let offset_delta = body.varint("offset delta")?;
         if offset_delta != self.index {
-            return Err(RecordError::InvalidOffsetDelta {
-                expected: self.index,
-                found: offset_delta,
-            });
+            return Err(RecordError::InvalidOffsetDelta { expected: self.index, found: offset_delta });
         }
         let record = Record {
             key: body.nullable_bytes("key length")?,
@@ -108,33 +94,22 @@ impl RecordsIter {
         if trailing > 0 {
             return Err(RecordError::TrailingBytes { count: trailing });
         }
-        Ok(DecodedRecord {
-            offset: self.header.base_offset + i64::from(offset_delta),
-            record,
-        })
+        Ok(DecodedRecord { offset: self.header.base_offset + i64::from(offset_delta), record })
     }
 }
 
 fn decode_headers(body: &mut Cursor, header_count_max: usize) -> Result<Vec<Header>, RecordError> {
     let count = body.count("header count", HEADER_SIZE_MIN)?;
     if count > header_count_max {
-        return Err(RecordError::TooManyHeaders {
-            header_count_max,
-            found: count,
-        });
+        return Err(RecordError::TooManyHeaders { header_count_max, found: count });
     }
     let mut headers = Vec::with_capacity(count.min(HEADERS_TRUSTED));
     for _ in 0..count {
         let key = body.bytes("header key length")?;
         let key = str::from_utf8(&key)
-            .map_err(|error| RecordError::HeaderKeyNotUtf8 {
-                valid_up_to: error.valid_up_to(),
-            })?
+            .map_err(|error| RecordError::HeaderKeyNotUtf8 { valid_up_to: error.valid_up_to() })?
             .to_owned();
-        headers.push(Header {
-            key,
-            value: body.nullable_bytes("header value length")?,
-        });
+        headers.push(Header { key, value: body.nullable_bytes("header value length")? });
     }
     Ok(headers)
 }
@@ -147,15 +122,9 @@ impl Iterator for RecordsIter {
         if index == self.header.record_count {
             return None;
         }
-        let decoded = self
-            .decode_next()
-            .map_err(|source| BatchError::MalformedRecord { index, source });
+        let decoded = self.decode_next().map_err(|source| BatchError::MalformedRecord { index, source });
         // Where the next record would start is unknown after an error.
-        self.index = if decoded.is_ok() {
-            index + 1
-        } else {
-            self.header.record_count
-        };
+        self.index = if decoded.is_ok() { index + 1 } else { self.header.record_count };
         Some(decoded)
     }
 

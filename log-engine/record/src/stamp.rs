@@ -37,30 +37,14 @@ mod tests {
         builder.push(&Record::new("value", 7));
         let batch = builder.build(ProducerStamp::NONE).unwrap();
         let before = BatchHeader::parse(&batch).unwrap();
-        assert_eq!(
-            (before.base_offset, before.leader_epoch),
-            (UNSTAMPED_BASE_OFFSET, UNSTAMPED_LEADER_EPOCH)
-        );
+        assert_eq!((before.base_offset, before.leader_epoch), (UNSTAMPED_BASE_OFFSET, UNSTAMPED_LEADER_EPOCH));
 
         let mut stamped = stamp(&batch, 1 << 40, 12).to_vec();
         stamped.extend_from_slice(&batch[UNPROTECTED_SIZE..]);
 
-        let limits = BatchLimits {
-            batch_bytes_max: stamped.len(),
-            record_count_max: 1,
-        };
+        let limits = BatchLimits { batch_bytes_max: stamped.len(), record_count_max: 1 };
         let after = validate(&stamped, &limits).unwrap();
-        assert_eq!(
-            after,
-            BatchHeader {
-                base_offset: 1 << 40,
-                leader_epoch: 12,
-                ..before
-            }
-        );
-        assert_eq!(
-            stamp(&stamped, UNSTAMPED_BASE_OFFSET, UNSTAMPED_LEADER_EPOCH),
-            batch[..UNPROTECTED_SIZE]
-        );
+        assert_eq!(after, BatchHeader { base_offset: 1 << 40, leader_epoch: 12, ..before });
+        assert_eq!(stamp(&stamped, UNSTAMPED_BASE_OFFSET, UNSTAMPED_LEADER_EPOCH), batch[..UNPROTECTED_SIZE]);
     }
 }

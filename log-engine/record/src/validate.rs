@@ -21,21 +21,12 @@ pub struct BatchLimits {
 /// The first check that fails, the cheap ones first.
 pub fn validate(batch: &[u8], limits: &BatchLimits) -> Result<BatchHeader, BatchError> {
     let header = BatchHeader::parse(batch)?;
-    let BatchLimits {
-        batch_bytes_max,
-        record_count_max,
-    } = *limits;
+    let BatchLimits { batch_bytes_max, record_count_max } = *limits;
     if header.total_size() > batch_bytes_max {
-        return Err(BatchError::TooLarge {
-            size: header.total_size(),
-            size_max: batch_bytes_max,
-        });
+        return Err(BatchError::TooLarge { size: header.total_size(), size_max: batch_bytes_max });
     }
     if header.record_count > record_count_max {
-        return Err(BatchError::TooManyRecords {
-            record_count: header.record_count,
-            record_count_max,
-        });
+        return Err(BatchError::TooManyRecords { record_count: header.record_count, record_count_max });
     }
     check_intact(batch, &header)?;
     Ok(header)
@@ -50,10 +41,7 @@ pub fn validate(batch: &[u8], limits: &BatchLimits) -> Result<BatchHeader, Batch
 ///
 /// [`BatchError::CrcMismatch`], or [`BatchError::Truncated`] if there is not even a header.
 pub fn verify_crc(batch: &[u8]) -> Result<(), BatchError> {
-    let truncated = BatchError::Truncated {
-        expected: HEADER_SIZE,
-        found: batch.len(),
-    };
+    let truncated = BatchError::Truncated { expected: HEADER_SIZE, found: batch.len() };
     let Some(head) = batch.first_chunk::<HEADER_SIZE>() else {
         return Err(truncated);
     };
@@ -86,10 +74,7 @@ mod tests {
     use super::*;
     use crate::{BatchBuilder, Compression, ProducerStamp, Record};
 
-    const LIMITS: BatchLimits = BatchLimits {
-        batch_bytes_max: 1000,
-        record_count_max: 2,
-    };
+    const LIMITS: BatchLimits = BatchLimits { batch_bytes_max: 1000, record_count_max: 2 };
 
     fn batch(record_count: usize) -> Vec<u8> {
         let mut builder = BatchBuilder::new(Compression::None);
@@ -105,56 +90,23 @@ mod tests {
         let expected = batch.len();
         assert_eq!(validate(&batch, &LIMITS).unwrap().total_size(), expected);
         batch.push(0);
-        assert_eq!(
-            validate(&batch, &LIMITS),
-            Err(BatchError::TrailingBytes {
-                expected,
-                found: expected + 1
-            })
-        );
+        assert_eq!(validate(&batch, &LIMITS), Err(BatchError::TrailingBytes { expected, found: expected + 1 }));
         batch.truncate(expected - 1);
-        assert_eq!(
-            validate(&batch, &LIMITS),
-            Err(BatchError::Truncated {
-                expected,
-                found: expected - 1
-            })
-        );
+        assert_eq!(validate(&batch, &LIMITS), Err(BatchError::Truncated { expected, found: expected - 1 }));
     }
 
     #[test]
     fn a_batch_at_the_limits_passes_and_one_above_does_not() {
         let size = batch(2).len();
-        let at = BatchLimits {
-            batch_bytes_max: size,
-            record_count_max: 2,
-        };
+        let at = BatchLimits { batch_bytes_max: size, record_count_max: 2 };
         assert!(validate(&batch(2), &at).is_ok());
         assert_eq!(
-            validate(
-                &batch(2),
-                &BatchLimits {
-                    batch_bytes_max: size - 1,
-                    ..at
-                }
-            ),
-            Err(BatchError::TooLarge {
-                size,
-                size_max: size - 1
-            })
+            validate(&batch(2), &BatchLimits { batch_bytes_max: size - 1, ..at }),
+            Err(BatchError::TooLarge { size, size_max: size - 1 })
         );
         assert_eq!(
-            validate(
-                &batch(2),
-                &BatchLimits {
-                    record_count_max: 1,
-                    ..at
-                }
-            ),
-            Err(BatchError::TooManyRecords {
-                record_count: 2,
-                record_count_max: 1
-            })
+            validate(&batch(2), &BatchLimits { record_count_max: 1, ..at }),
+            Err(BatchError::TooManyRecords { record_count: 2, record_count_max: 1 })
         );
     }
 
@@ -163,12 +115,6 @@ mod tests {
         let mut batch = batch(1);
         *batch.last_mut().unwrap() ^= 1;
         assert!(matches!(verify_crc(&batch), Err(BatchError::CrcMismatch { .. })));
-        assert_eq!(
-            verify_crc(&batch[..60]),
-            Err(BatchError::Truncated {
-                expected: 61,
-                found: 60
-            })
-        );
+        assert_eq!(verify_crc(&batch[..60]), Err(BatchError::Truncated { expected: 61, found: 60 }));
     }
 }

@@ -62,11 +62,7 @@ fn read(bytes: &[u8], size_max: usize) -> Result<(u64, usize), VarintError> {
             return Ok((raw, index + 1));
         }
     }
-    Err(if bytes.len() < size_max {
-        VarintError::Truncated
-    } else {
-        VarintError::TooLong
-    })
+    Err(if bytes.len() < size_max { VarintError::Truncated } else { VarintError::TooLong })
 }
 
 #[cfg(test)]

@@ -47,17 +47,10 @@ const GOLDEN: [u8; 94] = [
     0x01,                                           // header value length: -1, null
 ];
 
-const STAMP: ProducerStamp = ProducerStamp {
-    producer_id: 1000,
-    producer_epoch: 2,
-    base_sequence: 7,
-};
+const STAMP: ProducerStamp = ProducerStamp { producer_id: 1000, producer_epoch: 2, base_sequence: 7 };
 
 fn records() -> [Record; 2] {
-    let header = |key: &str, value| Header {
-        key: key.to_owned(),
-        value,
-    };
+    let header = |key: &str, value| Header { key: key.to_owned(), value };
     [
         Record {
             key: Some(Bytes::from("id")),
@@ -102,15 +95,6 @@ fn the_golden_batch_is_decoded() {
     };
     assert_eq!(*decoded.header(), expected_header);
     let [first, second] = records();
-    let expected = [
-        DecodedRecord {
-            offset: 0,
-            record: first,
-        },
-        DecodedRecord {
-            offset: 1,
-            record: second,
-        },
-    ];
+    let expected = [DecodedRecord { offset: 0, record: first }, DecodedRecord { offset: 1, record: second }];
     assert_eq!(decoded.map(Result::unwrap).collect::<Vec<_>>(), expected);
 }

@@ -12,10 +12,7 @@ use quorate_record::{
     ProducerStamp, Record, UNPROTECTED_SIZE, decode_batch, layout, split_batches, validate, verify_crc,
 };
 
-const LIMITS: BatchLimits = BatchLimits {
-    batch_bytes_max: usize::MAX,
-    record_count_max: i32::MAX,
-};
+const LIMITS: BatchLimits = BatchLimits { batch_bytes_max: usize::MAX, record_count_max: i32::MAX };
 
 fn bytes() -> impl Strategy<Value = Option<Bytes>> {
     // Long runs of one byte beside noise, so that the codecs have something to do.
@@ -41,11 +38,7 @@ fn compression() -> impl Strategy<Value = Compression> {
 
 fn stamp() -> impl Strategy<Value = ProducerStamp> {
     let stamp = (0..=i64::MAX, 0..=i16::MAX, 0..=i32::MAX).prop_map(|(producer_id, producer_epoch, base_sequence)| {
-        ProducerStamp {
-            producer_id,
-            producer_epoch,
-            base_sequence,
-        }
+        ProducerStamp { producer_id, producer_epoch, base_sequence }
     });
     prop_oneof![Just(ProducerStamp::NONE), stamp]
 }
@@ -59,18 +52,12 @@ fn build(compression: Compression, records: &[Record], stamp: ProducerStamp) -> 
 }
 
 fn decode(batch: Bytes) -> Vec<DecodedRecord> {
-    decode_batch(batch, &DecodeLimits::default())
-        .unwrap()
-        .map(Result::unwrap)
-        .collect()
+    decode_batch(batch, &DecodeLimits::default()).unwrap().map(Result::unwrap).collect()
 }
 
 /// Everything that takes bytes from outside. Results do not matter, only that there are results.
 fn decode_anyhow(bytes: &Bytes) {
-    let limits = DecodeLimits {
-        decompressed_bytes_max: 1 << 20,
-        header_count_max: 100,
-    };
+    let limits = DecodeLimits { decompressed_bytes_max: 1 << 20, header_count_max: 100 };
     let _ = BatchHeader::parse(bytes);
     let _ = validate(bytes, &LIMITS);
     let _ = verify_crc(bytes);
@@ -179,39 +166,21 @@ fn null_and_empty_keys_and_values_stay_apart() {
     let record = |key: Option<&'static [u8]>, value: Option<&'static [u8]>| Record {
         key: key.map(Bytes::from_static),
         value: value.map(Bytes::from_static),
-        headers: vec![Header {
-            key: String::new(),
-            value: key.map(Bytes::from_static),
-        }],
+        headers: vec![Header { key: String::new(), value: key.map(Bytes::from_static) }],
         timestamp_ms: 0,
     };
-    let records = [
-        record(None, None),
-        record(None, Some(b"")),
-        record(Some(b""), None),
-        record(Some(b""), Some(b"")),
-    ];
+    let records = [record(None, None), record(None, Some(b"")), record(Some(b""), None), record(Some(b""), Some(b""))];
     let decoded = decode(build(Compression::None, &records, ProducerStamp::NONE));
-    assert_eq!(
-        decoded.into_iter().map(|decoded| decoded.record).collect::<Vec<_>>(),
-        records
-    );
+    assert_eq!(decoded.into_iter().map(|decoded| decoded.record).collect::<Vec<_>>(), records);
 }
 
 #[test]
 fn values_that_are_not_text_pass_untouched_and_uncopied() {
     let value = Bytes::from_static(&[0xff, 0x00, 0xc3, 0x28, 0xfe]);
-    let batch = build(
-        Compression::None,
-        &[Record::new(value.clone(), 0).with_key(value.clone())],
-        ProducerStamp::NONE,
-    );
+    let batch = build(Compression::None, &[Record::new(value.clone(), 0).with_key(value.clone())], ProducerStamp::NONE);
     let decoded = decode(batch.clone()).remove(0).record;
     assert_eq!(decoded.value, Some(value.clone()));
     assert_eq!(decoded.key, Some(value));
     let decoded = decoded.value.unwrap();
-    assert!(
-        batch.as_ptr_range().contains(&decoded.as_ptr()),
-        "the value is a slice of the batch"
-    );
+    assert!(batch.as_ptr_range().contains(&decoded.as_ptr()), "the value is a slice of the batch");
 }

@@ -34,9 +34,7 @@ pub(super) fn compress(plain: &[u8], head_size: usize) -> Result<Vec<u8>, String
     let mut output = Vec::with_capacity(head_size + plain.len() / 2);
     output.resize(head_size, 0);
     // Blocks of 64 KiB, as Kafka's clients write them: who reads the frame needs no more memory than that at once.
-    let info = FrameInfo::new()
-        .block_mode(BlockMode::Independent)
-        .block_size(BlockSize::Max64KB);
+    let info = FrameInfo::new().block_mode(BlockMode::Independent).block_size(BlockSize::Max64KB);
     let mut encoder = FrameEncoder::with_frame_info(info, output);
     encoder.write_all(plain).map_err(|error| error.to_string())?;
     encoder.finish().map_err(|error| error.to_string())
@@ -53,9 +51,7 @@ pub(super) fn decompress(mut frame: &[u8], size_max: usize) -> Result<Vec<u8>, D
         }
         let block_size = (block_header & !BLOCK_IS_PLAIN) as usize;
         if block_size > descriptor.block_size_max {
-            return Err(DecompressError::malformed(format!(
-                "a block of {block_size} bytes exceeds the maximum"
-            )));
+            return Err(DecompressError::malformed(format!("a block of {block_size} bytes exceeds the maximum")));
         }
         let block = take(&mut frame, block_size, "block")?;
         let room = size_max - plain.len();
@@ -75,10 +71,7 @@ pub(super) fn decompress(mut frame: &[u8], size_max: usize) -> Result<Vec<u8>, D
         take(&mut frame, CHECKSUM_SIZE, "content checksum")?;
     }
     if !frame.is_empty() {
-        return Err(DecompressError::malformed(format!(
-            "{} bytes follow the frame",
-            frame.len()
-        )));
+        return Err(DecompressError::malformed(format!("{} bytes follow the frame", frame.len())));
     }
     Ok(plain)
 }
@@ -115,9 +108,7 @@ impl Descriptor {
     fn read(frame: &mut &[u8]) -> Result<Self, DecompressError> {
         let magic = read_u32(frame, "magic number")?;
         if magic != MAGIC {
-            return Err(DecompressError::malformed(format!(
-                "expected magic {MAGIC:#010x}, found {magic:#010x}"
-            )));
+            return Err(DecompressError::malformed(format!("expected magic {MAGIC:#010x}, found {magic:#010x}")));
         }
         let mut bytes = take(frame, 2, "frame descriptor")?;
         let (flags, block_descriptor) = (bytes.get_u8(), bytes.get_u8());
@@ -151,9 +142,7 @@ impl Descriptor {
 }
 
 fn take<'a>(frame: &mut &'a [u8], size: usize, field: &str) -> Result<&'a [u8], DecompressError> {
-    frame
-        .split_off(..size)
-        .ok_or_else(|| DecompressError::malformed(format!("the frame ends within the {field}")))
+    frame.split_off(..size).ok_or_else(|| DecompressError::malformed(format!("the frame ends within the {field}")))
 }
 
 fn read_u32(frame: &mut &[u8], field: &str) -> Result<u32, DecompressError> {
@@ -183,12 +172,7 @@ mod tests {
     #[test]
     fn frames_of_every_kind_of_independent_blocks_are_read() {
         let plain = text(700_000);
-        for block_size in [
-            BlockSize::Max64KB,
-            BlockSize::Max256KB,
-            BlockSize::Max1MB,
-            BlockSize::Max4MB,
-        ] {
+        for block_size in [BlockSize::Max64KB, BlockSize::Max256KB, BlockSize::Max1MB, BlockSize::Max4MB] {
             for checksums in [false, true] {
                 let info = FrameInfo::new()
                     .block_size(block_size)
@@ -222,10 +206,7 @@ mod tests {
         assert_eq!(decompress(&bytes, 16), Err(DecompressError::TooLarge));
         assert_eq!(decompress(&bytes, 2), Err(DecompressError::TooLarge));
         for cut in 0..bytes.len() {
-            assert!(
-                matches!(decompress(&bytes[..cut], 17), Err(DecompressError::Malformed(_))),
-                "cut at {cut}"
-            );
+            assert!(matches!(decompress(&bytes[..cut], 17), Err(DecompressError::Malformed(_))), "cut at {cut}");
         }
     }
 
@@ -236,11 +217,7 @@ mod tests {
         assert!(compressed.len() < 10_000);
         assert_eq!(decompress(&compressed, plain.len()).unwrap(), plain);
         for size_max in [plain.len() - 1, 65_536, 1, 0] {
-            assert_eq!(
-                decompress(&compressed, size_max),
-                Err(DecompressError::TooLarge),
-                "{size_max}"
-            );
+            assert_eq!(decompress(&compressed, size_max), Err(DecompressError::TooLarge), "{size_max}");
         }
     }
 

@@ -46,10 +46,7 @@ pub(super) fn decompress(frame: &[u8], size_max: usize) -> Result<Vec<u8>, Decom
     let frame_size =
         find_frame_compressed_size(frame).map_err(|code| DecompressError::malformed(get_error_name(code)))?;
     if frame_size != frame.len() {
-        return Err(DecompressError::malformed(format!(
-            "{} bytes follow the frame",
-            frame.len() - frame_size
-        )));
+        return Err(DecompressError::malformed(format!("{} bytes follow the frame", frame.len() - frame_size)));
     }
     match zstd::decompressed_size(frame) {
         Some(size) if size > size_max as u64 => Err(DecompressError::TooLarge),
@@ -62,29 +59,20 @@ pub(super) fn decompress(frame: &[u8], size_max: usize) -> Result<Vec<u8>, Decom
 fn decompress_known(frame: &[u8], size: usize) -> Result<Vec<u8>, DecompressError> {
     let mut plain = Vec::with_capacity(size);
     let mut decompressor = Decompressor::new().map_err(DecompressError::malformed)?;
-    decompressor
-        .decompress_to_buffer(frame, &mut plain)
-        .map_err(DecompressError::malformed)?;
+    decompressor.decompress_to_buffer(frame, &mut plain).map_err(DecompressError::malformed)?;
     Ok(plain)
 }
 
 /// A frame of unknown size, as streaming producers write them: the output grows with what actually comes.
 fn decompress_unknown(frame: &[u8], size_max: usize) -> Result<Vec<u8>, DecompressError> {
     let (window_log_min, window_log_max) = WINDOW_LOG_BOUNDS;
-    let wanted = size_max
-        .checked_next_power_of_two()
-        .map_or(window_log_max, usize::ilog2);
+    let wanted = size_max.checked_next_power_of_two().map_or(window_log_max, usize::ilog2);
     let mut decoder = Decoder::with_buffer(frame).map_err(DecompressError::malformed)?;
-    decoder
-        .window_log_max(wanted.clamp(window_log_min, window_log_max))
-        .map_err(DecompressError::malformed)?;
+    decoder.window_log_max(wanted.clamp(window_log_min, window_log_max)).map_err(DecompressError::malformed)?;
     let mut plain = Vec::new();
     // One byte more than allowed tells a frame that is too large from one that just fits.
     let bounded = (size_max as u64).saturating_add(1);
-    decoder
-        .take(bounded)
-        .read_to_end(&mut plain)
-        .map_err(DecompressError::malformed)?;
+    decoder.take(bounded).read_to_end(&mut plain).map_err(DecompressError::malformed)?;
     if plain.len() > size_max {
         return Err(DecompressError::TooLarge);
     }
@@ -134,10 +122,7 @@ mod tests {
         assert_eq!(decompress(&frame, 3).unwrap(), b"abc");
         assert_eq!(decompress(&frame, 2), Err(DecompressError::TooLarge));
         for cut in 0..frame.len() {
-            assert!(
-                matches!(decompress(&frame[..cut], 3), Err(DecompressError::Malformed(_))),
-                "cut at {cut}"
-            );
+            assert!(matches!(decompress(&frame[..cut], 3), Err(DecompressError::Malformed(_))), "cut at {cut}");
         }
     }
 
@@ -148,11 +133,7 @@ mod tests {
             assert!(frame.len() < 1000);
             assert_eq!(decompress(&frame, plain.len()).unwrap(), plain);
             for size_max in [plain.len() - 1, 65_536, 1, 0] {
-                assert_eq!(
-                    decompress(&frame, size_max),
-                    Err(DecompressError::TooLarge),
-                    "{size_max}"
-                );
+                assert_eq!(decompress(&frame, size_max), Err(DecompressError::TooLarge), "{size_max}");
             }
         }
     }
@@ -164,20 +145,14 @@ mod tests {
         assert!(matches!(decompress(&frame, 1000), Err(DecompressError::Malformed(_))));
         // The same with a window of 2^27: allowed only where that much output is.
         let frame = [0x28, 0xb5, 0x2f, 0xfd, 0x00, 0x88, 0x01, 0, 0];
-        assert!(matches!(
-            decompress(&frame, 1 << 20),
-            Err(DecompressError::Malformed(_))
-        ));
+        assert!(matches!(decompress(&frame, 1 << 20), Err(DecompressError::Malformed(_))));
         assert_eq!(decompress(&frame, 1 << 27).unwrap(), b"");
     }
 
     #[test]
     fn skippable_and_second_frames_are_refused() {
         let skippable = [0x50, 0x2a, 0x4d, 0x18, 0, 0, 0, 0];
-        assert!(matches!(
-            decompress(&skippable, 1000),
-            Err(DecompressError::Malformed(_))
-        ));
+        assert!(matches!(decompress(&skippable, 1000), Err(DecompressError::Malformed(_))));
         let one = compress(&text(100), 0).unwrap().unwrap();
         let two = [&one[..], &one[..]].concat();
         assert!(matches!(decompress(&two, 1000), Err(DecompressError::Malformed(reason)) if reason.contains("follow")));

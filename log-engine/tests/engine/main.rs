@@ -1,0 +1,13 @@
+//! Tests of the log engine on a disk in memory that fails as disks do.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::unimplemented, reason = "tests")]
+
+mod crash;
+mod damage;
+mod group_commit;
+mod model;
+mod reading;
+mod refusals;
+mod scripts;
+mod support;
+mod truncation;
+mod wire;
