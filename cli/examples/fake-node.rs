@@ -75,11 +75,7 @@ impl QuorateApi for FakeNode {
             TopicSelector::Id(id) => topic.id == *id,
         };
         let topics = self.state().topics.values().filter(wanted).cloned().collect();
-        Ok(TopicsResponse {
-            metadata_index: 1,
-            nodes: self.nodes.clone(),
-            topics,
-        })
+        Ok(TopicsResponse { metadata_index: 1, nodes: self.nodes.clone(), topics })
     }
 
     async fn create_topic(self, _: Context, request: CreateTopicRequest) -> Outcome<TopicInfo> {
@@ -110,9 +106,7 @@ impl QuorateApi for FakeNode {
             partitions: partitions.collect(),
             config: request.config,
         };
-        state
-            .logs
-            .extend((0..info.config.partitions).map(|partition| ((id, partition), Vec::new())));
+        state.logs.extend((0..info.config.partitions).map(|partition| ((id, partition), Vec::new())));
         state.topics.insert(request.name, info.clone());
         Ok(info)
     }
@@ -140,11 +134,7 @@ impl QuorateApi for FakeNode {
         if let Some(log) = self.state().logs.get_mut(&(request.topic, request.partition)) {
             log.push((end, batch));
         }
-        Ok(ProduceResponse {
-            base_offset,
-            leader_epoch: 1,
-            duplicate: false,
-        })
+        Ok(ProduceResponse { base_offset, leader_epoch: 1, duplicate: false })
     }
 
     async fn fetch(self, _: Context, request: FetchRequest) -> Outcome<FetchResponse> {
@@ -153,10 +143,7 @@ impl QuorateApi for FakeNode {
             tokio::time::sleep(request.max_wait.min(Duration::from_millis(50))).await;
         }
         let state = self.state();
-        let log = state
-            .logs
-            .get(&(request.topic, request.partition))
-            .ok_or_else(unknown)?;
+        let log = state.logs.get(&(request.topic, request.partition)).ok_or_else(unknown)?;
         let mut batches = Vec::new();
         for (_, batch) in log.iter().filter(|(end, _)| *end > request.offset) {
             if !batches.is_empty() && batches.len() + batch.len() > request.max_bytes as usize {
@@ -165,26 +152,17 @@ impl QuorateApi for FakeNode {
             batches.extend_from_slice(batch);
         }
         let high_watermark = log.last().map_or(0, |(end, _)| *end);
-        Ok(FetchResponse {
-            batches: batches.into(),
-            high_watermark,
-            log_start_offset: 0,
-        })
+        Ok(FetchResponse { batches: batches.into(), high_watermark, log_start_offset: 0 })
     }
 
     async fn offsets(self, _: Context, request: OffsetsRequest) -> Outcome<OffsetsResponse> {
         let end = self.end(request.topic, request.partition)?;
-        Ok(OffsetsResponse {
-            offset: if request.query == OffsetQuery::First { 0 } else { end },
-        })
+        Ok(OffsetsResponse { offset: if request.query == OffsetQuery::First { 0 } else { end } })
     }
 }
 
 fn flag(name: &str) -> Result<String, String> {
-    std::env::args()
-        .skip_while(|argument| argument != name)
-        .nth(1)
-        .ok_or_else(|| format!("{name} is missing"))
+    std::env::args().skip_while(|argument| argument != name).nth(1).ok_or_else(|| format!("{name} is missing"))
 }
 
 /// The node whose peers reach it there, by the arrangement of `quorate local`.
@@ -207,31 +185,17 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         return Err("the disk is on fire".into());
     }
     let peers = Address::parse_list(&flag("--seeds")?)?;
-    let nodes = (1..)
-        .zip(peers)
-        .map(|(id, peer)| node(id, peer))
-        .collect::<Result<Vec<_>, _>>()?;
+    let nodes = (1..).zip(peers).map(|(id, peer)| node(id, peer)).collect::<Result<Vec<_>, _>>()?;
     let listen: Address = flag("--listen")?.parse()?;
-    let this = nodes
-        .iter()
-        .find(|node| node.client_address == listen)
-        .map(|node| node.id)
-        .ok_or("not a seed")?;
+    let this = nodes.iter().find(|node| node.client_address == listen).map(|node| node.id).ok_or("not a seed")?;
     let listener = tokio::net::TcpListener::bind((listen.host(), listen.port())).await?;
     println!("listening on {listen}, data in {}", flag("--data-dir")?);
-    let fake = FakeNode {
-        state: Arc::default(),
-        nodes,
-        this,
-    };
+    let fake = FakeNode { state: Arc::default(), nodes, this };
     loop {
         let (mut stream, _) = listener.accept().await?;
         let fake = fake.clone();
         tokio::spawn(async move {
-            if quorate_protocol::accept_client(&mut stream, true, Duration::from_secs(5))
-                .await
-                .is_ok()
-            {
+            if quorate_protocol::accept_client(&mut stream, true, Duration::from_secs(5)).await.is_ok() {
                 let transport = quorate_protocol::transport(stream, 16 << 20);
                 let answers = BaseChannel::with_defaults(transport).execute(fake.serve());
                 answers.for_each(|answer| async { drop(tokio::spawn(answer)) }).await;

@@ -41,18 +41,8 @@ pub(crate) struct Cli {
 #[derive(Clone, Debug, Args)]
 pub(crate) struct GlobalArgs {
     /// Client addresses of one or more nodes; any of them will do
-    #[arg(
-        long,
-        global = true,
-        env = "QUORATE_SERVER",
-        value_name = "HOST:PORT[,…]",
-        value_delimiter = ','
-    )]
-    #[arg(
-        default_value = "127.0.0.1:7101",
-        hide_env_values = true,
-        help_heading = "Global options"
-    )]
+    #[arg(long, global = true, env = "QUORATE_SERVER", value_name = "HOST:PORT[,…]", value_delimiter = ',')]
+    #[arg(default_value = "127.0.0.1:7101", hide_env_values = true, help_heading = "Global options")]
     pub(crate) server: Vec<Address>,
 
     /// How results are written to stdout
@@ -111,11 +101,7 @@ mod tests {
             let name = command.get_name();
             assert!(command.get_about().is_some(), "{name} has no help");
             for argument in command.get_arguments() {
-                assert!(
-                    argument.get_help().is_some(),
-                    "{name} {} has no help",
-                    argument.get_id()
-                );
+                assert!(argument.get_help().is_some(), "{name} {} has no help", argument.get_id());
             }
             if command.get_subcommands().next().is_none() {
                 let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();

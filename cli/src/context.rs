@@ -32,12 +32,7 @@ pub(crate) struct Context {
 
 impl Context {
     pub(crate) fn new(global: &GlobalArgs) -> Self {
-        Self {
-            servers: global.server.clone(),
-            timeout: global.timeout,
-            began: Instant::now(),
-            format: global.output,
-        }
+        Self { servers: global.server.clone(), timeout: global.timeout, began: Instant::now(), format: global.output }
     }
 
     /// `--timeout`, or its default.
@@ -52,27 +47,18 @@ impl Context {
 
     /// The same, with another default for `--timeout`.
     pub(crate) fn with_timeout_default(&self, default: Duration) -> Self {
-        Self {
-            timeout: Some(self.timeout.unwrap_or(default)),
-            ..self.clone()
-        }
+        Self { timeout: Some(self.timeout.unwrap_or(default)), ..self.clone() }
     }
 
     /// The same, with the time starting over: for what follows a long run or a question to the user.
     pub(crate) fn renewed(&self) -> Self {
-        Self {
-            began: Instant::now(),
-            ..self.clone()
-        }
+        Self { began: Instant::now(), ..self.clone() }
     }
 
     /// Connects to the first of the servers that answers. The SDK keeps trying until the time is up, as a program
     /// wants it; a person wants to know at once that nothing listens.
     pub(crate) async fn connect(&self) -> Result<Client, Failure> {
-        let connecting = Client::builder()
-            .servers(self.servers.clone())
-            .timeout(self.timeout())
-            .connect();
+        let connecting = Client::builder().servers(self.servers.clone()).timeout(self.timeout()).connect();
         tokio::select! {
             biased;
             connected = self.within("connecting", connecting) => connected,
@@ -107,10 +93,7 @@ impl Context {
     {
         match timeout_at(self.deadline() + BACKSTOP_MARGIN, answer).await {
             Ok(answer) => Ok(answer?),
-            Err(_) => Err(Failure::Timeout {
-                what: what.to_owned(),
-                timeout: self.timeout(),
-            }),
+            Err(_) => Err(Failure::Timeout { what: what.to_owned(), timeout: self.timeout() }),
         }
     }
 

@@ -26,12 +26,7 @@ pub(crate) struct LineSplitter {
 impl LineSplitter {
     /// A splitter that refuses lines above `line_bytes_max` bytes, `\n` not counted.
     pub(crate) fn new(line_bytes_max: usize) -> Self {
-        Self {
-            pending: BytesMut::new(),
-            searched: 0,
-            line_bytes_max,
-            lines: 0,
-        }
+        Self { pending: BytesMut::new(), searched: 0, line_bytes_max, lines: 0 }
     }
 
     /// Takes the next bytes of the stream. Call [`Self::next_line`] until it has none before pushing more.
@@ -46,10 +41,7 @@ impl LineSplitter {
     /// The next whole line without its `\n`; none if its end has not arrived.
     pub(crate) fn next_line(&mut self) -> Result<Option<Bytes>, LineTooLong> {
         let unsearched = &self.pending[self.searched..];
-        let end = unsearched
-            .iter()
-            .position(|&byte| byte == b'\n')
-            .map(|found| self.searched + found);
+        let end = unsearched.iter().position(|&byte| byte == b'\n').map(|found| self.searched + found);
         if end.unwrap_or(self.pending.len()) > self.line_bytes_max {
             return Err(LineTooLong { number: self.lines + 1 });
         }
@@ -116,11 +108,7 @@ mod tests {
         let text = b"one\n\ntwo\r\nthree\n\n\nfour";
         let whole = split(&[text], 5);
         for size in 1..text.len() {
-            assert_eq!(
-                split(&text.chunks(size).collect::<Vec<_>>(), 5),
-                whole,
-                "chunks of {size}"
-            );
+            assert_eq!(split(&text.chunks(size).collect::<Vec<_>>(), 5), whole, "chunks of {size}");
         }
     }
 

@@ -30,9 +30,7 @@ pub(crate) fn show(format: Format, view: &impl View) -> Result<(), Failure> {
     };
     let mut stdout = io::stdout().lock();
     let newline = if text.is_empty() { "" } else { "\n" };
-    write!(stdout, "{text}{newline}")
-        .and_then(|()| stdout.flush())
-        .map_err(Failure::Output)
+    write!(stdout, "{text}{newline}").and_then(|()| stdout.flush()).map_err(Failure::Output)
 }
 
 /// A table of columns without lines; headers are bold on a terminal and plain elsewhere.
@@ -43,17 +41,11 @@ pub(crate) struct Columns {
 impl Columns {
     pub(crate) fn new(headers: &[&str]) -> Self {
         let mut table = Table::new();
-        table
-            .load_style(presets::NOTHING)
-            .set_content_arrangement(ContentArrangement::Disabled);
+        table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
         if !io::stdout().is_terminal() {
             table.force_no_tty();
         }
-        table.set_header(
-            headers
-                .iter()
-                .map(|header| Cell::new(header).add_attribute(Attribute::Bold)),
-        );
+        table.set_header(headers.iter().map(|header| Cell::new(header).add_attribute(Attribute::Bold)));
         Self { table }
     }
 
@@ -86,20 +78,12 @@ impl Columns {
 /// Names and values below each other.
 pub(crate) fn fields<const N: usize>(fields: [(&str, String); N]) -> String {
     let width = fields.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
-    fields
-        .iter()
-        .map(|(name, value)| format!("{name:width$}  {value}"))
-        .collect::<Vec<_>>()
-        .join("\n")
+    fields.iter().map(|(name, value)| format!("{name:width$}  {value}")).collect::<Vec<_>>().join("\n")
 }
 
 /// `1 record`, `2 records`.
 pub(crate) fn count(number: u64, noun: &str) -> String {
-    if number == 1 {
-        format!("1 {noun}")
-    } else {
-        format!("{number} {noun}s")
-    }
+    if number == 1 { format!("1 {noun}") } else { format!("{number} {noun}s") }
 }
 
 /// A value that may be unknown.
@@ -125,9 +109,6 @@ mod tests {
 
     #[test]
     fn nouns_agree_with_their_number() {
-        assert_eq!(
-            (count(1, "record"), count(0, "record")),
-            ("1 record".to_owned(), "0 records".to_owned())
-        );
+        assert_eq!((count(1, "record"), count(0, "record")), ("1 record".to_owned(), "0 records".to_owned()));
     }
 }

@@ -27,33 +27,16 @@ fn free_port() -> u16 {
         .find_map(|_| {
             let client = TcpListener::bind(("127.0.0.1", 0)).unwrap();
             let port = client.local_addr().unwrap().port();
-            TcpListener::bind(("127.0.0.1", port.checked_add(100)?))
-                .ok()
-                .map(|_| port)
+            TcpListener::bind(("127.0.0.1", port.checked_add(100)?)).ok().map(|_| port)
         })
         .expect("two free ports")
 }
 
 impl Local {
     fn start() -> Self {
-        let local = Self {
-            dir: tempfile::tempdir().unwrap(),
-            port: free_port(),
-        };
+        let local = Self { dir: tempfile::tempdir().unwrap(), port: free_port() };
         let port = local.port.to_string();
-        let started = local.run(
-            &[
-                "local",
-                "start",
-                "--nodes",
-                "1",
-                "--base-port",
-                &port,
-                "--detach",
-                "--dir",
-            ],
-            b"",
-        );
+        let started = local.run(&["local", "start", "--nodes", "1", "--base-port", &port, "--detach", "--dir"], b"");
         assert!(started.status.success(), "{started:?}");
         local
     }
@@ -61,9 +44,7 @@ impl Local {
     /// Runs `quorate`; an argument `--dir` at the end is followed by the directory.
     fn run(&self, arguments: &[&str], input: &[u8]) -> Output {
         let mut command = Command::new(program());
-        command
-            .args(arguments)
-            .env("QUORATE_SERVER", format!("127.0.0.1:{}", self.port));
+        command.args(arguments).env("QUORATE_SERVER", format!("127.0.0.1:{}", self.port));
         if arguments.last() == Some(&"--dir") {
             command.arg(self.dir.path().join("cluster"));
         }
@@ -106,13 +87,7 @@ fn lines_come_back_byte_for_byte() {
     let input = b"plain\n\n\xff\xfe\0\r\nlast without newline";
     assert!(local.ok(&["produce", "orders"], input).is_empty(), "stdout stays empty");
     assert_eq!(local.ok(&["consume", "orders"], b""), [&input[..], b"\n"].concat());
-    assert_eq!(
-        local.ok(
-            &["consume", "orders", "--from", "1", "--count", "1", "--format", "%o[%v]"],
-            b""
-        ),
-        b"1[]"
-    );
+    assert_eq!(local.ok(&["consume", "orders", "--from", "1", "--count", "1", "--format", "%o[%v]"], b""), b"1[]");
     let above = local.refused(&["consume", "orders", "--from", "5"], b"");
     assert!(above.contains("above its end, 4"), "{above}");
 }
@@ -150,10 +125,7 @@ fn bench_measures_and_leaves_no_topic_behind() {
     for workload in ["produce", "consume"] {
         let json = local.ok(&["bench", workload, "--messages", "1000", "--output", "json"], b"");
         let report: serde_json::Value = serde_json::from_slice(&json).unwrap();
-        assert_eq!(
-            (&report["workload"], &report["messages"]),
-            (&workload.into(), &1000.into())
-        );
+        assert_eq!((&report["workload"], &report["messages"]), (&workload.into(), &1000.into()));
         assert_eq!(report["size_bytes"], 1024);
         let acked = report["ack_ms"]["p50"].as_f64().is_some_and(|p50| p50 > 0.0);
         assert_eq!(acked, workload == "produce", "{report}");
@@ -169,11 +141,7 @@ fn a_local_node_is_killed_restarted_and_stopped() {
         serde_json::from_slice::<serde_json::Value>(&status).unwrap()["nodes"][0]["state"].clone()
     };
     assert_eq!(state(), "up");
-    assert!(
-        local
-            .refused(&["local", "start", "--detach", "--dir"], b"")
-            .contains("runs already")
-    );
+    assert!(local.refused(&["local", "start", "--detach", "--dir"], b"").contains("runs already"));
     local.ok(&["local", "kill", "1", "--dir"], b"");
     assert_eq!(state(), "stopped");
     local.ok(&["local", "restart", "1", "--dir"], b"");
@@ -186,15 +154,7 @@ fn a_local_node_is_killed_restarted_and_stopped() {
 fn a_node_that_cannot_start_tells_why() {
     let directory = tempfile::tempdir().unwrap();
     let output = Command::new(program())
-        .args([
-            "local",
-            "start",
-            "--nodes",
-            "1",
-            "--base-port",
-            &free_port().to_string(),
-            "--dir",
-        ])
+        .args(["local", "start", "--nodes", "1", "--base-port", &free_port().to_string(), "--dir"])
         .arg(directory.path())
         .env("QUORATE_NODE_BIN", fake_node())
         .env("FAKE_NODE_FAILS", "1")

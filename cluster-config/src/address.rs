@@ -68,16 +68,8 @@ impl Address {
     /// [`AddressError`] says what is wrong and what an address looks like.
     pub fn parse(text: &str) -> Result<Self, AddressError> {
         split(text)
-            .and_then(|(host, port)| {
-                Ok(Self {
-                    host,
-                    port: parse_port(port)?,
-                })
-            })
-            .map_err(|problem| AddressError {
-                found: text.to_owned(),
-                problem,
-            })
+            .and_then(|(host, port)| Ok(Self { host, port: parse_port(port)? }))
+            .map_err(|problem| AddressError { found: text.to_owned(), problem })
     }
 
     /// Reads a list of addresses separated by commas. Spaces around an address are ignored; the list has at least
@@ -93,10 +85,7 @@ impl Address {
     /// `127.0.0.1` and a port.
     #[must_use]
     pub fn loopback(port: NonZeroU16) -> Self {
-        Self {
-            host: Ipv4Addr::LOCALHOST.to_string(),
-            port,
-        }
+        Self { host: Ipv4Addr::LOCALHOST.to_string(), port }
     }
 
     /// The host: a DNS name in lower case, an IPv4 address, or an IPv6 address without its brackets.
@@ -149,11 +138,7 @@ fn parse_host(host: &str) -> Result<String, AddressProblem> {
         return Err(AddressProblem::Host);
     }
     // No top-level domain is a number, so this is a mistyped IPv4 address. Some resolvers take `127.1` for one.
-    if name
-        .rsplit('.')
-        .next()
-        .is_some_and(|label| label.bytes().all(|byte| byte.is_ascii_digit()))
-    {
+    if name.rsplit('.').next().is_some_and(|label| label.bytes().all(|byte| byte.is_ascii_digit())) {
         return Err(AddressProblem::Ipv4);
     }
     Ok(host.to_ascii_lowercase())
@@ -162,9 +147,7 @@ fn parse_host(host: &str) -> Result<String, AddressProblem> {
 /// Underscores are not in RFC 1035, but container runtimes put them into the names of hosts.
 fn is_dns_label(label: &str) -> bool {
     (1..=DNS_LABEL_BYTES_MAX).contains(&label.len())
-        && label
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
+        && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
         && !label.starts_with('-')
         && !label.ends_with('-')
 }
@@ -220,18 +203,8 @@ mod tests {
 
     #[test]
     fn names_and_ip_addresses_are_read_and_written_alike() {
-        let longest = format!(
-            "{}:1",
-            ["a".repeat(63), "b".repeat(63), "c".repeat(63), "d".repeat(61)].join(".")
-        );
-        for text in [
-            "localhost:7101",
-            "a-1.b_c.example.:1",
-            "10.0.0.1:65535",
-            "[::1]:7101",
-            "1a.2b:80",
-            &longest,
-        ] {
+        let longest = format!("{}:1", ["a".repeat(63), "b".repeat(63), "c".repeat(63), "d".repeat(61)].join("."));
+        for text in ["localhost:7101", "a-1.b_c.example.:1", "10.0.0.1:65535", "[::1]:7101", "1a.2b:80", &longest] {
             assert_eq!(Address::parse(text).unwrap().to_string(), text);
         }
     }
@@ -244,10 +217,7 @@ mod tests {
 
     #[test]
     fn two_spellings_of_an_address_are_one_address() {
-        assert_eq!(
-            Address::parse("Node1.Example:7101"),
-            Address::parse("node1.example:7101")
-        );
+        assert_eq!(Address::parse("Node1.Example:7101"), Address::parse("node1.example:7101"));
         assert_eq!(Address::parse("[0:0:0:0:0:0:0:1]:7101"), Address::parse("[::1]:7101"));
         assert_eq!(Address::parse("a:07101"), Address::parse("a:7101"));
     }
@@ -258,29 +228,10 @@ mod tests {
         for text in ["", "localhost", "localhost:", "[::1]", "[::1]7101", "[::1]:"] {
             assert_eq!(problem(text), PortMissing, "{text:?}");
         }
-        for text in [
-            "a:0",
-            "a:65536",
-            "a:-1",
-            "a:+1",
-            "a:x",
-            "a: 1",
-            "[::1]:0",
-            "a:18446744073709551617",
-        ] {
+        for text in ["a:0", "a:65536", "a:-1", "a:+1", "a:x", "a: 1", "[::1]:0", "a:18446744073709551617"] {
             assert_eq!(problem(text), Port, "{text:?}");
         }
-        for text in [
-            "a b:1",
-            "-a:1",
-            "a-:1",
-            "a..b:1",
-            ".:1",
-            "é:1",
-            "http://a:1",
-            "a:1:2",
-            "a\n:1",
-        ] {
+        for text in ["a b:1", "-a:1", "a-:1", "a..b:1", ".:1", "é:1", "http://a:1", "a:1:2", "a\n:1"] {
             assert_eq!(problem(text), Host, "{text:?}");
         }
         assert_eq!(problem(&format!("{}:1", "a".repeat(64))), Host);
@@ -318,12 +269,7 @@ mod tests {
 
     #[test]
     fn only_the_wildcard_addresses_are_unspecified() {
-        for (text, expected) in [
-            ("0.0.0.0:1", true),
-            ("[::]:1", true),
-            ("[::1]:1", false),
-            ("a:1", false),
-        ] {
+        for (text, expected) in [("0.0.0.0:1", true), ("[::]:1", true), ("[::1]:1", false), ("a:1", false)] {
             assert_eq!(Address::parse(text).unwrap().is_unspecified(), expected, "{text}");
         }
     }
@@ -334,10 +280,7 @@ mod tests {
         struct Holder {
             listen: Address,
         }
-        let text = toml::to_string(&Holder {
-            listen: Address::parse("[::1]:7101").unwrap(),
-        })
-        .unwrap();
+        let text = toml::to_string(&Holder { listen: Address::parse("[::1]:7101").unwrap() }).unwrap();
         assert_eq!(text, "listen = \"[::1]:7101\"\n");
         assert_eq!(toml::from_str::<Holder>(&text).unwrap().listen.port(), 7101);
         assert!(toml::from_str::<Holder>("listen = \"a\"").is_err());

@@ -26,12 +26,7 @@ pub(crate) fn check<T: PartialOrd + Copy>(
     if bounds.contains(&value) {
         return Ok(());
     }
-    Err(OutOfBounds {
-        key,
-        found: show(value),
-        min: show(*bounds.start()),
-        max: show(*bounds.end()),
-    })
+    Err(OutOfBounds { key, found: show(value), min: show(*bounds.start()), max: show(*bounds.end()) })
 }
 
 /// Checks a count.

@@ -35,26 +35,17 @@ pub const CLIENT_FRAME_BYTES_MAX: usize = 16 * MIB;
 pub const PEER_FRAME_BYTES_MAX: usize = 32 * MIB;
 
 const _: () = {
-    assert!(
-        RECORD_BYTES_MAX < BATCH_BYTES_MAX,
-        "a batch must have room for its header and its largest record"
-    );
+    assert!(RECORD_BYTES_MAX < BATCH_BYTES_MAX, "a batch must have room for its header and its largest record");
     assert!(
         BATCH_BYTES_MAX + FRAME_OVERHEAD_BYTES_MAX <= CLIENT_FRAME_BYTES_MAX,
         "a client must be able to send a batch"
     );
-    assert!(
-        CLIENT_FRAME_BYTES_MAX <= PEER_FRAME_BYTES_MAX,
-        "what a client sent must fit between nodes"
-    );
+    assert!(CLIENT_FRAME_BYTES_MAX <= PEER_FRAME_BYTES_MAX, "what a client sent must fit between nodes");
     assert!(
         2 * BATCH_BYTES_MAX + FRAME_OVERHEAD_BYTES_MAX <= PEER_FRAME_BYTES_MAX,
         "replication must be able to join batches"
     );
-    assert!(
-        PEER_FRAME_BYTES_MAX <= i32::MAX as usize,
-        "lengths are 32 bits on the wire, signed in the batch"
-    );
+    assert!(PEER_FRAME_BYTES_MAX <= i32::MAX as usize, "lengths are 32 bits on the wire, signed in the batch");
 };
 
 // Fetching.
@@ -70,10 +61,7 @@ pub const FETCH_WAIT_MAX: Duration = Duration::from_secs(30);
 
 const _: () = {
     assert!(FETCH_BYTES_DEFAULT <= FETCH_BYTES_MAX, "the default must be allowed");
-    assert!(
-        FETCH_BYTES_MAX >= BATCH_BYTES_MAX,
-        "a fetch must be able to return every batch"
-    );
+    assert!(FETCH_BYTES_MAX >= BATCH_BYTES_MAX, "a fetch must be able to return every batch");
     assert!(
         FETCH_BYTES_MAX + FRAME_OVERHEAD_BYTES_MAX <= CLIENT_FRAME_BYTES_MAX,
         "a node must be able to answer a fetch"
@@ -125,10 +113,7 @@ pub const SEGMENT_BYTES_BOUNDS: RangeInclusive<u64> = MIB as u64..=4 * GIB as u6
 const _: () = {
     assert!(PARTITIONS_PER_TOPIC_DEFAULT >= 1 && PARTITIONS_PER_TOPIC_DEFAULT <= PARTITIONS_PER_TOPIC_MAX);
     assert!(REPLICATION_FACTOR_DEFAULT >= 1 && REPLICATION_FACTOR_DEFAULT <= REPLICATION_FACTOR_MAX);
-    assert!(
-        REPLICATION_FACTOR_MAX <= NODES_MAX,
-        "a node holds at most one replica of a partition"
-    );
+    assert!(REPLICATION_FACTOR_MAX <= NODES_MAX, "a node holds at most one replica of a partition");
     assert_default(SEGMENT_BYTES_DEFAULT, &SEGMENT_BYTES_BOUNDS);
 };
 
@@ -151,10 +136,7 @@ pub const PEER_IDLE_MAX: Duration = Duration::from_secs(5);
 
 const _: () = {
     assert!(METADATA_VOTERS_MAX <= NODES_MAX);
-    assert!(
-        METADATA_VOTERS_MAX % 2 == 1,
-        "an even number of voters survives no more losses than one less"
-    );
+    assert!(METADATA_VOTERS_MAX % 2 == 1, "an even number of voters survives no more losses than one less");
 };
 
 // A node and its connections.
@@ -247,8 +229,5 @@ const _: () = {
 
 /// Asserts that the default of a size lies within its bounds; ranges cannot yet be asked that in a constant.
 const fn assert_default(default: u64, bounds: &RangeInclusive<u64>) {
-    assert!(
-        *bounds.start() <= default && default <= *bounds.end(),
-        "the default must lie within the bounds"
-    );
+    assert!(*bounds.start() <= default && default <= *bounds.end(), "the default must lie within the bounds");
 }

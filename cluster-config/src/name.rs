@@ -58,10 +58,7 @@ impl Name {
             return Err(NameError::TooLong { bytes: text.len() });
         }
         if let Some(character) = text.chars().find(|&character| !is_allowed(character)) {
-            return Err(NameError::Character {
-                name: text.to_owned(),
-                character,
-            });
+            return Err(NameError::Character { name: text.to_owned(), character });
         }
         if matches!(text, "." | "..") {
             return Err(NameError::Reserved { name: text.to_owned() });
@@ -143,29 +140,17 @@ mod tests {
         assert_eq!(Name::parse(""), Err(NameError::Empty));
         assert_eq!(Name::parse(&"x".repeat(250)), Err(NameError::TooLong { bytes: 250 }));
         for reserved in [".", ".."] {
-            assert_eq!(
-                Name::parse(reserved),
-                Err(NameError::Reserved { name: reserved.into() })
-            );
+            assert_eq!(Name::parse(reserved), Err(NameError::Reserved { name: reserved.into() }));
         }
         for (text, character) in [("a/b", '/'), ("a b", ' '), ("é", 'é'), ("a\n", '\n'), ("a\0", '\0')] {
-            assert_eq!(
-                Name::parse(text),
-                Err(NameError::Character {
-                    name: text.into(),
-                    character
-                })
-            );
+            assert_eq!(Name::parse(text), Err(NameError::Character { name: text.into(), character }));
         }
     }
 
     #[test]
     fn an_error_is_one_line_that_says_what_to_do() {
         let message = Name::parse("a\nb").unwrap_err().to_string();
-        assert_eq!(
-            message,
-            r#""a\nb" is not a name, it contains '\n': use only A-Z a-z 0-9 . _ -"#
-        );
+        assert_eq!(message, r#""a\nb" is not a name, it contains '\n': use only A-Z a-z 0-9 . _ -"#);
     }
 
     #[test]

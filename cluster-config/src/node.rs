@@ -53,11 +53,7 @@ pub struct NodeConfig {
     /// The peer addresses of the nodes that form the cluster, the same list on each of them; a node that joins later
     /// may name any nodes of the cluster. At most 64, each once. Default: only the node itself, which then forms a
     /// cluster of one.
-    #[serde(
-        default,
-        skip_serializing_if = "Vec::is_empty",
-        deserialize_with = "addresses::deserialize"
-    )]
+    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "addresses::deserialize")]
     pub seeds: Vec<Address>,
     /// The times of Raft.
     #[serde(default)]
@@ -102,11 +98,7 @@ impl NodeConfig {
     /// The nodes that form the cluster: `seeds`, else only the node itself. Never empty.
     #[must_use]
     pub fn forming_seeds(&self) -> &[Address] {
-        if self.seeds.is_empty() {
-            std::slice::from_ref(self.peer_advertised())
-        } else {
-            &self.seeds
-        }
+        if self.seeds.is_empty() { std::slice::from_ref(self.peer_advertised()) } else { &self.seeds }
     }
 
     /// Checks every rule that holds for settings, alone and together.
@@ -130,49 +122,26 @@ impl NodeConfig {
         let (listen, peer_listen) = (&self.listen, &self.peer_listen);
         let one_host = listen.host() == peer_listen.host() || listen.is_unspecified() || peer_listen.is_unspecified();
         if one_host && listen.port() == peer_listen.port() {
-            return Err(NodeConfigError::ListenersCollide {
-                listen: listen.clone(),
-                peer_listen: peer_listen.clone(),
-            });
+            return Err(NodeConfigError::ListenersCollide { listen: listen.clone(), peer_listen: peer_listen.clone() });
         }
         if self.advertised().is_unspecified() {
             let found = self.advertised().clone();
-            return Err(NodeConfigError::Unreachable {
-                key: "advertise",
-                fallback: "listen",
-                found,
-            });
+            return Err(NodeConfigError::Unreachable { key: "advertise", fallback: "listen", found });
         }
         if self.peer_advertised().is_unspecified() {
             let found = self.peer_advertised().clone();
-            return Err(NodeConfigError::Unreachable {
-                key: "peer_advertise",
-                fallback: "peer_listen",
-                found,
-            });
+            return Err(NodeConfigError::Unreachable { key: "peer_advertise", fallback: "peer_listen", found });
         }
         if self.advertised() == self.peer_advertised() {
-            return Err(NodeConfigError::AdvertisedAlike {
-                found: self.advertised().clone(),
-            });
+            return Err(NodeConfigError::AdvertisedAlike { found: self.advertised().clone() });
         }
         Ok(())
     }
 
     fn validate_seeds(&self) -> Result<(), NodeConfigError> {
         if self.seeds.len() > NODES_MAX as usize {
-            let (found, min, max) = (
-                format!("{} addresses", self.seeds.len()),
-                "1".into(),
-                NODES_MAX.to_string(),
-            );
-            return Err(OutOfBounds {
-                key: "seeds",
-                found,
-                min,
-                max,
-            }
-            .into());
+            let (found, min, max) = (format!("{} addresses", self.seeds.len()), "1".into(), NODES_MAX.to_string());
+            return Err(OutOfBounds { key: "seeds", found, min, max }.into());
         }
         let mut seen = BTreeSet::new();
         for seed in &self.seeds {
@@ -190,17 +159,7 @@ impl NodeConfig {
     /// another one, the value is the one that then holds.
     #[must_use]
     pub(crate) fn settings(&self) -> Vec<(&'static str, String)> {
-        let Self {
-            data_dir,
-            listen,
-            advertise: _,
-            peer_listen,
-            peer_advertise: _,
-            seeds: _,
-            raft,
-            log,
-            limits,
-        } = self;
+        let Self { data_dir, listen, advertise: _, peer_listen, peer_advertise: _, seeds: _, raft, log, limits } = self;
         vec![
             ("data_dir", data_dir.display().to_string()),
             ("listen", listen.to_string()),
@@ -213,10 +172,7 @@ impl NodeConfig {
             ("raft.election_timeout_max", duration::format(raft.election_timeout_max)),
             ("log.writer_threads", log.writer_threads.to_string()),
             ("log.tail_cache_bytes", size::format(log.tail_cache_bytes)),
-            (
-                "limits.append_bytes_in_flight",
-                size::format(limits.append_bytes_in_flight),
-            ),
+            ("limits.append_bytes_in_flight", size::format(limits.append_bytes_in_flight)),
             ("limits.client_connections", limits.client_connections.to_string()),
         ]
     }

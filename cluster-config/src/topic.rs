@@ -38,11 +38,7 @@ impl TopicConfig {
     /// The first setting that is [`OutOfBounds`].
     pub fn validate(&self) -> Result<(), OutOfBounds> {
         bounds::check_count("partitions", self.partitions, &(1..=limits::PARTITIONS_PER_TOPIC_MAX))?;
-        bounds::check_count(
-            "replication_factor",
-            self.replication_factor,
-            &(1..=limits::REPLICATION_FACTOR_MAX),
-        )?;
+        bounds::check_count("replication_factor", self.replication_factor, &(1..=limits::REPLICATION_FACTOR_MAX))?;
         bounds::check_size("segment_bytes", self.segment_bytes, &limits::SEGMENT_BYTES_BOUNDS)
     }
 }
@@ -61,30 +57,15 @@ mod tests {
     #[test]
     fn the_defaults_are_valid() {
         let config = TopicConfig::default();
-        assert_eq!(
-            config,
-            TopicConfig {
-                partitions: 1,
-                replication_factor: 3,
-                segment_bytes: 256 << 20
-            }
-        );
+        assert_eq!(config, TopicConfig { partitions: 1, replication_factor: 3, segment_bytes: 256 << 20 });
         assert_eq!(config.validate(), Ok(()));
     }
 
     #[test]
     fn both_ends_of_each_bound_are_valid() {
         for config in [
-            TopicConfig {
-                partitions: 1,
-                replication_factor: 1,
-                segment_bytes: 1 << 20,
-            },
-            TopicConfig {
-                partitions: 1_000,
-                replication_factor: 7,
-                segment_bytes: 4 << 30,
-            },
+            TopicConfig { partitions: 1, replication_factor: 1, segment_bytes: 1 << 20 },
+            TopicConfig { partitions: 1_000, replication_factor: 7, segment_bytes: 4 << 30 },
         ] {
             assert_eq!(config.validate(), Ok(()));
         }
@@ -118,26 +99,13 @@ mod tests {
     #[test]
     fn missing_settings_are_defaults_and_unknown_ones_are_refused() {
         let config: TopicConfig = toml::from_str("partitions = 12").unwrap();
-        assert_eq!(
-            config,
-            TopicConfig {
-                partitions: 12,
-                ..TopicConfig::default()
-            }
-        );
+        assert_eq!(config, TopicConfig { partitions: 12, ..TopicConfig::default() });
         assert!(toml::from_str::<TopicConfig>("partition = 12").is_err());
     }
 
     #[test]
     fn the_serialized_form_is_read_back() {
-        let config = TopicConfig {
-            partitions: 2,
-            replication_factor: 5,
-            segment_bytes: 1 << 30,
-        };
-        assert_eq!(
-            toml::from_str::<TopicConfig>(&toml::to_string(&config).unwrap()).unwrap(),
-            config
-        );
+        let config = TopicConfig { partitions: 2, replication_factor: 5, segment_bytes: 1 << 30 };
+        assert_eq!(toml::from_str::<TopicConfig>(&toml::to_string(&config).unwrap()).unwrap(), config);
     }
 }

@@ -43,10 +43,7 @@ impl TopicName {
     /// The topic of this name in the [`DEFAULT_STREAM`].
     #[must_use]
     pub fn in_default_stream(topic: Name) -> Self {
-        Self {
-            stream: Name::from_static(DEFAULT_STREAM),
-            topic,
-        }
+        Self { stream: Name::from_static(DEFAULT_STREAM), topic }
     }
 
     /// Reads `TOPIC` or `STREAM/TOPIC`; nothing is trimmed or changed.
@@ -56,9 +53,7 @@ impl TopicName {
     /// [`TopicNameError`] says which part breaks which rule.
     pub fn parse(text: &str) -> Result<Self, TopicNameError> {
         match text.split_once('/') {
-            None => Name::parse(text)
-                .map(Self::in_default_stream)
-                .map_err(TopicNameError::Topic),
+            None => Name::parse(text).map(Self::in_default_stream).map_err(TopicNameError::Topic),
             Some((_, topic)) if topic.contains('/') => Err(TopicNameError::Slashes { found: text.to_owned() }),
             Some((stream, topic)) => Ok(Self {
                 stream: Name::parse(stream).map_err(TopicNameError::Stream)?,
@@ -124,18 +119,9 @@ mod tests {
     fn each_broken_part_has_its_own_error() {
         assert_eq!(TopicName::parse(""), Err(TopicNameError::Topic(NameError::Empty)));
         assert_eq!(TopicName::parse("shop/"), Err(TopicNameError::Topic(NameError::Empty)));
-        assert_eq!(
-            TopicName::parse("/orders"),
-            Err(TopicNameError::Stream(NameError::Empty))
-        );
-        assert_eq!(
-            TopicName::parse("a/b/c"),
-            Err(TopicNameError::Slashes { found: "a/b/c".into() })
-        );
-        assert!(matches!(
-            TopicName::parse("../a"),
-            Err(TopicNameError::Stream(NameError::Reserved { .. }))
-        ));
+        assert_eq!(TopicName::parse("/orders"), Err(TopicNameError::Stream(NameError::Empty)));
+        assert_eq!(TopicName::parse("a/b/c"), Err(TopicNameError::Slashes { found: "a/b/c".into() }));
+        assert!(matches!(TopicName::parse("../a"), Err(TopicNameError::Stream(NameError::Reserved { .. }))));
     }
 
     #[test]
@@ -156,10 +142,7 @@ mod tests {
         struct Holder {
             topic: TopicName,
         }
-        let text = toml::to_string(&Holder {
-            topic: parse("shop/orders"),
-        })
-        .unwrap();
+        let text = toml::to_string(&Holder { topic: parse("shop/orders") }).unwrap();
         assert_eq!(text, "topic = \"shop/orders\"\n");
         assert_eq!(toml::from_str::<Holder>(&text).unwrap().topic, parse("shop/orders"));
         assert!(toml::from_str::<Holder>("topic = \"a/b/c\"").is_err());

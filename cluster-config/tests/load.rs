@@ -21,31 +21,19 @@ fn variables(pairs: &[(&str, &str)]) -> Vec<(OsString, OsString)> {
 }
 
 fn flags(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
-    pairs
-        .iter()
-        .map(|&(key, value)| (key.to_owned(), value.to_owned()))
-        .collect()
+    pairs.iter().map(|&(key, value)| (key.to_owned(), value.to_owned())).collect()
 }
 
 fn load_file(name: &str, text: &str) -> Result<Loaded, ConfigError> {
-    NodeConfig::load(&Sources {
-        file: Some(file(name, text)),
-        ..Sources::default()
-    })
+    NodeConfig::load(&Sources { file: Some(file(name, text)), ..Sources::default() })
 }
 
 fn load_variables(pairs: &[(&str, &str)]) -> Result<Loaded, ConfigError> {
-    NodeConfig::load(&Sources {
-        variables: variables(pairs),
-        ..Sources::default()
-    })
+    NodeConfig::load(&Sources { variables: variables(pairs), ..Sources::default() })
 }
 
 fn load_flags(pairs: &[(&str, &str)]) -> Result<Loaded, ConfigError> {
-    NodeConfig::load(&Sources {
-        flags: flags(pairs),
-        ..Sources::default()
-    })
+    NodeConfig::load(&Sources { flags: flags(pairs), ..Sources::default() })
 }
 
 /// The error's message, which is one line whatever went wrong.
@@ -96,11 +84,7 @@ fn every_setting_can_be_given_in_the_file() {
     ";
     let loaded = load_file("every_setting", text).unwrap();
     assert_eq!(loaded.config, toml::from_str(text).unwrap());
-    let found: Vec<_> = loaded
-        .settings
-        .iter()
-        .map(|setting| (setting.key, setting.value.as_str()))
-        .collect();
+    let found: Vec<_> = loaded.settings.iter().map(|setting| (setting.key, setting.value.as_str())).collect();
     let expected = [
         ("data_dir", "/data"),
         ("listen", "0.0.0.0:1"),
@@ -117,19 +101,12 @@ fn every_setting_can_be_given_in_the_file() {
         ("limits.client_connections", "10"),
     ];
     assert_eq!(found, expected);
-    assert!(
-        loaded
-            .settings
-            .iter()
-            .all(|setting| matches!(setting.origin, Origin::File(_)))
-    );
+    assert!(loaded.settings.iter().all(|setting| matches!(setting.origin, Origin::File(_))));
 
     // What was shown can be given back, as flags and as variables, and means the same.
     assert_eq!(load_flags(&expected).unwrap().config, loaded.config);
-    let named: Vec<_> = expected
-        .iter()
-        .map(|(key, value)| (quorate_cluster_config::variable_name(key), *value))
-        .collect();
+    let named: Vec<_> =
+        expected.iter().map(|(key, value)| (quorate_cluster_config::variable_name(key), *value)).collect();
     let named: Vec<_> = named.iter().map(|(name, value)| (name.as_str(), *value)).collect();
     assert_eq!(load_variables(&named).unwrap().config, loaded.config);
 }
@@ -151,19 +128,10 @@ fn a_flag_goes_over_a_variable_over_the_file_over_the_default() {
     })
     .unwrap();
     let env = |variable: &str| Origin::Env(variable.to_owned());
-    assert_eq!(
-        setting(&loaded, "data_dir"),
-        ("/flag".into(), Origin::Flag("--data-dir".into()))
-    );
+    assert_eq!(setting(&loaded, "data_dir"), ("/flag".into(), Origin::Flag("--data-dir".into())));
     assert_eq!(setting(&loaded, "seeds"), ("env:1,env:2".into(), env("QUORATE_SEEDS")));
-    assert_eq!(
-        setting(&loaded, "log.writer_threads"),
-        ("4".into(), env("QUORATE_LOG__WRITER_THREADS"))
-    );
-    assert_eq!(
-        setting(&loaded, "log.tail_cache_bytes"),
-        ("8MiB".into(), Origin::File(path))
-    );
+    assert_eq!(setting(&loaded, "log.writer_threads"), ("4".into(), env("QUORATE_LOG__WRITER_THREADS")));
+    assert_eq!(setting(&loaded, "log.tail_cache_bytes"), ("8MiB".into(), Origin::File(path)));
     assert_eq!(setting(&loaded, "listen"), ("127.0.0.1:7101".into(), Origin::Default));
     assert_eq!(loaded.config.data_dir, Path::new("/flag"));
     assert_eq!(loaded.config.log.writer_threads, 4);
@@ -172,10 +140,7 @@ fn a_flag_goes_over_a_variable_over_the_file_over_the_default() {
 #[test]
 fn what_falls_back_shows_the_value_that_holds() {
     let loaded = load_flags(&[("data_dir", "/data"), ("peer_listen", "node1:7201")]).unwrap();
-    assert_eq!(
-        setting(&loaded, "peer_advertise"),
-        ("node1:7201".into(), Origin::Default)
-    );
+    assert_eq!(setting(&loaded, "peer_advertise"), ("node1:7201".into(), Origin::Default));
     assert_eq!(setting(&loaded, "seeds"), ("node1:7201".into(), Origin::Default));
     assert!(loaded.config.seeds.is_empty());
 }
@@ -192,25 +157,15 @@ fn values_of_flags_and_variables_are_text_whatever_they_look_like() {
 
 #[test]
 fn variables_of_others_are_left_alone() {
-    let others = [
-        ("QUORATE_SERVER", "a:1"),
-        ("QUORATE_LOG_FILTER", "debug"),
-        ("PATH", "/bin"),
-        ("quorate_listen", "x"),
-    ];
+    let others =
+        [("QUORATE_SERVER", "a:1"), ("QUORATE_LOG_FILTER", "debug"), ("PATH", "/bin"), ("quorate_listen", "x")];
     let loaded = load_variables(&[&others[..], &[("QUORATE_DATA_DIR", "/data")]].concat()).unwrap();
     assert_eq!(loaded.config, NodeConfig::new("/data"));
 }
 
 #[test]
 fn an_unknown_variable_is_named() {
-    for name in [
-        "QUORATE_LISTE",
-        "QUORATE_LOG",
-        "QUORATE_LOG_WRITER_THREADS",
-        "QUORATE_Listen",
-        "QUORATE_",
-    ] {
+    for name in ["QUORATE_LISTE", "QUORATE_LOG", "QUORATE_LOG_WRITER_THREADS", "QUORATE_Listen", "QUORATE_"] {
         let found = message(load_variables(&[("QUORATE_DATA_DIR", "/data"), (name, "1")]));
         let expected =
             format!("unknown environment variable {name}: unset it or use one of QUORATE_DATA_DIR, QUORATE_LISTEN,");
@@ -228,14 +183,8 @@ fn an_unknown_key_of_the_file_is_named() {
         ("value_for_a_section", "log = 2", "log"),
     ] {
         let found = message(load_file(name, &format!("data_dir = '/data'\n{text}")));
-        assert!(
-            found.starts_with(&format!("unknown setting {key:?} in file ")),
-            "{found}"
-        );
-        assert!(
-            found.contains(&format!("{name}.toml: remove it or use one of data_dir, listen, ")),
-            "{found}"
-        );
+        assert!(found.starts_with(&format!("unknown setting {key:?} in file ")), "{found}");
+        assert!(found.contains(&format!("{name}.toml: remove it or use one of data_dir, listen, ")), "{found}");
     }
 }
 
@@ -258,51 +207,19 @@ fn an_unknown_flag_is_named() {
 fn a_value_of_the_wrong_type_is_told_with_its_origin() {
     let data_dir = ("data_dir", "/data");
     for (key, value, expected) in [
-        (
-            "listen",
-            "node1",
-            "listen from flag --listen is not valid: \"node1\" is not an address, the port is missing",
-        ),
-        (
-            "seeds",
-            "a:1,b",
-            "seeds from flag --seeds is not valid: \"b\" is not an address",
-        ),
-        (
-            "seeds",
-            "",
-            "seeds from flag --seeds is not valid: \"\" is not an address",
-        ),
-        (
-            "log.writer_threads",
-            "two",
-            "log.writer_threads from flag --log-writer-threads is not valid: invalid type",
-        ),
-        (
-            "log.writer_threads",
-            "-1",
-            "log.writer_threads from flag --log-writer-threads is not valid: invalid value",
-        ),
-        (
-            "log.tail_cache_bytes",
-            "much",
-            "log.tail_cache_bytes from flag --log-tail-cache-bytes is not valid: ",
-        ),
+        ("listen", "node1", "listen from flag --listen is not valid: \"node1\" is not an address, the port is missing"),
+        ("seeds", "a:1,b", "seeds from flag --seeds is not valid: \"b\" is not an address"),
+        ("seeds", "", "seeds from flag --seeds is not valid: \"\" is not an address"),
+        ("log.writer_threads", "two", "log.writer_threads from flag --log-writer-threads is not valid: invalid type"),
+        ("log.writer_threads", "-1", "log.writer_threads from flag --log-writer-threads is not valid: invalid value"),
+        ("log.tail_cache_bytes", "much", "log.tail_cache_bytes from flag --log-tail-cache-bytes is not valid: "),
         (
             "raft.heartbeat_interval",
             "200",
             "raft.heartbeat_interval from flag --raft-heartbeat-interval is not valid: ",
         ),
-        (
-            "advertise",
-            "a\nb:1",
-            "advertise from flag --advertise is not valid: \"a\\nb:1\" is not an address",
-        ),
-        (
-            "log.tail_cache_bytes",
-            "a\nb",
-            "log.tail_cache_bytes from flag --log-tail-cache-bytes is not valid: ",
-        ),
+        ("advertise", "a\nb:1", "advertise from flag --advertise is not valid: \"a\\nb:1\" is not an address"),
+        ("log.tail_cache_bytes", "a\nb", "log.tail_cache_bytes from flag --log-tail-cache-bytes is not valid: "),
     ] {
         let found = message(load_flags(&[data_dir, (key, value)]));
         assert!(found.starts_with(expected), "{found}");
@@ -313,14 +230,8 @@ fn a_value_of_the_wrong_type_is_told_with_its_origin() {
         "log.tail_cache_bytes from flag --log-tail-cache-bytes is not valid: invalid value string \"much\", \
          expected a size such as \"256MiB\""
     );
-    let found = message(load_variables(&[
-        ("QUORATE_DATA_DIR", "/data"),
-        ("QUORATE_PEER_LISTEN", "a:0"),
-    ]));
-    assert!(
-        found.starts_with("peer_listen from environment variable QUORATE_PEER_LISTEN is not valid: "),
-        "{found}"
-    );
+    let found = message(load_variables(&[("QUORATE_DATA_DIR", "/data"), ("QUORATE_PEER_LISTEN", "a:0")]));
+    assert!(found.starts_with("peer_listen from environment variable QUORATE_PEER_LISTEN is not valid: "), "{found}");
 }
 
 #[test]
@@ -330,11 +241,7 @@ fn a_value_of_the_wrong_type_in_the_file_is_told_with_its_path() {
         ("seeds_number", "seeds = 1", "seeds"),
         ("bad_threads", "log.writer_threads = 2.5", "log.writer_threads"),
         ("bad_size", "log.tail_cache_bytes = -1", "log.tail_cache_bytes"),
-        (
-            "bad_duration",
-            "raft.heartbeat_interval = 200",
-            "raft.heartbeat_interval",
-        ),
+        ("bad_duration", "raft.heartbeat_interval = 200", "raft.heartbeat_interval"),
         ("bad_date", "listen = 1979-05-27", "listen"),
     ] {
         let found = message(load_file(name, &format!("data_dir = '/data'\n{text}")));
@@ -345,19 +252,13 @@ fn a_value_of_the_wrong_type_in_the_file_is_told_with_its_path() {
 
 #[test]
 fn a_broken_rule_is_told_with_the_origins_of_its_settings() {
-    let found = message(load_variables(&[
-        ("QUORATE_DATA_DIR", "/data"),
-        ("QUORATE_LOG__WRITER_THREADS", "17"),
-    ]));
+    let found = message(load_variables(&[("QUORATE_DATA_DIR", "/data"), ("QUORATE_LOG__WRITER_THREADS", "17")]));
     assert_eq!(
         found,
         "log.writer_threads is 17, but must lie within 1..=16: set it to a value in that range \
          (log.writer_threads: environment variable QUORATE_LOG__WRITER_THREADS)"
     );
-    let found = message(load_flags(&[
-        ("data_dir", "/data"),
-        ("raft.heartbeat_interval", "300ms"),
-    ]));
+    let found = message(load_flags(&[("data_dir", "/data"), ("raft.heartbeat_interval", "300ms")]));
     assert!(
         found
             .ends_with("(raft.election_timeout_min: default, raft.heartbeat_interval: flag --raft-heartbeat-interval)"),
@@ -372,14 +273,8 @@ fn an_empty_data_directory_is_not_one() {
 
 #[test]
 fn a_missing_file_is_an_error() {
-    let found = message(NodeConfig::load(&Sources {
-        file: Some("/nowhere/q.toml".into()),
-        ..Sources::default()
-    }));
-    assert!(
-        found.starts_with("cannot read the configuration file /nowhere/q.toml: "),
-        "{found}"
-    );
+    let found = message(NodeConfig::load(&Sources { file: Some("/nowhere/q.toml".into()), ..Sources::default() }));
+    assert!(found.starts_with("cannot read the configuration file /nowhere/q.toml: "), "{found}");
 }
 
 #[test]
@@ -393,9 +288,6 @@ fn a_file_that_is_no_toml_is_told_with_line_and_column() {
 fn a_variable_that_is_not_utf8_is_named() {
     use std::os::unix::ffi::OsStringExt;
     let value = OsString::from_vec(vec![0xff]);
-    let sources = Sources {
-        variables: vec![("QUORATE_LISTEN".into(), value)],
-        ..Sources::default()
-    };
+    let sources = Sources { variables: vec![("QUORATE_LISTEN".into(), value)], ..Sources::default() };
     assert!(message(NodeConfig::load(&sources)).starts_with("environment variable QUORATE_LISTEN is not valid UTF-8"));
 }

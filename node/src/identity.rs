@@ -65,7 +65,9 @@ impl Identity {
     /// When the store fails or holds a malformed identity.
     pub fn load(store: &Arc<dyn KvStore>) -> Result<Option<Self>, KvError> {
         let Some(value) = store.get(KEY)? else { return Ok(None) };
-        bincode::deserialize(&value).map(Some).map_err(|error| KvError(format!("the node's identity is malformed: {error}")))
+        bincode::deserialize(&value)
+            .map(Some)
+            .map_err(|error| KvError(format!("the node's identity is malformed: {error}")))
     }
 
     /// Writes the identity down durably.

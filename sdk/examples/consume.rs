@@ -14,15 +14,10 @@ use quorate::Position;
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let client = common::connect().await?;
-    let mut consumer = client
-        .consumer(&"example".parse()?)
-        .from(Position::First)
-        .build()
-        .await?;
+    let mut consumer = client.consumer(&"example".parse()?).from(Position::First).build().await?;
     let ends = consumer.end_offsets().await?;
     let is_done = |consumer: &quorate::Consumer| {
-        ends.iter()
-            .all(|(partition, end)| consumer.position(*partition).is_some_and(|position| position >= *end))
+        ends.iter().all(|(partition, end)| consumer.position(*partition).is_some_and(|position| position >= *end))
     };
     while !is_done(&consumer) {
         for record in consumer.poll(Duration::from_secs(1)).await? {

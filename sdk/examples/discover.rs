@@ -11,10 +11,7 @@ mod common;
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let client = common::connect().await?;
     let cluster = client.cluster_info().await?;
-    println!(
-        "cluster {}, answered by node {}",
-        cluster.cluster_id, cluster.answered_by
-    );
+    println!("cluster {}, answered by node {}", cluster.cluster_id, cluster.answered_by);
     for node in &cluster.nodes {
         println!(
             "node {} at {}: {:?}, leads {} partitions",

@@ -24,11 +24,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let topic = common::topic(&client, "exactly-once", 1).await?;
     let mut consumer = client.consumer(&topic.name).from(Position::Last).build().await?;
     // Longer than any election: until then the outcome of a batch is not given up.
-    let producer = client
-        .producer(&topic.name)
-        .delivery_timeout(Duration::from_secs(60))
-        .build()
-        .await?;
+    let producer = client.producer(&topic.name).delivery_timeout(Duration::from_secs(60)).build().await?;
 
     let begun = Instant::now();
     let mut reported = begun;
@@ -36,10 +32,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut slowest = Duration::ZERO;
     while begun.elapsed() < RUN {
         let sent_at = Instant::now();
-        let metadata = producer
-            .send(Record::new(sent.to_string(), common::now_ms()).into())
-            .await?
-            .await?;
+        let metadata = producer.send(Record::new(sent.to_string(), common::now_ms()).into()).await?.await?;
         slowest = slowest.max(sent_at.elapsed());
         duplicates += u64::from(metadata.duplicate);
         sent += 1;

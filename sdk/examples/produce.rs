@@ -15,11 +15,7 @@ const RECORDS: u32 = 1000;
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let client = common::connect().await?;
     let topic = common::topic(&client, "example", 3).await?;
-    let producer = client
-        .producer(&topic.name)
-        .compression(Compression::Lz4)
-        .build()
-        .await?;
+    let producer = client.producer(&topic.name).compression(Compression::Lz4).build().await?;
 
     let mut last = None;
     for number in 0..RECORDS {

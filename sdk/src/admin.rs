@@ -20,10 +20,7 @@ impl Client {
     /// [`Error::Unreachable`] or [`Error::TimedOut`] if no node answers in time.
     pub async fn cluster_info(&self) -> Result<ClusterInfo, Error> {
         let call = self.call("look at the cluster");
-        let info = self
-            .router()
-            .call_any(call, |api, context| async move { api.cluster_info(context).await })
-            .await?;
+        let info = self.router().call_any(call, |api, context| async move { api.cluster_info(context).await }).await?;
         self.router().topology_mut().merge_cluster(&info);
         Ok(info)
     }
@@ -33,10 +30,7 @@ impl Client {
     /// # Errors
     /// [`Error::Unreachable`] or [`Error::TimedOut`] if no node answers in time.
     pub async fn topics(&self) -> Result<Vec<TopicInfo>, Error> {
-        Ok(self
-            .ask_topics(self.call("list the topics"), TopicSelector::All)
-            .await?
-            .topics)
+        Ok(self.ask_topics(self.call("list the topics"), TopicSelector::All).await?.topics)
     }
 
     /// One topic, with its partitions and leaders.
@@ -58,14 +52,9 @@ impl Client {
     /// [`Error::Refused`] with [`ErrorCode::TopicExists`], [`ErrorCode::NotEnoughNodes`] or
     /// [`ErrorCode::InvalidRequest`]; [`Error::InvalidArgument`] for a configuration beyond its bounds.
     pub async fn create_topic(&self, name: &TopicName, config: TopicConfig) -> Result<TopicInfo, Error> {
-        config
-            .validate()
-            .map_err(|error| Error::InvalidArgument(format!("cannot create topic {name}: {error}")))?;
+        config.validate().map_err(|error| Error::InvalidArgument(format!("cannot create topic {name}: {error}")))?;
         let deadline = Instant::now() + self.timeout();
-        let request = CreateTopicRequest {
-            name: name.clone(),
-            config,
-        };
+        let request = CreateTopicRequest { name: name.clone(), config };
         let call = self.call(format!("create topic {name}"));
         let created = self.router().call_any_tracked(call, |api, context| {
             let request = request.clone();
@@ -93,10 +82,7 @@ impl Client {
                 break;
             }
             tokio::time::sleep(LEADER_POLL_INTERVAL).await;
-            let call = Call::new(
-                format!("look up topic {}", topic.name),
-                deadline.saturating_duration_since(now),
-            );
+            let call = Call::new(format!("look up topic {}", topic.name), deadline.saturating_duration_since(now));
             match self.one_topic(call, TopicSelector::Id(topic.id)).await {
                 Ok(newer) => topic = newer,
                 Err(error) => {
@@ -155,11 +141,7 @@ impl Client {
             OffsetQuery::Last => "last",
         };
         let call = self.call(format!("read the {which} offset of partition {partition}"));
-        let request = OffsetsRequest {
-            topic,
-            partition,
-            query,
-        };
+        let request = OffsetsRequest { topic, partition, query };
         let asked = self.router().call_leader(topic, partition, call, |api, context| {
             let request = request.clone();
             async move { api.offsets(context, request).await }
@@ -169,12 +151,7 @@ impl Client {
 
     pub(crate) async fn allocate_producer_id(&self, timeout: Duration) -> Result<ProducerId, Error> {
         let call = Call::new("get a producer id", timeout);
-        self.router()
-            .call_any(
-                call,
-                |api, context| async move { api.allocate_producer_id(context).await },
-            )
-            .await
+        self.router().call_any(call, |api, context| async move { api.allocate_producer_id(context).await }).await
     }
 
     async fn one_topic(&self, call: Call, selector: TopicSelector) -> Result<TopicInfo, Error> {
@@ -190,10 +167,7 @@ impl Client {
 
     async fn ask_topics(&self, call: Call, selector: TopicSelector) -> Result<TopicsResponse, Error> {
         let min_metadata_index = self.router().topology().metadata_index();
-        let request = TopicsRequest {
-            selector,
-            min_metadata_index,
-        };
+        let request = TopicsRequest { selector, min_metadata_index };
         let asked = self.router().call_any(call, |api, context| {
             let request = request.clone();
             async move { api.topics(context, request).await }

@@ -18,10 +18,7 @@ pub struct ClientBuilder {
 
 impl Default for ClientBuilder {
     fn default() -> Self {
-        Self {
-            servers: Vec::new(),
-            timeout: TIMEOUT_DEFAULT,
-        }
+        Self { servers: Vec::new(), timeout: TIMEOUT_DEFAULT }
     }
 }
 
@@ -46,9 +43,7 @@ impl ClientBuilder {
     /// [`Error::InvalidArgument`] without servers, [`Error::Unreachable`] if no node answers in time.
     pub async fn connect(self) -> Result<Client, Error> {
         if self.servers.is_empty() {
-            return Err(Error::InvalidArgument(
-                "no servers are given; name at least one node as HOST:PORT".into(),
-            ));
+            return Err(Error::InvalidArgument("no servers are given; name at least one node as HOST:PORT".into()));
         }
         let client = Client::new(self.servers, bounded(self.timeout));
         client.cluster_info().await?;

@@ -36,10 +36,7 @@ impl Client {
     }
 
     pub(crate) fn new(servers: Vec<Address>, timeout: Duration) -> Self {
-        Self {
-            router: Arc::new(Router::new(servers)),
-            timeout,
-        }
+        Self { router: Arc::new(Router::new(servers)), timeout }
     }
 
     /// The bound on every call, its retries included.

@@ -59,13 +59,10 @@ impl Connection {
         let now = Instant::now();
         let limit = CONNECT_TIMEOUT.min(deadline.saturating_duration_since(now));
         let connecting = async {
-            let mut stream = TcpStream::connect((address.host(), address.port()))
-                .await
-                .map_err(|error| error.to_string())?;
+            let mut stream =
+                TcpStream::connect((address.host(), address.port())).await.map_err(|error| error.to_string())?;
             stream.set_nodelay(true).map_err(|error| error.to_string())?;
-            connect_client(&mut stream, limit)
-                .await
-                .map_err(|error| error.to_string())?;
+            connect_client(&mut stream, limit).await.map_err(|error| error.to_string())?;
             Ok(stream)
         };
         let stream = timeout_at((now + limit).into(), connecting)
@@ -78,11 +75,8 @@ impl Connection {
         config.max_in_flight_requests = REQUESTS_IN_FLIGHT_PER_CONNECTION_MAX;
         config.pending_request_buffer = REQUESTS_PENDING_MAX;
         let new = QuorateApiClient::new(config, transport(stream, CLIENT_FRAME_BYTES_MAX));
-        let health = Arc::new(Health {
-            opened: now,
-            closed: AtomicBool::new(false),
-            last_answer_ms: AtomicU64::new(0),
-        });
+        let health =
+            Arc::new(Health { opened: now, closed: AtomicBool::new(false), last_answer_ms: AtomicU64::new(0) });
         let closing = Arc::clone(&health);
         let peer = address.clone();
         let dispatch = new.dispatch;
@@ -94,11 +88,7 @@ impl Connection {
                 Err(error) => tracing::debug!(%peer, %error, "connection broken"),
             }
         });
-        Ok(Self {
-            address: address.clone(),
-            api: new.client,
-            health,
-        })
+        Ok(Self { address: address.clone(), api: new.client, health })
     }
 
     /// Whether calls on it can still succeed.
@@ -120,26 +110,18 @@ impl Connection {
         match answer {
             Ok(Ok(answer)) => {
                 let elapsed = self.health.opened.elapsed().as_millis();
-                self.health
-                    .last_answer_ms
-                    .fetch_max(u64::try_from(elapsed).unwrap_or(u64::MAX), Ordering::AcqRel);
+                self.health.last_answer_ms.fetch_max(u64::try_from(elapsed).unwrap_or(u64::MAX), Ordering::AcqRel);
                 answer.map_err(CallFailure::Refused)
             }
             Ok(Err(RpcError::DeadlineExceeded)) | Err(_) => {
                 self.close_if_silent_since(started);
                 let waited = started.elapsed();
-                Err(CallFailure::Unknown(format!(
-                    "{} did not answer within {waited:.1?}",
-                    self.address
-                )))
+                Err(CallFailure::Unknown(format!("{} did not answer within {waited:.1?}", self.address)))
             }
             Ok(Err(RpcError::Server(error))) => Err(CallFailure::Unknown(format!("{}: {error}", self.address))),
             Ok(Err(error)) => {
                 self.health.closed.store(true, Ordering::Release);
-                Err(CallFailure::Unknown(format!(
-                    "the connection to {} broke: {error}",
-                    self.address
-                )))
+                Err(CallFailure::Unknown(format!("the connection to {} broke: {error}", self.address)))
             }
         }
     }

@@ -87,11 +87,7 @@ pub enum Error {
 }
 
 fn unknown(outcome_unknown: bool) -> &'static str {
-    if outcome_unknown {
-        "; whether it took effect is unknown, look before you repeat it"
-    } else {
-        ""
-    }
+    if outcome_unknown { "; whether it took effect is unknown, look before you repeat it" } else { "" }
 }
 
 impl Error {
@@ -168,12 +164,8 @@ mod tests {
 
     #[test]
     fn errors_tell_whether_to_retry_and_whether_anything_changed() {
-        let refused = |code| Error::Refused {
-            action: String::new(),
-            code,
-            message: String::new(),
-            outcome_unknown: false,
-        };
+        let refused =
+            |code| Error::Refused { action: String::new(), code, message: String::new(), outcome_unknown: false };
         assert!(!refused(ErrorCode::TopicExists).is_retryable());
         assert!(refused(ErrorCode::TopicExists).has_no_side_effects());
         assert!(refused(ErrorCode::NotLeader).is_retryable());

@@ -57,10 +57,7 @@ impl Pool {
             }
             Err(reason) => {
                 let pause = slot.backoff.next();
-                slot.refusal = Some(Refusal {
-                    reason: reason.clone(),
-                    until: Instant::now() + pause,
-                });
+                slot.refusal = Some(Refusal { reason: reason.clone(), until: Instant::now() + pause });
                 Err(CallFailure::Unreachable(reason))
             }
         }

@@ -54,10 +54,7 @@ impl Topology {
         self.note_metadata_index(as_of);
         if !nodes.is_empty() && as_of >= self.nodes_as_of {
             self.nodes_as_of = as_of;
-            self.nodes = nodes
-                .iter()
-                .map(|node| (node.id, node.client_address.clone()))
-                .collect();
+            self.nodes = nodes.iter().map(|node| (node.id, node.client_address.clone())).collect();
         }
     }
 
@@ -69,11 +66,7 @@ impl Topology {
             let newer = partition.leader_epoch > hint.epoch;
             let completes = partition.leader_epoch == hint.epoch && hint.leader.is_none();
             if partition.leader.is_some() && (newer || completes) {
-                *hint = LeaderHint {
-                    leader: partition.leader,
-                    epoch: partition.leader_epoch,
-                    suggested: None,
-                };
+                *hint = LeaderHint { leader: partition.leader, epoch: partition.leader_epoch, suggested: None };
             }
         }
     }
@@ -99,9 +92,7 @@ impl Topology {
     pub(crate) fn leader(&self, topic: TopicId, partition: PartitionIndex) -> Option<(NodeId, Address)> {
         let hint = self.leaders.get(&(topic, partition))?;
         let located = |node: NodeId| self.nodes.get(&node).map(|address| (node, address.clone()));
-        hint.suggested
-            .and_then(located)
-            .or_else(|| hint.leader.and_then(located))
+        hint.suggested.and_then(located).or_else(|| hint.leader.and_then(located))
     }
 
     /// Where a node is reached.
@@ -190,11 +181,7 @@ mod tests {
         topology.suggest(TOPIC, 0, NodeId(1), Some(NodeId(2)));
         assert_eq!(leader(&topology), Some(2));
         topology.merge_topics(&answer(5, Some(1), 4));
-        assert_eq!(
-            leader(&topology),
-            Some(2),
-            "an answer that knows no more must not undo it"
-        );
+        assert_eq!(leader(&topology), Some(2), "an answer that knows no more must not undo it");
         topology.merge_topics(&answer(5, Some(3), 5));
         assert_eq!(leader(&topology), Some(3));
         topology.suggest(TOPIC, 0, NodeId(3), None);

@@ -41,14 +41,9 @@ pub(crate) enum Command {
 /// Runs a command to its end.
 pub(crate) fn run(cli: Cli) -> Result<(), Failure> {
     trace_if_asked()?;
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .map_err(|error| {
-            Failure::message(format!(
-                "cannot start, {error}, check the limits on processes and files"
-            ))
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().map_err(|error| {
+            Failure::message(format!("cannot start, {error}, check the limits on processes and files"))
         })?;
     let context = Context::new(&cli.global);
     let outcome = runtime.block_on(async {
@@ -74,13 +69,8 @@ fn trace_if_asked() -> Result<(), Failure> {
         return Ok(());
     };
     let filter = tracing_subscriber::EnvFilter::try_new(filter.to_string_lossy()).map_err(|error| {
-        Failure::Usage(format!(
-            "{VARIABLE} is no log filter, {error}, write it like info or quorate=debug"
-        ))
+        Failure::Usage(format!("{VARIABLE} is no log filter, {error}, write it like info or quorate=debug"))
     })?;
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .init();
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
     Ok(())
 }

@@ -61,11 +61,7 @@ impl<'a> JsonRecord<'a> {
         let (key, value) = (JsonBytes::new(record.key), JsonBytes::new(record.value));
         let headers = record.headers.iter().map(|(key, value)| {
             let value = JsonBytes::new(*value);
-            JsonHeader {
-                key,
-                value: value.clone(),
-                value_base64: value,
-            }
+            JsonHeader { key, value: value.clone(), value_base64: value }
         });
         Self {
             topic: record.topic,

@@ -205,24 +205,8 @@ mod tests {
     #[test]
     fn the_default_passes_any_bytes_and_ends_the_line() {
         let mut out = Vec::new();
-        RecordFormat::values()
-            .write(
-                &RecordView {
-                    value: Some(b"\xff\r\0"),
-                    ..record()
-                },
-                &mut out,
-            )
-            .unwrap();
-        RecordFormat::values()
-            .write(
-                &RecordView {
-                    value: None,
-                    ..record()
-                },
-                &mut out,
-            )
-            .unwrap();
+        RecordFormat::values().write(&RecordView { value: Some(b"\xff\r\0"), ..record() }, &mut out).unwrap();
+        RecordFormat::values().write(&RecordView { value: None, ..record() }, &mut out).unwrap();
         assert_eq!(out, b"\xff\r\0\n\n");
     }
 
@@ -234,23 +218,10 @@ mod tests {
             "{\"topic\":\"orders\",\"partition\":2,\"offset\":42,\"timestamp_ms\":1700000000000,\"key\":\"key\",\
              \"value\":\"value\",\"headers\":[{\"key\":\"a\",\"value\":\"1\"},{\"key\":\"a\",\"value\":null}]}\n"
         );
-        let odd = RecordView {
-            key: Some(b""),
-            value: Some(b"\xff\xfe\xfd"),
-            headers: vec![],
-            ..record()
-        };
+        let odd = RecordView { key: Some(b""), value: Some(b"\xff\xfe\xfd"), headers: vec![], ..record() };
         let odd = String::from_utf8(written("json", &odd)).unwrap();
-        assert!(
-            odd.contains("\"key\":\"\",\"value_base64\":\"//79\",\"headers\":[]"),
-            "{odd}"
-        );
-        let null = RecordView {
-            key: None,
-            value: None,
-            headers: vec![],
-            ..record()
-        };
+        assert!(odd.contains("\"key\":\"\",\"value_base64\":\"//79\",\"headers\":[]"), "{odd}");
+        let null = RecordView { key: None, value: None, headers: vec![], ..record() };
         let null = String::from_utf8(written("json", &null)).unwrap();
         assert!(null.contains("\"key\":null,\"value\":null"), "{null}");
     }

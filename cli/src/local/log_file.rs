@@ -20,10 +20,7 @@ pub(crate) fn last_line_since(path: &Path, offset: u64) -> Option<String> {
     let mut bytes = Vec::new();
     file.take(TAIL_BYTES_MAX).read_to_end(&mut bytes).ok()?;
     let text = String::from_utf8_lossy(&bytes);
-    text.lines()
-        .map(str::trim)
-        .rfind(|line| !line.is_empty())
-        .map(str::to_owned)
+    text.lines().map(str::trim).rfind(|line| !line.is_empty()).map(str::to_owned)
 }
 
 /// Moves `file` to the start of its last `lines` lines.
@@ -71,14 +68,8 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("node.log");
         fs::write(&path, "a\n\nbc\nd").unwrap();
-        for (lines, expected) in [
-            (0, ""),
-            (1, "d"),
-            (2, "bc\nd"),
-            (3, "\nbc\nd"),
-            (4, "a\n\nbc\nd"),
-            (9, "a\n\nbc\nd"),
-        ] {
+        for (lines, expected) in [(0, ""), (1, "d"), (2, "bc\nd"), (3, "\nbc\nd"), (4, "a\n\nbc\nd"), (9, "a\n\nbc\nd")]
+        {
             let mut file = File::open(&path).unwrap();
             seek_to_last_lines(&mut file, lines).unwrap();
             let mut text = String::new();

@@ -23,10 +23,7 @@ pub(crate) fn assign(base_port: NonZeroU16, nodes: u16) -> Result<Vec<NodePorts>
     (0..nodes)
         .map(|index| {
             let client = base_port.checked_add(index)?;
-            Some(NodePorts {
-                client,
-                peer: client.checked_add(PEER_PORT_DISTANCE)?,
-            })
+            Some(NodePorts { client, peer: client.checked_add(PEER_PORT_DISTANCE)? })
         })
         .collect::<Option<_>>()
         .ok_or_else(|| {
@@ -60,10 +57,7 @@ mod tests {
     #[test]
     fn clients_count_from_the_base_and_peers_a_hundred_above() {
         let ports = assign(NonZeroU16::new(7101).unwrap(), 3).unwrap();
-        let ports: Vec<_> = ports
-            .iter()
-            .map(|ports| (ports.client.get(), ports.peer.get()))
-            .collect();
+        let ports: Vec<_> = ports.iter().map(|ports| (ports.client.get(), ports.peer.get())).collect();
         assert_eq!(ports, [(7101, 7201), (7102, 7202), (7103, 7203)]);
     }
 
@@ -80,20 +74,9 @@ mod tests {
     fn an_occupied_port_is_named() {
         let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let port = NonZeroU16::new(taken.local_addr().unwrap().port()).unwrap();
-        let message = ensure_free(&[NodePorts {
-            client: port,
-            peer: port,
-        }])
-        .unwrap_err()
-        .to_string();
+        let message = ensure_free(&[NodePorts { client: port, peer: port }]).unwrap_err().to_string();
         assert!(message.starts_with(&format!("port {port} is in use")), "{message}");
         drop(taken);
-        assert!(
-            ensure_free(&[NodePorts {
-                client: port,
-                peer: port
-            }])
-            .is_ok()
-        );
+        assert!(ensure_free(&[NodePorts { client: port, peer: port }]).is_ok());
     }
 }

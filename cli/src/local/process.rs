@@ -24,10 +24,7 @@ pub(crate) enum Signalled {
 impl ProcessIdentity {
     /// The process that has this id now; none if it ended, also if its parent has not noticed yet.
     pub(crate) fn of(pid: u32) -> Option<Self> {
-        Some(Self {
-            pid,
-            start_time: platform::start_time(pid)?,
-        })
+        Some(Self { pid, start_time: platform::start_time(pid)? })
     }
 
     pub(crate) fn is_running(&self) -> bool {
@@ -92,10 +89,7 @@ mod platform {
     use super::ProcessIdentity;
 
     pub(super) fn start_time(pid: u32) -> Option<String> {
-        let output = Command::new("ps")
-            .args(["-o", "stat=", "-o", "lstart=", "-p", &pid.to_string()])
-            .output()
-            .ok()?;
+        let output = Command::new("ps").args(["-o", "stat=", "-o", "lstart=", "-p", &pid.to_string()]).output().ok()?;
         let line = String::from_utf8(output.stdout).ok()?;
         let (state, started) = line.trim().split_once(char::is_whitespace)?;
         (!state.starts_with('Z')).then(|| started.trim().to_owned())
@@ -140,10 +134,7 @@ mod tests {
     fn this_process_runs_and_is_no_other() {
         let this = ProcessIdentity::of(std::process::id()).unwrap();
         assert!(this.is_running());
-        let earlier = ProcessIdentity {
-            start_time: "1@earlier".to_owned(),
-            ..this
-        };
+        let earlier = ProcessIdentity { start_time: "1@earlier".to_owned(), ..this };
         assert!(!earlier.is_running());
         // Were the start time ignored, this would end the test.
         assert_eq!(earlier.signal(Signal::KILL).unwrap(), Signalled::Gone);

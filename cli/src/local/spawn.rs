@@ -27,20 +27,12 @@ pub(crate) fn start(
     cluster: &mut LocalCluster,
     number: u16,
 ) -> Result<Started, Failure> {
-    let seeds: Vec<_> = cluster
-        .nodes
-        .iter()
-        .map(|node| node.peer_address().to_string())
-        .collect();
+    let seeds: Vec<_> = cluster.nodes.iter().map(|node| node.peer_address().to_string()).collect();
     let node = cluster.node(number)?;
     let log_path = dir.log_path(number);
     let log_offset = log_file::size(&log_path);
-    let mut child = spawn(program, dir, node, &seeds.join(",")).map_err(|error| {
-        Failure::message(format!(
-            "cannot start node {number} with {}, {error}",
-            program.display()
-        ))
-    })?;
+    let mut child = spawn(program, dir, node, &seeds.join(","))
+        .map_err(|error| Failure::message(format!("cannot start node {number} with {}, {error}", program.display())))?;
     let Some(process) = ProcessIdentity::of(child.id()) else {
         let _ = child.wait();
         return Err(exited(dir, number, log_offset));
@@ -53,12 +45,7 @@ pub(crate) fn start(
         let _ = child.kill().and_then(|()| child.wait());
         return Err(unrecorded);
     }
-    Ok(Started {
-        number,
-        process,
-        log_offset,
-        child,
-    })
+    Ok(Started { number, process, log_offset, child })
 }
 
 /// Why a started node is not there any more, in its own last words.
@@ -66,19 +53,13 @@ pub(crate) fn exited(dir: &LocalDir, number: u16, log_offset: u64) -> Failure {
     let log_path = dir.log_path(number);
     match log_file::last_line_since(&log_path, log_offset) {
         Some(line) => Failure::message(format!("node {number} exited: {line}")),
-        None => Failure::message(format!(
-            "node {number} exited without a word, see {}",
-            log_path.display()
-        )),
+        None => Failure::message(format!("node {number} exited without a word, see {}", log_path.display())),
     }
 }
 
 fn spawn(program: &Path, dir: &LocalDir, node: &LocalNode, seeds: &str) -> std::io::Result<Child> {
     fs::create_dir_all(&node.data_dir)?;
-    let log = File::options()
-        .create(true)
-        .append(true)
-        .open(dir.log_path(node.number))?;
+    let log = File::options().create(true).append(true).open(dir.log_path(node.number))?;
     Command::new(program)
         .arg("--data-dir")
         .arg(&node.data_dir)

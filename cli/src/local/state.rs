@@ -55,10 +55,7 @@ impl LocalCluster {
             peer_port: ports.peer,
             data_dir: dir.node_dir(number).join("data"),
         });
-        Self {
-            base_port,
-            nodes: nodes.collect(),
-        }
+        Self { base_port, nodes: nodes.collect() }
     }
 
     /// The node of this number.
@@ -97,10 +94,7 @@ impl LocalNode {
     }
 
     pub(crate) fn ports(&self) -> NodePorts {
-        NodePorts {
-            client: self.client_port,
-            peer: self.peer_port,
-        }
+        NodePorts { client: self.client_port, peer: self.peer_port }
     }
 }
 
@@ -212,10 +206,7 @@ fn user_dir() -> Option<PathBuf> {
 }
 
 fn failed(verb: &str, path: &Path, error: &std::io::Error) -> Failure {
-    Failure::message(format!(
-        "cannot {verb} {}, {error}, correct that or use another --dir",
-        path.display()
-    ))
+    Failure::message(format!("cannot {verb} {}, {error}, correct that or use another --dir", path.display()))
 }
 
 #[cfg(test)]
@@ -234,12 +225,7 @@ mod tests {
         let temporary = tempfile::tempdir().unwrap();
         let dir = LocalDir::resolve(Some(temporary.path())).unwrap();
         assert_eq!(dir.load().unwrap(), None);
-        assert!(
-            dir.load_existing()
-                .unwrap_err()
-                .to_string()
-                .contains("no local cluster in")
-        );
+        assert!(dir.load_existing().unwrap_err().to_string().contains("no local cluster in"));
         let mut cluster = cluster(&dir);
         cluster.nodes[1].process = ProcessIdentity::of(std::process::id());
         dir.save(&cluster).unwrap();

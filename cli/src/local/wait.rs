@@ -27,17 +27,11 @@ const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
 pub(crate) async fn probe(node: &LocalNode) -> Result<ClusterInfo, String> {
     let address = node.client_address();
     let ask = async {
-        let client = Client::builder()
-            .servers(vec![address.clone()])
-            .timeout(PROBE_TIMEOUT)
-            .connect()
-            .await
-            .map_err(text)?;
+        let client =
+            Client::builder().servers(vec![address.clone()]).timeout(PROBE_TIMEOUT).connect().await.map_err(text)?;
         client.cluster_info().await.map_err(text)
     };
-    let info = timeout(PROBE_TIMEOUT, ask)
-        .await
-        .map_err(|_| format!("{address} does not answer"))??;
+    let info = timeout(PROBE_TIMEOUT, ask).await.map_err(|_| format!("{address} does not answer"))??;
     // A client that has learnt of other nodes may have asked one of them.
     let answered_by = info.nodes.iter().find(|registered| registered.id == info.answered_by);
     match answered_by {
@@ -71,25 +65,17 @@ pub(crate) async fn until_formed(
         sleep(CLUSTER_POLL).await;
     }
     ensure_running(dir, started)?;
-    Err(Failure::message(format!(
-        "the cluster did not form in time, {missing}, see `quorate local logs 1`"
-    )))
+    Err(Failure::message(format!("the cluster did not form in time, {missing}, see `quorate local logs 1`")))
 }
 
 /// What an answer still lacks of a formed cluster.
 fn missing_of(info: &ClusterInfo, expected: &[Address]) -> Option<String> {
-    let down = expected.iter().find(|&address| {
-        !info
-            .nodes
-            .iter()
-            .any(|node| node.client_address == *address && node.state == NodeState::Up)
-    });
+    let down = expected
+        .iter()
+        .find(|&address| !info.nodes.iter().any(|node| node.client_address == *address && node.state == NodeState::Up));
     match down {
         Some(address) => Some(format!("the node at {address} is not up")),
-        None => info
-            .metadata_leader
-            .is_none()
-            .then(|| "the metadata group has no leader".to_owned()),
+        None => info.metadata_leader.is_none().then(|| "the metadata group has no leader".to_owned()),
     }
 }
 
@@ -138,24 +124,14 @@ pub(crate) async fn kill(processes: &[ProcessIdentity]) -> Result<(), Failure> {
     if until_ended(processes, KILL_WAIT).await {
         return Ok(());
     }
-    let left: Vec<_> = processes
-        .iter()
-        .filter(|process| process.is_running())
-        .map(|p| p.pid.to_string())
-        .collect();
-    Err(Failure::message(format!(
-        "killed processes {} do not end, their disk may hang",
-        left.join(", ")
-    )))
+    let left: Vec<_> = processes.iter().filter(|process| process.is_running()).map(|p| p.pid.to_string()).collect();
+    Err(Failure::message(format!("killed processes {} do not end, their disk may hang", left.join(", "))))
 }
 
 fn signal_all(processes: &[ProcessIdentity], signal: Signal) -> Result<(), Failure> {
     for process in processes {
         process.signal(signal).map_err(|error| {
-            Failure::message(format!(
-                "cannot signal process {}, {error}, was it started by another user?",
-                process.pid
-            ))
+            Failure::message(format!("cannot signal process {}, {error}, was it started by another user?", process.pid))
         })?;
     }
     Ok(())
@@ -183,15 +159,9 @@ mod tests {
     /// A process that says when it is ready, and then waits.
     fn shell(script: &str) -> (Child, ProcessIdentity) {
         let script = format!("{script}; echo ready; while :; do sleep 0.05; done");
-        let mut child = Command::new("sh")
-            .args(["-c", &script])
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
+        let mut child = Command::new("sh").args(["-c", &script]).stdout(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap())
-            .read_line(&mut line)
-            .unwrap();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let process = ProcessIdentity::of(child.id()).unwrap();
         (child, process)
     }
@@ -206,9 +176,7 @@ mod tests {
     #[tokio::test]
     async fn a_process_that_does_not_end_when_asked_is_killed() {
         let (mut child, process) = shell("trap '' TERM");
-        stop(std::slice::from_ref(&process), Duration::from_millis(100))
-            .await
-            .unwrap();
+        stop(std::slice::from_ref(&process), Duration::from_millis(100)).await.unwrap();
         assert!(!process.is_running());
         assert_eq!(child.wait().unwrap().code(), None);
     }

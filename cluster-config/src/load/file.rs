@@ -7,10 +7,8 @@ use super::ConfigError;
 
 /// Reads and parses the file. That its keys belong to settings is checked elsewhere.
 pub(super) fn read(path: &Path) -> Result<toml::Table, ConfigError> {
-    let text = fs::read_to_string(path).map_err(|source| ConfigError::FileUnreadable {
-        path: path.to_owned(),
-        source,
-    })?;
+    let text =
+        fs::read_to_string(path).map_err(|source| ConfigError::FileUnreadable { path: path.to_owned(), source })?;
     toml::from_str(&text).map_err(|error| syntax_error(path, &text, &error))
 }
 
@@ -48,11 +46,7 @@ mod tests {
         let found = syntax_error(Path::new("q.toml"), "a = 1\nb = = 2\n", &error).to_string();
         assert!(found.starts_with("q.toml:2:5: "), "{found}");
         let error = toml::from_str::<toml::Table>(text).unwrap_err();
-        assert!(
-            !syntax_error(Path::new("q.toml"), text, &error)
-                .to_string()
-                .contains('\n')
-        );
+        assert!(!syntax_error(Path::new("q.toml"), text, &error).to_string().contains('\n'));
     }
 
     #[test]

@@ -23,11 +23,7 @@ impl Layers {
     /// No source: only defaults.
     pub(super) fn new() -> Self {
         let keys = NodeConfig::new("").settings().into_iter().map(|(key, _)| key).collect();
-        Self {
-            values: Figment::new(),
-            origins: BTreeMap::new(),
-            keys,
-        }
+        Self { values: Figment::new(), origins: BTreeMap::new(), keys }
     }
 
     /// Adds what a TOML file says.
@@ -49,16 +45,8 @@ impl Layers {
             return Ok(());
         }
         let Some(key) = self.keys.iter().copied().find(|key| variable_name(key) == name) else {
-            let known = self
-                .keys
-                .iter()
-                .map(|key| variable_name(key))
-                .collect::<Vec<_>>()
-                .join(", ");
-            return Err(ConfigError::UnknownVariable {
-                variable: printable(&name),
-                known,
-            });
+            let known = self.keys.iter().map(|key| variable_name(key)).collect::<Vec<_>>().join(", ");
+            return Err(ConfigError::UnknownVariable { variable: printable(&name), known });
         };
         let variable = name.into_owned();
         let Some(value) = value.to_str() else {
@@ -80,20 +68,12 @@ impl Layers {
     pub(super) fn into_loaded(self) -> Result<Loaded, ConfigError> {
         if !self.origins.contains_key("data_dir") {
             let key = "data_dir";
-            return Err(ConfigError::Missing {
-                key,
-                flag: flag_name(key),
-                variable: variable_name(key),
-            });
+            return Err(ConfigError::Missing { key, flag: flag_name(key), variable: variable_name(key) });
         }
         // Lossy: flags and variables are text, also where the setting is a number.
         let config: NodeConfig = self.values.extract_lossy().map_err(|error| self.invalid(error))?;
         config.validate().map_err(|rule| self.broken(rule))?;
-        let setting = |(key, value)| Setting {
-            key,
-            value,
-            origin: self.origin(key),
-        };
+        let setting = |(key, value)| Setting { key, value, origin: self.origin(key) };
         let settings = config.settings().into_iter().map(setting).collect();
         Ok(Loaded { config, settings })
     }
@@ -108,15 +88,11 @@ impl Layers {
     }
 
     fn known_key(&self, key: &str, origin: &Origin) -> Result<&'static str, ConfigError> {
-        self.keys
-            .iter()
-            .copied()
-            .find(|known| *known == key)
-            .ok_or_else(|| ConfigError::UnknownKey {
-                key: key.to_owned(),
-                origin: origin.clone(),
-                known: self.keys.join(", "),
-            })
+        self.keys.iter().copied().find(|known| *known == key).ok_or_else(|| ConfigError::UnknownKey {
+            key: key.to_owned(),
+            origin: origin.clone(),
+            known: self.keys.join(", "),
+        })
     }
 
     fn origin(&self, key: &str) -> Origin {
@@ -126,10 +102,7 @@ impl Layers {
     /// Tells which setting an error is about: its path may lead on into the value, as to one element of a list.
     fn invalid(&self, error: figment::Error) -> ConfigError {
         let path = error.path.join(".");
-        let about = |key: &&str| {
-            path.strip_prefix(*key)
-                .is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
-        };
+        let about = |key: &&str| path.strip_prefix(*key).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
         let key = self.keys.iter().copied().find(about).unwrap_or(&path);
         ConfigError::Invalid {
             key: key.to_owned(),
@@ -139,20 +112,12 @@ impl Layers {
     }
 
     fn broken(&self, rule: NodeConfigError) -> ConfigError {
-        let origins = rule
-            .keys()
-            .into_iter()
-            .map(|key| format!("{key}: {}", self.origin(key)));
-        ConfigError::Rule {
-            origins: origins.collect::<Vec<_>>().join(", "),
-            source: rule,
-        }
+        let origins = rule.keys().into_iter().map(|key| format!("{key}: {}", self.origin(key)));
+        ConfigError::Rule { origins: origins.collect::<Vec<_>>().join(", "), source: rule }
     }
 }
 
 /// The text on one line, whatever its author put into it.
 fn printable(text: &str) -> String {
-    text.chars()
-        .map(|character| if character.is_control() { '\u{fffd}' } else { character })
-        .collect()
+    text.chars().map(|character| if character.is_control() { '\u{fffd}' } else { character }).collect()
 }

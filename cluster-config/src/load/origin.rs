@@ -66,14 +66,8 @@ mod tests {
     #[test]
     fn an_origin_says_what_it_is() {
         assert_eq!(Origin::Default.to_string(), "default");
-        assert_eq!(
-            Origin::File("/etc/quorate.toml".into()).to_string(),
-            "file /etc/quorate.toml"
-        );
-        assert_eq!(
-            Origin::Env("QUORATE_LISTEN".into()).to_string(),
-            "environment variable QUORATE_LISTEN"
-        );
+        assert_eq!(Origin::File("/etc/quorate.toml".into()).to_string(), "file /etc/quorate.toml");
+        assert_eq!(Origin::Env("QUORATE_LISTEN".into()).to_string(), "environment variable QUORATE_LISTEN");
         assert_eq!(Origin::Flag("--listen".into()).to_string(), "flag --listen");
     }
 }

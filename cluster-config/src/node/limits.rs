@@ -29,17 +29,10 @@ impl Default for LimitsConfig {
 
 impl LimitsConfig {
     pub(super) fn validate(&self) -> Result<(), OutOfBounds> {
-        let Self {
-            append_bytes_in_flight,
-            client_connections,
-        } = *self;
+        let Self { append_bytes_in_flight, client_connections } = *self;
         let bytes = &limits::APPEND_BYTES_IN_FLIGHT_BOUNDS;
         bounds::check_size("limits.append_bytes_in_flight", append_bytes_in_flight, bytes)?;
-        bounds::check_count(
-            "limits.client_connections",
-            client_connections,
-            &limits::CLIENT_CONNECTIONS_BOUNDS,
-        )
+        bounds::check_count("limits.client_connections", client_connections, &limits::CLIENT_CONNECTIONS_BOUNDS)
     }
 }
 
@@ -48,21 +41,12 @@ mod tests {
     use super::*;
 
     fn refused(append_bytes_in_flight: u64, client_connections: u32) -> Option<&'static str> {
-        LimitsConfig {
-            append_bytes_in_flight,
-            client_connections,
-        }
-        .validate()
-        .err()
-        .map(|error| error.key)
+        LimitsConfig { append_bytes_in_flight, client_connections }.validate().err().map(|error| error.key)
     }
 
     #[test]
     fn the_defaults_are_64_mib_and_1024_connections() {
-        let expected = LimitsConfig {
-            append_bytes_in_flight: 64 << 20,
-            client_connections: 1_024,
-        };
+        let expected = LimitsConfig { append_bytes_in_flight: 64 << 20, client_connections: 1_024 };
         assert_eq!(LimitsConfig::default(), expected);
         assert_eq!(expected.validate(), Ok(()));
     }

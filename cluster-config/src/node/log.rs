@@ -21,25 +21,14 @@ pub struct LogConfig {
 
 impl Default for LogConfig {
     fn default() -> Self {
-        Self {
-            writer_threads: limits::WRITER_THREADS_DEFAULT,
-            tail_cache_bytes: limits::TAIL_CACHE_BYTES_DEFAULT,
-        }
+        Self { writer_threads: limits::WRITER_THREADS_DEFAULT, tail_cache_bytes: limits::TAIL_CACHE_BYTES_DEFAULT }
     }
 }
 
 impl LogConfig {
     pub(super) fn validate(&self) -> Result<(), OutOfBounds> {
-        bounds::check_count(
-            "log.writer_threads",
-            self.writer_threads,
-            &limits::WRITER_THREADS_BOUNDS,
-        )?;
-        bounds::check_size(
-            "log.tail_cache_bytes",
-            self.tail_cache_bytes,
-            &limits::TAIL_CACHE_BYTES_BOUNDS,
-        )
+        bounds::check_count("log.writer_threads", self.writer_threads, &limits::WRITER_THREADS_BOUNDS)?;
+        bounds::check_size("log.tail_cache_bytes", self.tail_cache_bytes, &limits::TAIL_CACHE_BYTES_BOUNDS)
     }
 }
 
@@ -48,24 +37,12 @@ mod tests {
     use super::*;
 
     fn refused(writer_threads: u32, tail_cache_bytes: u64) -> Option<&'static str> {
-        LogConfig {
-            writer_threads,
-            tail_cache_bytes,
-        }
-        .validate()
-        .err()
-        .map(|error| error.key)
+        LogConfig { writer_threads, tail_cache_bytes }.validate().err().map(|error| error.key)
     }
 
     #[test]
     fn the_defaults_are_two_threads_and_128_mib() {
-        assert_eq!(
-            LogConfig::default(),
-            LogConfig {
-                writer_threads: 2,
-                tail_cache_bytes: 128 << 20
-            }
-        );
+        assert_eq!(LogConfig::default(), LogConfig { writer_threads: 2, tail_cache_bytes: 128 << 20 });
         assert_eq!(LogConfig::default().validate(), Ok(()));
     }
 

@@ -39,27 +39,11 @@ impl Default for RaftConfig {
 
 impl RaftConfig {
     pub(super) fn validate(&self) -> Result<(), NodeConfigError> {
-        let Self {
-            heartbeat_interval,
-            election_timeout_min,
-            election_timeout_max,
-        } = *self;
+        let Self { heartbeat_interval, election_timeout_min, election_timeout_max } = *self;
         for (key, time, bounds) in [
-            (
-                "raft.heartbeat_interval",
-                heartbeat_interval,
-                limits::HEARTBEAT_INTERVAL_BOUNDS,
-            ),
-            (
-                "raft.election_timeout_min",
-                election_timeout_min,
-                limits::ELECTION_TIMEOUT_BOUNDS,
-            ),
-            (
-                "raft.election_timeout_max",
-                election_timeout_max,
-                limits::ELECTION_TIMEOUT_BOUNDS,
-            ),
+            ("raft.heartbeat_interval", heartbeat_interval, limits::HEARTBEAT_INTERVAL_BOUNDS),
+            ("raft.election_timeout_min", election_timeout_min, limits::ELECTION_TIMEOUT_BOUNDS),
+            ("raft.election_timeout_max", election_timeout_max, limits::ELECTION_TIMEOUT_BOUNDS),
         ] {
             bounds::check(key, time, &bounds, duration::format)?;
             if time.subsec_nanos() % 1_000_000 != 0 {
@@ -67,16 +51,10 @@ impl RaftConfig {
             }
         }
         if election_timeout_min < heartbeat_interval * limits::HEARTBEATS_PER_ELECTION_TIMEOUT_MIN {
-            return Err(NodeConfigError::ElectionTimeoutTooShort {
-                election_timeout_min,
-                heartbeat_interval,
-            });
+            return Err(NodeConfigError::ElectionTimeoutTooShort { election_timeout_min, heartbeat_interval });
         }
         if election_timeout_max <= election_timeout_min {
-            return Err(NodeConfigError::ElectionTimeoutsReversed {
-                election_timeout_min,
-                election_timeout_max,
-            });
+            return Err(NodeConfigError::ElectionTimeoutsReversed { election_timeout_min, election_timeout_max });
         }
         Ok(())
     }
@@ -102,11 +80,7 @@ mod tests {
     #[test]
     fn the_defaults_and_the_ends_of_the_bounds_are_valid() {
         assert_eq!(RaftConfig::default(), config(200, 600, 1_000));
-        for config in [
-            RaftConfig::default(),
-            config(10, 30, 31),
-            config(10_000, 30_000, 60_000),
-        ] {
+        for config in [RaftConfig::default(), config(10, 30, 31), config(10_000, 30_000, 60_000)] {
             assert_eq!(config.validate(), Ok(()));
         }
     }
@@ -114,22 +88,10 @@ mod tests {
     #[test]
     fn each_time_has_its_bounds() {
         for (config, expected) in [
-            (
-                config(9, 600, 1_000),
-                "raft.heartbeat_interval is 9ms, but must lie within 10ms..=10s",
-            ),
-            (
-                config(10_001, 40_000, 50_000),
-                "raft.heartbeat_interval is 10s 1ms, but must lie within 10ms..=10s",
-            ),
-            (
-                config(10, 29, 1_000),
-                "raft.election_timeout_min is 29ms, but must lie within 30ms..=1m",
-            ),
-            (
-                config(200, 600, 60_001),
-                "raft.election_timeout_max is 1m 1ms, but must lie within 30ms..=1m",
-            ),
+            (config(9, 600, 1_000), "raft.heartbeat_interval is 9ms, but must lie within 10ms..=10s"),
+            (config(10_001, 40_000, 50_000), "raft.heartbeat_interval is 10s 1ms, but must lie within 10ms..=10s"),
+            (config(10, 29, 1_000), "raft.election_timeout_min is 29ms, but must lie within 30ms..=1m"),
+            (config(200, 600, 60_001), "raft.election_timeout_max is 1m 1ms, but must lie within 30ms..=1m"),
         ] {
             assert!(message(&config).starts_with(expected), "{}", message(&config));
         }
@@ -137,10 +99,7 @@ mod tests {
 
     #[test]
     fn an_extreme_time_is_refused_without_overflow() {
-        let config = RaftConfig {
-            heartbeat_interval: Duration::MAX,
-            ..RaftConfig::default()
-        };
+        let config = RaftConfig { heartbeat_interval: Duration::MAX, ..RaftConfig::default() };
         assert!(message(&config).starts_with("raft.heartbeat_interval is "));
     }
 
@@ -165,10 +124,7 @@ mod tests {
 
     #[test]
     fn times_are_whole_milliseconds() {
-        let config = RaftConfig {
-            heartbeat_interval: Duration::from_micros(10_500),
-            ..RaftConfig::default()
-        };
+        let config = RaftConfig { heartbeat_interval: Duration::from_micros(10_500), ..RaftConfig::default() };
         assert!(message(&config).starts_with("raft.heartbeat_interval is 10ms 500us, which is no whole number"));
     }
 }

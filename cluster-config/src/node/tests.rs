@@ -22,10 +22,7 @@ fn the_defaults_are_valid_and_form_a_cluster_of_one() {
 
 #[test]
 fn the_defaults_of_toml_are_the_defaults() {
-    assert_eq!(
-        toml::from_str::<NodeConfig>("data_dir = 'data'").unwrap(),
-        NodeConfig::new("data")
-    );
+    assert_eq!(toml::from_str::<NodeConfig>("data_dir = 'data'").unwrap(), NodeConfig::new("data"));
 }
 
 #[test]
@@ -52,13 +49,7 @@ fn the_listeners_must_not_share_a_port_of_one_host() {
         })
     };
     for (listen, peer_listen) in [("a:1", "a:1"), ("0.0.0.0:1", "a:1"), ("a:1", "[::]:1")] {
-        assert!(
-            matches!(
-                collide(listen, peer_listen),
-                Err(NodeConfigError::ListenersCollide { .. })
-            ),
-            "{listen}"
-        );
+        assert!(matches!(collide(listen, peer_listen), Err(NodeConfigError::ListenersCollide { .. })), "{listen}");
     }
     assert_eq!(collide("a:1", "b:1"), Ok(()));
     assert_eq!(collide("0.0.0.0:1", "0.0.0.0:2"), Ok(()));
@@ -88,52 +79,28 @@ fn what_is_advertised_must_be_reachable() {
 #[test]
 fn clients_and_nodes_must_be_told_different_addresses() {
     let alike = after(|config| config.advertise = Some(config.peer_listen.clone()));
-    assert_eq!(
-        alike,
-        Err(NodeConfigError::AdvertisedAlike {
-            found: address("127.0.0.1:7201")
-        })
-    );
+    assert_eq!(alike, Err(NodeConfigError::AdvertisedAlike { found: address("127.0.0.1:7201") }));
 }
 
 #[test]
 fn seeds_are_reachable_and_each_named_once() {
     let with = |seeds: &str| after(|config| config.seeds = Address::parse_list(seeds).unwrap());
     assert_eq!(with("a:1,b:1,a:2"), Ok(()));
-    assert_eq!(
-        with("a:1,b:1,A:1"),
-        Err(NodeConfigError::SeedRepeated { found: address("a:1") })
-    );
-    assert_eq!(
-        with("a:1,0.0.0.0:1"),
-        Err(NodeConfigError::SeedUnreachable {
-            found: address("0.0.0.0:1")
-        })
-    );
+    assert_eq!(with("a:1,b:1,A:1"), Err(NodeConfigError::SeedRepeated { found: address("a:1") }));
+    assert_eq!(with("a:1,0.0.0.0:1"), Err(NodeConfigError::SeedUnreachable { found: address("0.0.0.0:1") }));
 }
 
 #[test]
 fn there_are_no_more_seeds_than_nodes() {
     let with = |count: u16| after(|config| config.seeds = (1..=count).map(|n| address(&format!("a:{n}"))).collect());
     assert_eq!(with(64), Ok(()));
-    assert!(
-        with(65)
-            .unwrap_err()
-            .to_string()
-            .starts_with("seeds is 65 addresses, but must lie within 1..=64")
-    );
+    assert!(with(65).unwrap_err().to_string().starts_with("seeds is 65 addresses, but must lie within 1..=64"));
 }
 
 #[test]
 fn the_sections_are_validated_too() {
-    assert_eq!(
-        after(|config| config.log.writer_threads = 0).unwrap_err().keys(),
-        ["log.writer_threads"]
-    );
-    assert_eq!(
-        after(|config| config.limits.client_connections = 0).unwrap_err().keys(),
-        ["limits.client_connections"]
-    );
+    assert_eq!(after(|config| config.log.writer_threads = 0).unwrap_err().keys(), ["log.writer_threads"]);
+    assert_eq!(after(|config| config.limits.client_connections = 0).unwrap_err().keys(), ["limits.client_connections"]);
     let raft = after(|config| config.raft.election_timeout_max = config.raft.election_timeout_min);
     assert!(matches!(raft, Err(NodeConfigError::ElectionTimeoutsReversed { .. })));
 }
@@ -160,15 +127,9 @@ fn the_settings_are_exactly_the_keys_of_the_toml() {
 #[test]
 fn what_is_written_as_toml_is_read_back() {
     let mut config = NodeConfig::new("data");
-    assert_eq!(
-        toml::from_str::<NodeConfig>(&toml::to_string(&config).unwrap()).unwrap(),
-        config
-    );
+    assert_eq!(toml::from_str::<NodeConfig>(&toml::to_string(&config).unwrap()).unwrap(), config);
     config.advertise = Some(address("node1:7101"));
     config.seeds = vec![address("node1:7201"), address("node2:7201")];
     config.log.tail_cache_bytes = (4 << 20) + 1;
-    assert_eq!(
-        toml::from_str::<NodeConfig>(&toml::to_string(&config).unwrap()).unwrap(),
-        config
-    );
+    assert_eq!(toml::from_str::<NodeConfig>(&toml::to_string(&config).unwrap()).unwrap(), config);
 }

@@ -48,12 +48,8 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read_back_without_loss() {
-        for duration in [
-            Duration::ZERO,
-            Duration::from_nanos(1),
-            Duration::from_millis(1_500),
-            Duration::from_secs(90),
-        ] {
+        for duration in [Duration::ZERO, Duration::from_nanos(1), Duration::from_millis(1_500), Duration::from_secs(90)]
+        {
             assert_eq!(read(&format(duration)).unwrap(), duration);
         }
         assert_eq!(format(Duration::from_millis(200)), "200ms");
@@ -63,18 +59,11 @@ mod tests {
     fn what_has_no_unit_is_refused_with_an_example() {
         for text in ["", "200", "ms", "-1s", "200 parsecs", "99999999999999999999s"] {
             assert!(
-                read(text)
-                    .unwrap_err()
-                    .contains("expected a duration with its unit such as \"200ms\""),
+                read(text).unwrap_err().contains("expected a duration with its unit such as \"200ms\""),
                 "{text:?}"
             );
         }
         let number: I64Deserializer<Error> = 200i64.into_deserializer();
-        assert!(
-            deserialize(number)
-                .unwrap_err()
-                .to_string()
-                .contains("expected a duration")
-        );
+        assert!(deserialize(number).unwrap_err().to_string().contains("expected a duration"));
     }
 }

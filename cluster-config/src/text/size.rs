@@ -43,9 +43,7 @@ impl de::Visitor<'_> for SizeVisitor {
     }
 
     fn visit_str<E: de::Error>(self, text: &str) -> Result<u64, E> {
-        let size: ByteSize = text
-            .parse()
-            .map_err(|_| E::invalid_value(de::Unexpected::Str(text), &self))?;
+        let size: ByteSize = text.parse().map_err(|_| E::invalid_value(de::Unexpected::Str(text), &self))?;
         Ok(size.as_u64())
     }
 }
@@ -65,25 +63,10 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read_back_without_loss() {
-        for bytes in [
-            0,
-            1,
-            1000,
-            1023,
-            1024,
-            1 << 20,
-            256 << 20,
-            (256 << 20) + 1,
-            3 << 29,
-            1 << 40,
-            u64::MAX,
-        ] {
+        for bytes in [0, 1, 1000, 1023, 1024, 1 << 20, 256 << 20, (256 << 20) + 1, 3 << 29, 1 << 40, u64::MAX] {
             assert_eq!(read(&format(bytes)).unwrap(), bytes, "{}", format(bytes));
         }
-        assert_eq!(
-            [format(0), format(256 << 20), format(3 << 29)],
-            ["0B", "256MiB", "1536MiB"]
-        );
+        assert_eq!([format(0), format(256 << 20), format(3 << 29)], ["0B", "256MiB", "1536MiB"]);
     }
 
     #[test]
@@ -98,10 +81,7 @@ mod tests {
     #[test]
     fn what_is_no_size_is_refused_with_an_example() {
         for text in ["", "MiB", "-1", "4 parsecs", "1.2.3MiB", "1e9"] {
-            assert!(
-                read(text).unwrap_err().contains("expected a size such as \"256MiB\""),
-                "{text:?}"
-            );
+            assert!(read(text).unwrap_err().contains("expected a size such as \"256MiB\""), "{text:?}");
         }
         let negative: I64Deserializer<Error> = (-1i64).into_deserializer();
         assert!(deserialize(negative).unwrap_err().to_string().contains("integer `-1`"));

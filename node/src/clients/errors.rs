@@ -23,9 +23,10 @@ pub(super) fn of_proposal(partition: PartitionId, error: &ProposeError) -> ApiEr
         ProposeError::Unknown(why) => {
             ApiError::new(ErrorCode::Unavailable, format!("partition {}: outcome unknown: {why}", partition.index))
         }
-        ProposeError::Stopped(why) => {
-            ApiError::new(ErrorCode::Storage, format!("the replica of partition {} has stopped: {why}", partition.index))
-        }
+        ProposeError::Stopped(why) => ApiError::new(
+            ErrorCode::Storage,
+            format!("the replica of partition {} has stopped: {why}", partition.index),
+        ),
     }
 }
 

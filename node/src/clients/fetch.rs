@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use quorate_cluster_config::{PartitionId, limits};
+use quorate_log_engine::Frame;
 use quorate_protocol::{
     ApiError, ErrorCode, FetchRequest, FetchResponse, OffsetQuery, OffsetsRequest, OffsetsResponse,
 };
-use quorate_log_engine::Frame;
 use quorate_raft::PartitionGroup;
 use tokio::time::Instant;
 

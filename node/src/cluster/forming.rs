@@ -23,7 +23,9 @@ const REPORT_EVERY: u32 = 25;
 #[derive(Debug, thiserror::Error)]
 pub enum FormError {
     /// The node is not one of the seeds.
-    #[error("this node's peer address {address} is not among the seeds ({seeds}); a cluster forms of its seeds only: add the address to --seeds of every node, or correct --peer-advertise")]
+    #[error(
+        "this node's peer address {address} is not among the seeds ({seeds}); a cluster forms of its seeds only: add the address to --seeds of every node, or correct --peer-advertise"
+    )]
     NotASeed {
         /// The node's address.
         address: Address,
@@ -31,7 +33,9 @@ pub enum FormError {
         seeds: String,
     },
     /// The cluster is there, and this node, which has no data, is not in it or no longer.
-    #[error("the data directory is empty, but seed {seed} is in cluster {cluster}, which has begun without this node or with data that is gone from here; restore the data directory, or use other seeds to form another cluster")]
+    #[error(
+        "the data directory is empty, but seed {seed} is in cluster {cluster}, which has begun without this node or with data that is gone from here; restore the data directory, or use other seeds to form another cluster"
+    )]
     ClusterExists {
         /// The seed that said so.
         seed: Address,
@@ -39,7 +43,9 @@ pub enum FormError {
         cluster: ClusterId,
     },
     /// The data directory is from another cluster than the seeds.
-    #[error("the data directory belongs to cluster {ours}, but seed {seed} is in cluster {theirs}; use the data directory of that cluster, or correct --seeds")]
+    #[error(
+        "the data directory belongs to cluster {ours}, but seed {seed} is in cluster {theirs}; use the data directory of that cluster, or correct --seeds"
+    )]
     OtherCluster {
         /// The seed that said so.
         seed: Address,

@@ -7,9 +7,7 @@ use std::{
 
 use quorate_cluster_config::{GroupId, PartitionId, ReplicaId};
 use quorate_protocol::ReplicaRole;
-use quorate_raft::{
-    Environment, Group, KvError, MetadataGroup, PartitionGroup, ReplicaRecord, ReplicaRecords, Role,
-};
+use quorate_raft::{Environment, Group, KvError, MetadataGroup, PartitionGroup, ReplicaRecord, ReplicaRecords, Role};
 
 use crate::peers::ReplicaStatus;
 

@@ -133,7 +133,8 @@ impl Member {
         if request.min_metadata_index > 0
             && !self.metadata.wait_applied(request.min_metadata_index, limits::METADATA_WAIT_MAX).await
         {
-            let message = format!("node {} is behind the metadata this client has seen; try another", self.identity.node);
+            let message =
+                format!("node {} is behind the metadata this client has seen; try another", self.identity.node);
             return Err(ApiError::new(ErrorCode::Unavailable, message));
         }
         let metadata_index = self.metadata.applied_end().borrow().saturating_sub(1);
@@ -143,7 +144,10 @@ impl Member {
             TopicSelector::All => state.topics().map(|topic| snapshot.topic(topic)).collect(),
             TopicSelector::Name(name) => {
                 let topic = state.topic_named(name).ok_or_else(|| {
-                    ApiError::new(ErrorCode::UnknownTopic, format!("topic {name} does not exist; see `quorate topic list`"))
+                    ApiError::new(
+                        ErrorCode::UnknownTopic,
+                        format!("topic {name} does not exist; see `quorate topic list`"),
+                    )
                 })?;
                 vec![snapshot.topic(topic)]
             }

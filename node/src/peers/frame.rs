@@ -77,8 +77,7 @@ pub(crate) fn encode(kind: LaneFrameKind, session: SessionKey, body: Vec<Bytes>)
 pub(crate) async fn write_parts<W: AsyncWrite + Unpin>(writer: &mut W, mut parts: Vec<Bytes>) -> io::Result<()> {
     let mut first = 0;
     while first < parts.len() {
-        let slices: Vec<IoSlice<'_>> =
-            parts[first..].iter().take(SLICES_MAX).map(|part| IoSlice::new(part)).collect();
+        let slices: Vec<IoSlice<'_>> = parts[first..].iter().take(SLICES_MAX).map(|part| IoSlice::new(part)).collect();
         let mut written = writer.write_vectored(&slices).await?;
         if written == 0 {
             return Err(io::ErrorKind::WriteZero.into());

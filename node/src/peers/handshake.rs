@@ -122,8 +122,7 @@ pub(crate) async fn greet(
     purpose: Purpose,
 ) -> Result<Greeting, HandshakeError> {
     let exchange = async {
-        let hello =
-            Message { version_min: VERSION_MIN, version_max: VERSION_MAX, code: purpose as u8, who: us, to };
+        let hello = Message { version_min: VERSION_MIN, version_max: VERSION_MAX, code: purpose as u8, who: us, to };
         stream.write_all(&hello.encode()).await?;
         stream.flush().await?;
         let answer = Message::read(stream).await?;
@@ -155,7 +154,8 @@ pub(crate) async fn answer(stream: &mut Stream, us: Greeting) -> Result<(Greetin
             _ if purpose == Some(Purpose::Rpc) => Status::Accepted,
             _ => Status::NotFormed,
         };
-        let answer = Message { version_min: version, version_max: version, code: status as u8, who: us, to: hello.who.node };
+        let answer =
+            Message { version_min: version, version_max: version, code: status as u8, who: us, to: hello.who.node };
         stream.write_all(&answer.encode()).await?;
         stream.flush().await?;
         match (status, purpose) {

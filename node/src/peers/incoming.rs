@@ -6,7 +6,10 @@ use bytes::Bytes;
 use futures::StreamExt;
 use quorate_cluster_config::{NodeId, ReplicaId, limits};
 use quorate_raft::{MetadataCommand, MetadataReply};
-use tarpc::{context::Context, server::{BaseChannel, Channel}};
+use tarpc::{
+    context::Context,
+    server::{BaseChannel, Channel},
+};
 use tokio::{
     io::WriteHalf,
     sync::{Semaphore, mpsc},
@@ -123,9 +126,9 @@ impl PeerServer {
     }
 
     fn open_session(&self, key: SessionKey, answers: &mpsc::Sender<Vec<Bytes>>) -> Option<mpsc::Sender<Bytes>> {
-        let (requests, mut replies) = self.cluster.with_group(key.to, |group| {
-            (group.id().kind() == key.kind).then(|| group.append_session())
-        })??;
+        let (requests, mut replies) = self
+            .cluster
+            .with_group(key.to, |group| (group.id().kind() == key.kind).then(|| group.append_session()))??;
         let answers = answers.clone();
         tokio::spawn(async move {
             while let Some(reply) = replies.recv().await {

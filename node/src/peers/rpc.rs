@@ -73,7 +73,8 @@ impl RpcPool {
 
     /// A client of a node, connected now or before.
     pub(crate) async fn get(&self, node: NodeId) -> Result<PeerApiClient, String> {
-        let slot = self.slots.lock().unwrap_or_else(std::sync::PoisonError::into_inner).entry(node).or_default().clone();
+        let slot =
+            self.slots.lock().unwrap_or_else(std::sync::PoisonError::into_inner).entry(node).or_default().clone();
         let mut slot = slot.lock().await;
         if let Some(client) = &slot.client {
             return Ok(client.clone());

@@ -5,10 +5,10 @@
 
 mod codec;
 mod error;
+mod fetch;
 mod handshake;
 mod produce;
 mod service;
-mod fetch;
 mod topology;
 
 pub use codec::{BoundedBincode, CodecError, decode, encode, transport};

@@ -1,8 +1,6 @@
 //! Nodes, topics, partitions and replicas as clients see them.
 
-use quorate_cluster_config::{
-    Address, ClusterId, NodeId, PartitionIndex, ReplicaId, TopicConfig, TopicId, TopicName,
-};
+use quorate_cluster_config::{Address, ClusterId, NodeId, PartitionIndex, ReplicaId, TopicConfig, TopicId, TopicName};
 use serde::{Deserialize, Serialize};
 
 /// The cluster as the answering node sees it.

@@ -34,17 +34,8 @@ pub(super) struct FetchSettings {
 
 impl ConsumerBuilder {
     pub(crate) fn new(client: Client, topic: TopicName) -> Self {
-        let fetch = FetchSettings {
-            bytes: FETCH_BYTES_DEFAULT,
-            max_wait: Duration::from_millis(500),
-        };
-        Self {
-            client,
-            topic,
-            partitions: None,
-            from: Position::First,
-            fetch,
-        }
+        let fetch = FetchSettings { bytes: FETCH_BYTES_DEFAULT, max_wait: Duration::from_millis(500) };
+        Self { client, topic, partitions: None, from: Position::First, fetch }
     }
 
     /// The partitions to read. Default: all that the topic has.
@@ -90,9 +81,7 @@ impl ConsumerBuilder {
             return Err(Error::InvalidArgument(message));
         }
         let topic = self.client.topic(&self.topic).await?;
-        let partitions = self
-            .partitions
-            .unwrap_or_else(|| (0..topic.config.partitions).collect());
+        let partitions = self.partitions.unwrap_or_else(|| (0..topic.config.partitions).collect());
         for partition in &partitions {
             require_partition(&topic, *partition)?;
         }

@@ -39,28 +39,14 @@ impl Chunk {
             // The header guarantees that the offsets of a batch do not overflow, but not that they are positive.
             let first = u64::try_from(header.base_offset).unwrap_or(u64::MAX);
             let last = u64::try_from(header.last_offset()).unwrap_or(0);
-            let follows = if is_first {
-                (first..=last).contains(&next_offset)
-            } else {
-                first == next_offset
-            };
+            let follows = if is_first { (first..=last).contains(&next_offset) } else { first == next_offset };
             if !follows {
-                return Err(Error::OffsetsNotDense {
-                    partition,
-                    expected: next_offset,
-                    first,
-                    last,
-                });
+                return Err(Error::OffsetsNotDense { partition, expected: next_offset, first, last });
             }
             next_offset = last + 1;
             is_first = false;
         }
-        Ok(Self {
-            partition,
-            offset,
-            batches,
-            next_offset,
-        })
+        Ok(Self { partition, offset, batches, next_offset })
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -95,18 +81,10 @@ impl Chunk {
             };
             if let Err(error) = error {
                 let error = Some(corrupt(self.partition, next_offset, &error));
-                return Decoded {
-                    records,
-                    next_offset,
-                    error,
-                };
+                return Decoded { records, next_offset, error };
             }
         }
-        Decoded {
-            records,
-            next_offset: self.next_offset,
-            error: None,
-        }
+        Decoded { records, next_offset: self.next_offset, error: None }
     }
 }
 
@@ -121,11 +99,7 @@ fn decode_into(
         let offset = u64::try_from(record.offset).unwrap_or(0);
         if offset >= *next_offset {
             *next_offset = offset + 1;
-            records.push(ConsumedRecord {
-                partition,
-                offset,
-                record: record.record,
-            });
+            records.push(ConsumedRecord { partition, offset, record: record.record });
         }
     }
     Ok(())
@@ -136,11 +110,7 @@ fn corrupt(partition: PartitionIndex, offset: u64, error: &BatchError) -> Error 
     if let Some(source) = std::error::Error::source(error) {
         reason = format!("{reason}: {source}");
     }
-    Error::Corrupt {
-        partition,
-        offset,
-        reason,
-    }
+    Error::Corrupt { partition, offset, reason }
 }
 
 #[cfg(test)]

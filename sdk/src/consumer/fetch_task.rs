@@ -61,12 +61,8 @@ impl FetchTask {
             if let Ok(chunk) = &outcome {
                 self.offset = chunk.next_offset();
             }
-            let fetched = Fetched {
-                partition: self.partition,
-                generation: self.generation,
-                outcome,
-                _ahead: Some(permit),
-            };
+            let fetched =
+                Fetched { partition: self.partition, generation: self.generation, outcome, _ahead: Some(permit) };
             if self.fetched.send(fetched).await.is_err() || ended {
                 return;
             }
@@ -74,17 +70,9 @@ impl FetchTask {
     }
 
     async fn fetch(&self) -> Result<Chunk, Error> {
-        let Self {
-            topic,
-            partition,
-            offset,
-            settings,
-            ..
-        } = *self;
+        let Self { topic, partition, offset, settings, .. } = *self;
         let _permit = self.in_flight.acquire().await;
-        let mut call = self
-            .client
-            .call(format!("read partition {partition} at offset {offset}"));
+        let mut call = self.client.call(format!("read partition {partition} at offset {offset}"));
         call.timeout += settings.max_wait;
         call.wait = settings.max_wait;
         let request = FetchRequest {
@@ -106,12 +94,7 @@ impl FetchTask {
     /// A leader just elected may not know yet how far the partition is committed. The offsets it gives are
     /// linearizable, so they decide: `None` if the offset is within them.
     async fn explain_out_of_range(&self, error: Error) -> Option<Error> {
-        let Self {
-            topic,
-            partition,
-            offset,
-            ..
-        } = *self;
+        let Self { topic, partition, offset, .. } = *self;
         let first = self.client.partition_offset(topic, partition, OffsetQuery::First).await;
         let last = self.client.partition_offset(topic, partition, OffsetQuery::Last).await;
         match (first, last) {

@@ -96,27 +96,10 @@ impl Consumer {
         let (sender, fetched) = mpsc::channel(positions.len().max(1));
         let partitions = positions
             .into_iter()
-            .map(|(partition, position)| {
-                (
-                    partition,
-                    Assigned {
-                        position,
-                        generation: 0,
-                        task: None,
-                    },
-                )
-            })
+            .map(|(partition, position)| (partition, Assigned { position, generation: 0, task: None }))
             .collect();
         let in_flight = Arc::new(Semaphore::new(FETCHES_IN_FLIGHT_MAX));
-        let mut consumer = Self {
-            client,
-            topic,
-            settings,
-            partitions,
-            in_flight,
-            sender,
-            fetched,
-        };
+        let mut consumer = Self { client, topic, settings, partitions, in_flight, sender, fetched };
         consumer.start_tasks();
         consumer
     }
@@ -181,11 +164,7 @@ impl Consumer {
                 Err(_) => assigned.stop(),
             }
         }
-        verified.map(|(batches, next_offset)| RawBatches {
-            partition,
-            batches,
-            next_offset,
-        })
+        verified.map(|(batches, next_offset)| RawBatches { partition, batches, next_offset })
     }
 
     /// The offset of the next record that will be polled from the partition; `None` if it is not read.
@@ -224,10 +203,7 @@ impl Consumer {
         let (client, topic) = (&self.client, self.topic);
         stream::iter(self.partitions.keys().copied())
             .map(|partition| async move {
-                Ok((
-                    partition,
-                    client.partition_offset(topic, partition, OffsetQuery::Last).await?,
-                ))
+                Ok((partition, client.partition_offset(topic, partition, OffsetQuery::Last).await?))
             })
             .buffer_unordered(OFFSETS_IN_FLIGHT_MAX)
             .try_collect()

@@ -73,13 +73,7 @@ struct State {
 
 impl Accumulator {
     pub(super) fn new(partition: PartitionIndex, batching: Batching, failures: Arc<UnobservedFailures>) -> Self {
-        Self {
-            partition,
-            batching,
-            failures,
-            state: Mutex::default(),
-            changed: Notify::new(),
-        }
+        Self { partition, batching, failures, state: Mutex::default(), changed: Notify::new() }
     }
 
     /// Adds a record for which `reserved` bytes of the producer's buffer are held.
@@ -88,10 +82,7 @@ impl Accumulator {
         if state.closed {
             return Err(ProduceError::Closed);
         }
-        let fits = state
-            .open
-            .as_ref()
-            .map(|open| open.builder.size_after(record) <= self.batching.batch_bytes);
+        let fits = state.open.as_ref().map(|open| open.builder.size_after(record) <= self.batching.batch_bytes);
         match (fits, room) {
             (Some(true), _) | (None, Room::Any) => {}
             (Some(false), _) => {
@@ -139,9 +130,7 @@ impl Accumulator {
             return Some(ready);
         }
         let closed = state.closed;
-        state
-            .open
-            .take_if(|open| closed || now >= open.opened_at + self.batching.linger)
+        state.open.take_if(|open| closed || now >= open.opened_at + self.batching.linger)
     }
 
     /// When [`take_due`](Self::take_due) will return a batch.
@@ -200,12 +189,7 @@ impl Accumulator {
 
     /// The completions of everything that has not ended.
     pub(super) fn unfinished(&self) -> Vec<Arc<BatchCompletion>> {
-        self.lock()
-            .unfinished
-            .iter()
-            .filter(|completion| !completion.is_complete())
-            .cloned()
-            .collect()
+        self.lock().unfinished.iter().filter(|completion| !completion.is_complete()).cloned().collect()
     }
 
     /// Returns after a batch was opened or became due, or the accumulator was closed, since the last return.
@@ -224,20 +208,13 @@ mod tests {
     use super::*;
 
     fn accumulator(batch_bytes: usize, linger: Duration) -> Accumulator {
-        let batching = Batching {
-            batch_bytes,
-            linger,
-            compression: Compression::None,
-        };
+        let batching = Batching { batch_bytes, linger, compression: Compression::None };
         Accumulator::new(0, batching, Arc::default())
     }
 
     fn push(accumulator: &Accumulator, bytes: usize) {
         let record = Record::new(vec![0; bytes], 0);
-        assert!(matches!(
-            accumulator.push(&record, bytes, Room::Any).unwrap(),
-            Pushed::Taken(_)
-        ));
+        assert!(matches!(accumulator.push(&record, bytes, Room::Any).unwrap(), Pushed::Taken(_)));
     }
 
     #[test]
@@ -274,20 +251,12 @@ mod tests {
     #[test]
     fn a_sticky_record_never_opens_a_batch() {
         let accumulator = accumulator(300, Duration::from_secs(60));
-        let sticky = |bytes| {
-            accumulator
-                .push(&Record::new(vec![0; bytes], 0), bytes, Room::InOpenBatch)
-                .unwrap()
-        };
+        let sticky = |bytes| accumulator.push(&Record::new(vec![0; bytes], 0), bytes, Room::InOpenBatch).unwrap();
         assert!(matches!(sticky(10), Pushed::NoRoom));
         push(&accumulator, 10);
         assert!(matches!(sticky(10), Pushed::Taken(_)));
         assert!(matches!(sticky(250), Pushed::NoRoom));
-        assert_eq!(
-            accumulator.take_due(Instant::now()).unwrap().builder.len(),
-            2,
-            "a full batch must not linger"
-        );
+        assert_eq!(accumulator.take_due(Instant::now()).unwrap().builder.len(), 2, "a full batch must not linger");
     }
 
     #[test]

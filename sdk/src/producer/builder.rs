@@ -37,23 +37,15 @@ pub(super) struct Settings {
 
 impl ProducerBuilder {
     pub(crate) fn new(client: Client, topic: TopicName) -> Self {
-        let batching = Batching {
-            batch_bytes: 256 * 1024,
-            linger: Duration::from_millis(5),
-            compression: Compression::None,
-        };
+        let batching =
+            Batching { batch_bytes: 256 * 1024, linger: Duration::from_millis(5), compression: Compression::None };
         let settings = Settings {
             batching,
             in_flight: BATCHES_IN_FLIGHT_MAX,
             buffer_bytes: 32 * 1024 * 1024,
             delivery_timeout: Duration::from_secs(30),
         };
-        Self {
-            client,
-            topic,
-            settings,
-            partition: None,
-        }
+        Self { client, topic, settings, partition: None }
     }
 
     /// How long a batch waits for more records after its first. Default 5 ms. A full batch does not wait.
@@ -107,12 +99,7 @@ impl ProducerBuilder {
     /// [`ErrorCode::UnknownTopic`](crate::ErrorCode::UnknownTopic) or
     /// [`ErrorCode::UnknownPartition`](crate::ErrorCode::UnknownPartition).
     pub async fn build(self) -> Result<Producer, Error> {
-        let Settings {
-            batching,
-            in_flight,
-            buffer_bytes,
-            ..
-        } = self.settings;
+        let Settings { batching, in_flight, buffer_bytes, .. } = self.settings;
         require("in_flight", in_flight, 1..=BATCHES_IN_FLIGHT_MAX)?;
         require("batch_bytes", batching.batch_bytes, 1..=BATCH_BYTES_MAX)?;
         require("buffer_bytes", buffer_bytes, BUFFER_BYTES_MIN..=BUFFER_BYTES_MAX)?;
@@ -121,13 +108,7 @@ impl ProducerBuilder {
             require_partition(&topic, partition)?;
         }
         let producer_id = self.client.allocate_producer_id(self.client.timeout()).await?;
-        Ok(Producer::new(
-            self.client,
-            &topic,
-            self.partition,
-            producer_id,
-            self.settings,
-        ))
+        Ok(Producer::new(self.client, &topic, self.partition, producer_id, self.settings))
     }
 }
 
@@ -136,9 +117,7 @@ fn require(setting: &str, value: usize, bounds: RangeInclusive<usize>) -> Result
         return Ok(());
     }
     let (min, max) = bounds.into_inner();
-    Err(Error::InvalidArgument(format!(
-        "{setting} is {value}, but must lie within {min}..={max}"
-    )))
+    Err(Error::InvalidArgument(format!("{setting} is {value}, but must lie within {min}..={max}")))
 }
 
 #[cfg(test)]
@@ -149,9 +128,6 @@ mod tests {
     fn a_setting_beyond_its_bounds_is_named_with_them() {
         assert_eq!(require("in_flight", 5, 1..=5), Ok(()));
         let expected = "in_flight is 6, but must lie within 1..=5";
-        assert_eq!(
-            require("in_flight", 6, 1..=5).map_err(|error| error.to_string()),
-            Err(expected.into())
-        );
+        assert_eq!(require("in_flight", 6, 1..=5).map_err(|error| error.to_string()), Err(expected.into()));
     }
 }

@@ -69,30 +69,18 @@ impl UnobservedFailures {
     }
 
     fn add(&self, error: &ProduceError) {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get_or_insert_with(|| error.clone());
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_with(|| error.clone());
     }
 }
 
 impl BatchCompletion {
     pub(super) fn new(partition: PartitionIndex, failures: Arc<UnobservedFailures>) -> Self {
-        Self {
-            partition,
-            failures,
-            state: Mutex::default(),
-        }
+        Self { partition, failures, state: Mutex::default() }
     }
 
     /// The delivery of the record at `index`.
     pub(super) fn delivery(self: &Arc<Self>, index: u32) -> Delivery {
-        Delivery {
-            batch: Arc::clone(self),
-            index,
-            waker_slot: None,
-            observed: false,
-        }
+        Delivery { batch: Arc::clone(self), index, waker_slot: None, observed: false }
     }
 
     /// Ends the batch. Only the first outcome counts.
@@ -152,11 +140,7 @@ impl Future for Delivery {
             this.observed = true;
             let BatchAck { base_offset, duplicate } = outcome?;
             let offset = base_offset + u64::from(this.index);
-            Ok(RecordMetadata {
-                partition: this.batch.partition,
-                offset,
-                duplicate,
-            })
+            Ok(RecordMetadata { partition: this.batch.partition, offset, duplicate })
         })
     }
 }
@@ -197,17 +181,8 @@ mod tests {
         let deliveries = [batch.delivery(0), batch.delivery(1)];
         let waiting = tokio::spawn(futures::future::join_all(deliveries));
         tokio::task::yield_now().await;
-        batch.complete(Ok(BatchAck {
-            base_offset: 10,
-            duplicate: false,
-        }));
-        let offsets: Vec<_> = waiting
-            .await
-            .into_iter()
-            .flatten()
-            .flatten()
-            .map(|metadata| metadata.offset)
-            .collect();
+        batch.complete(Ok(BatchAck { base_offset: 10, duplicate: false }));
+        let offsets: Vec<_> = waiting.await.into_iter().flatten().flatten().map(|metadata| metadata.offset).collect();
         assert_eq!(offsets, [10, 11]);
     }
 
@@ -237,10 +212,7 @@ mod tests {
     fn only_the_first_outcome_counts() {
         let (batch, _) = batch();
         batch.complete(Err(ProduceError::Closed));
-        batch.complete(Ok(BatchAck {
-            base_offset: 0,
-            duplicate: false,
-        }));
+        batch.complete(Ok(BatchAck { base_offset: 0, duplicate: false }));
         assert_eq!(batch.delivery(0).now_or_never(), Some(Err(ProduceError::Closed)));
     }
 }

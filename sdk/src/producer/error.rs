@@ -97,11 +97,7 @@ pub enum ProduceError {
 }
 
 fn unknown(outcome_unknown: bool) -> &'static str {
-    if outcome_unknown {
-        "; whether they were appended is unknown"
-    } else {
-        ""
-    }
+    if outcome_unknown { "; whether they were appended is unknown" } else { "" }
 }
 
 impl ProduceError {
@@ -180,10 +176,7 @@ mod tests {
 
     #[test]
     fn a_record_that_is_too_large_is_refused_for_good() {
-        let error = ProduceError::RecordTooLarge {
-            size: 2_000_000,
-            size_max: 1_048_576,
-        };
+        let error = ProduceError::RecordTooLarge { size: 2_000_000, size_max: 1_048_576 };
         assert_eq!(
             error.to_string(),
             "the record is too large: 2000000 bytes encoded, the limit is 1048576; split it or store a reference"

@@ -34,10 +34,7 @@ pub struct ProducerRecord {
 
 impl From<Record> for ProducerRecord {
     fn from(record: Record) -> Self {
-        Self {
-            partition: None,
-            record,
-        }
+        Self { partition: None, record }
     }
 }
 
@@ -102,9 +99,7 @@ impl Producer {
             closed: AtomicBool::new(false),
             empty: BatchBuilder::new(Compression::None),
         };
-        Self {
-            handle: Arc::new(handle),
-        }
+        Self { handle: Arc::new(handle) }
     }
 
     /// Buffers a record, waiting for room in the buffer, and returns its delivery.
@@ -113,28 +108,16 @@ impl Producer {
     /// [`ProduceError::RecordTooLarge`] or [`ProduceError::UnknownPartition`] before anything is sent,
     /// [`ProduceError::BufferFull`] if no room was found within the delivery timeout, [`ProduceError::Closed`].
     pub async fn send(&self, record: ProducerRecord) -> Result<Delivery, ProduceError> {
-        let Handle {
-            shared,
-            partitioner,
-            accumulators,
-            empty,
-            ..
-        } = &*self.handle;
+        let Handle { shared, partitioner, accumulators, empty, .. } = &*self.handle;
         let ProducerRecord { partition, record } = record;
         let partition = partition.or(self.handle.default_partition);
         let partition_count = accumulators.len() as u32;
         if let Some(partition) = partition.filter(|partition| *partition >= partition_count) {
-            return Err(ProduceError::UnknownPartition {
-                partition,
-                partition_count,
-            });
+            return Err(ProduceError::UnknownPartition { partition, partition_count });
         }
         let size = empty.size_after(&record) - empty.estimated_size();
         if size > RECORD_BYTES_MAX {
-            return Err(ProduceError::RecordTooLarge {
-                size,
-                size_max: RECORD_BYTES_MAX,
-            });
+            return Err(ProduceError::RecordTooLarge { size, size_max: RECORD_BYTES_MAX });
         }
         let reserved = size + RECORD_OVERHEAD;
         self.reserve(reserved).await?;
@@ -170,9 +153,7 @@ impl Producer {
                     Ok(Ok(permit)) => permit,
                     Ok(Err(_)) => return Err(ProduceError::Closed),
                     Err(_) => {
-                        return Err(ProduceError::BufferFull {
-                            waited: settings.delivery_timeout,
-                        });
+                        return Err(ProduceError::BufferFull { waited: settings.delivery_timeout });
                     }
                 }
             }
@@ -192,14 +173,8 @@ impl Producer {
         if self.handle.closed.load(Ordering::Acquire) {
             return Err(ProduceError::Closed);
         }
-        let accumulator = self
-            .handle
-            .accumulators
-            .get(partition as usize)
-            .ok_or(ProduceError::Closed)?;
-        accumulator
-            .get_or_init(|| PartitionTask::spawn(partition, &self.handle.shared))
-            .push(record, reserved, room)
+        let accumulator = self.handle.accumulators.get(partition as usize).ok_or(ProduceError::Closed)?;
+        accumulator.get_or_init(|| PartitionTask::spawn(partition, &self.handle.shared)).push(record, reserved, room)
     }
 
     /// Sends what is buffered without lingering and waits until everything sent before this call has ended, well or
@@ -208,11 +183,7 @@ impl Producer {
     /// # Errors
     /// The first error since the last flush whose [`Delivery`] was dropped without looking.
     pub async fn flush(&self) -> Result<(), ProduceError> {
-        let unfinished: Vec<_> = self
-            .handle
-            .started()
-            .flat_map(|accumulator| accumulator.flush())
-            .collect();
+        let unfinished: Vec<_> = self.handle.started().flat_map(|accumulator| accumulator.flush()).collect();
         for completion in unfinished {
             completion.ended().await;
         }
@@ -248,11 +219,7 @@ impl Drop for Handle {
         self.close();
         let batches: usize = self.started().map(|accumulator| accumulator.unfinished().len()).sum();
         if batches > 0 {
-            let bytes = self
-                .shared
-                .settings
-                .buffer_bytes
-                .saturating_sub(self.shared.room.available_permits());
+            let bytes = self.shared.settings.buffer_bytes.saturating_sub(self.shared.room.available_permits());
             tracing::warn!(
                 batches,
                 bytes,

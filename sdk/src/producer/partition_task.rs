@@ -64,11 +64,7 @@ struct ProducerState {
 impl PartitionTask {
     /// Starts the task of a partition. It ends when the accumulator it returns is closed and everything is delivered.
     pub(super) fn spawn(partition: PartitionIndex, shared: &Arc<Shared>) -> Arc<Accumulator> {
-        let accumulator = Arc::new(Accumulator::new(
-            partition,
-            shared.settings.batching,
-            Arc::clone(&shared.failures),
-        ));
+        let accumulator = Arc::new(Accumulator::new(partition, shared.settings.batching, Arc::clone(&shared.failures)));
         let task = Self {
             partition,
             shared: Arc::clone(shared),
@@ -76,11 +72,7 @@ impl PartitionTask {
             window: Window::new(shared.settings.in_flight),
             in_flight: FuturesUnordered::new(),
             route: None,
-            producer: Some(ProducerState {
-                id: shared.producer_id,
-                next_sequence: 0,
-                used_at: Instant::now(),
-            }),
+            producer: Some(ProducerState { id: shared.producer_id, next_sequence: 0, used_at: Instant::now() }),
             backoff: Backoff::default(),
             last_failure: None,
         };
@@ -119,19 +111,12 @@ impl PartitionTask {
     /// When something is to be done even if nothing happens.
     fn next_timer(&self) -> Instant {
         let due = self.accumulator.next_due().filter(|_| self.may_take());
-        [due, self.first_deadline()]
-            .into_iter()
-            .flatten()
-            .min()
-            .unwrap_or_else(|| Instant::now() + TIMER_MAX)
+        [due, self.first_deadline()].into_iter().flatten().min().unwrap_or_else(|| Instant::now() + TIMER_MAX)
     }
 
     fn first_deadline(&self) -> Option<Instant> {
         let sent = self.window.first().map(|(_, batch)| batch.deadline);
-        let waiting = self
-            .accumulator
-            .oldest_opened_at()
-            .map(|opened_at| opened_at + self.delivery_timeout());
+        let waiting = self.accumulator.oldest_opened_at().map(|opened_at| opened_at + self.delivery_timeout());
         [sent, waiting].into_iter().flatten().min()
     }
 
@@ -163,13 +148,7 @@ impl PartitionTask {
         for batch in self.accumulator.take_opened_until(limit) {
             let (reason, code) = self.describe_last_failure();
             let (partition, waited) = (self.partition, self.delivery_timeout());
-            let error = ProduceError::TimedOut {
-                partition,
-                waited,
-                reason,
-                code,
-                outcome_unknown: false,
-            };
+            let error = ProduceError::TimedOut { partition, waited, reason, code, outcome_unknown: false };
             self.pending(batch.completion, batch.reserved).end(Err(error));
         }
         self.accumulator.forget_finished();
@@ -199,10 +178,7 @@ impl PartitionTask {
         match &self.last_failure {
             Some(CallFailure::Refused(refusal)) => (refusal.message.clone(), Some(refusal.code)),
             Some(CallFailure::Unreachable(reason) | CallFailure::Unknown(reason)) => (reason.clone(), None),
-            None => (
-                "none; the partition takes records more slowly than they come".into(),
-                None,
-            ),
+            None => ("none; the partition takes records more slowly than they come".into(), None),
         }
     }
 
@@ -242,11 +218,7 @@ impl PartitionTask {
         let left = deadline.saturating_duration_since(Instant::now());
         match self.shared.client.allocate_producer_id(left).await {
             Ok(id) => {
-                self.producer = Some(ProducerState {
-                    id,
-                    next_sequence: 0,
-                    used_at: Instant::now(),
-                });
+                self.producer = Some(ProducerState { id, next_sequence: 0, used_at: Instant::now() });
                 true
             }
             Err(error) => {
@@ -254,8 +226,7 @@ impl PartitionTask {
                 if !error.is_retryable()
                     && let Some(batch) = self.accumulator.take_due(Instant::now())
                 {
-                    self.pending(batch.completion, batch.reserved)
-                        .end(Err(ProduceError::Setup(error)));
+                    self.pending(batch.completion, batch.reserved).end(Err(ProduceError::Setup(error)));
                 }
                 self.last_failure = Some(CallFailure::Unreachable(reason));
                 // Back to the loop, where the deadline is looked at.
@@ -272,20 +243,12 @@ impl PartitionTask {
         // Both are far below their bounds: ids are counted up from 0, and a batch has at most its bytes in records.
         let producer_id = producer.id.0 as i64;
         let record_count = batch.builder.len() as i32;
-        let stamp = ProducerStamp {
-            producer_id,
-            producer_epoch: 0,
-            base_sequence: producer.next_sequence,
-        };
+        let stamp = ProducerStamp { producer_id, producer_epoch: 0, base_sequence: producer.next_sequence };
         match batch.builder.build(stamp) {
             Ok(bytes) => {
                 producer.next_sequence += record_count;
                 producer.used_at = Instant::now();
-                self.window.push(SentBatch {
-                    bytes,
-                    deadline,
-                    pending,
-                });
+                self.window.push(SentBatch { bytes, deadline, pending });
             }
             Err(error) => pending.end(Err(ProduceError::Encode(error.to_string()))),
         }
@@ -305,9 +268,7 @@ impl PartitionTask {
             return;
         };
         while let Some((number, batch)) = self.window.issue() {
-            let deadline = batch
-                .deadline
-                .min(Instant::now() + attempt_timeout(self.shared.settings.delivery_timeout));
+            let deadline = batch.deadline.min(Instant::now() + attempt_timeout(self.shared.settings.delivery_timeout));
             let request = ProduceRequest {
                 topic: self.shared.topic,
                 partition: self.partition,
@@ -320,10 +281,7 @@ impl PartitionTask {
             let mut call: Pin<Box<dyn Future<Output = Answer> + Send>> =
                 Box::pin(tokio::task::coop::unconstrained(async move {
                     let answer =
-                        connection.call(
-                            deadline,
-                            |api, context| async move { api.produce(context, request).await },
-                        );
+                        connection.call(deadline, |api, context| async move { api.produce(context, request).await });
                     (number, answer.await)
                 }));
             // The first poll queues the request: this is what keeps the batches in order on the wire.
@@ -339,10 +297,7 @@ impl PartitionTask {
         if self.in_flight.is_empty() {
             let deadline = self.first_deadline()?;
             let router = self.shared.client.router();
-            match router
-                .leader_connection(self.shared.topic, self.partition, deadline)
-                .await
-            {
+            match router.leader_connection(self.shared.topic, self.partition, deadline).await {
                 Ok(route) => self.route = Some(route),
                 Err(failure) => {
                     self.last_failure = Some(failure);
@@ -355,9 +310,7 @@ impl PartitionTask {
 
     fn note_answer(&mut self, (number, answer): Answer) {
         match answer {
-            Ok(ProduceResponse {
-                base_offset, duplicate, ..
-            }) => {
+            Ok(ProduceResponse { base_offset, duplicate, .. }) => {
                 self.backoff.reset();
                 self.last_failure = None;
                 if let Some(batch) = self.window.acknowledge(number) {
@@ -443,9 +396,7 @@ impl Drop for PartitionTask {
     fn drop(&mut self) {
         self.accumulator.close();
         for batch in self.accumulator.flush() {
-            batch.complete(Err(ProduceError::Stopped {
-                partition: self.partition,
-            }));
+            batch.complete(Err(ProduceError::Stopped { partition: self.partition }));
         }
     }
 }

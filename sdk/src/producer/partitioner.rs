@@ -25,10 +25,7 @@ impl Partitioner {
     /// `partition_count` is at least 1.
     pub(super) fn new(partition_count: u32) -> Self {
         // Many short-lived producers should not all begin with partition 0.
-        Self {
-            partition_count,
-            sticky: AtomicU32::new(rand::random_range(0..partition_count.max(1))),
-        }
+        Self { partition_count, sticky: AtomicU32::new(rand::random_range(0..partition_count.max(1))) }
     }
 
     pub(super) fn choose(&self, key: Option<&[u8]>) -> Choice {
@@ -41,10 +38,7 @@ impl Partitioner {
     /// Leaves `full` for the partition after it, unless another sender did so already.
     pub(super) fn next_sticky(&self, full: PartitionIndex) -> PartitionIndex {
         let next = (full + 1) % self.partition_count.max(1);
-        match self
-            .sticky
-            .compare_exchange(full, next, Ordering::Relaxed, Ordering::Relaxed)
-        {
+        match self.sticky.compare_exchange(full, next, Ordering::Relaxed, Ordering::Relaxed) {
             Ok(_) => next,
             Err(current) => current,
         }
@@ -104,30 +98,18 @@ mod tests {
     #[test]
     fn a_key_always_goes_to_one_partition_within_the_topic() {
         for count in [1, 3, 1000] {
-            assert_eq!(
-                partition_of_key(b"foobar", count),
-                (-790_332_482i32 as u32 & 0x7fff_ffff) % count
-            );
+            assert_eq!(partition_of_key(b"foobar", count), (-790_332_482i32 as u32 & 0x7fff_ffff) % count);
         }
-        assert_eq!(
-            Partitioner::new(3).choose(Some(b"abc")),
-            Choice::Exactly(479_470_107 % 3)
-        );
+        assert_eq!(Partitioner::new(3).choose(Some(b"abc")), Choice::Exactly(479_470_107 % 3));
     }
 
     #[test]
     fn without_a_key_the_partition_changes_with_the_batch_and_visits_all() {
         let partitioner = Partitioner::new(3);
-        let Choice::Sticky(first) = partitioner.choose(None) else {
-            panic!("a null key has no hash")
-        };
+        let Choice::Sticky(first) = partitioner.choose(None) else { panic!("a null key has no hash") };
         assert_eq!(partitioner.choose(None), Choice::Sticky(first));
         let second = partitioner.next_sticky(first);
-        assert_eq!(
-            partitioner.next_sticky(first),
-            second,
-            "another sender that saw the same batch must not skip"
-        );
+        assert_eq!(partitioner.next_sticky(first), second, "another sender that saw the same batch must not skip");
         let third = partitioner.next_sticky(second);
         let mut visited = [first, second, third];
         visited.sort_unstable();

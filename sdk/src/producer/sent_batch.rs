@@ -36,12 +36,7 @@ impl PendingBatch {
         reserved: usize,
         shared: Arc<Shared>,
     ) -> Self {
-        Self {
-            partition,
-            completion,
-            reserved,
-            shared,
-        }
+        Self { partition, completion, reserved, shared }
     }
 
     /// Ends the deliveries.
@@ -53,9 +48,7 @@ impl PendingBatch {
 impl Drop for PendingBatch {
     fn drop(&mut self) {
         // Without effect on a batch that has ended. One that has not is dropped only with the runtime.
-        self.completion.complete(Err(ProduceError::Stopped {
-            partition: self.partition,
-        }));
+        self.completion.complete(Err(ProduceError::Stopped { partition: self.partition }));
         self.shared.room.add_permits(self.reserved);
     }
 }

@@ -63,12 +63,7 @@ pub(super) struct Failed<T> {
 
 impl<T> Window<T> {
     pub(super) fn new(capacity: usize) -> Self {
-        Self {
-            capacity,
-            slots: VecDeque::with_capacity(capacity),
-            next_number: 0,
-            recovering: false,
-        }
+        Self { capacity, slots: VecDeque::with_capacity(capacity), next_number: 0, recovering: false }
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -94,12 +89,7 @@ impl<T> Window<T> {
         assert!(self.has_room(), "the window holds at most {} batches", self.capacity);
         let number = self.next_number;
         self.next_number += 1;
-        self.slots.push_back(Slot {
-            number,
-            state: State::Waiting,
-            maybe_appended: false,
-            batch: Some(batch),
-        });
+        self.slots.push_back(Slot { number, state: State::Waiting, maybe_appended: false, batch: Some(batch) });
     }
 
     /// The next batch to issue, now counted as on its way.
@@ -109,9 +99,7 @@ impl<T> Window<T> {
         }
         let behind_unacknowledged = {
             let position = self.slots.iter().position(|slot| slot.state == State::Waiting)?;
-            self.slots
-                .range(..position)
-                .any(|slot| slot.state != State::Acknowledged)
+            self.slots.range(..position).any(|slot| slot.state != State::Acknowledged)
         };
         let slot = self.slots.iter_mut().find(|slot| slot.state == State::Waiting)?;
         slot.state = State::InFlight { behind_unacknowledged };
@@ -134,10 +122,7 @@ impl<T> Window<T> {
         let Some(slot) = self.slots.iter_mut().find(|slot| slot.number == number) else {
             return Verdict::Recover;
         };
-        let behind_unacknowledged = slot.state
-            == State::InFlight {
-                behind_unacknowledged: true,
-            };
+        let behind_unacknowledged = slot.state == State::InFlight { behind_unacknowledged: true };
         slot.state = State::Waiting;
         slot.maybe_appended |= !refusal.has_no_side_effects();
         let may_pass = match refusal.code {
@@ -205,9 +190,7 @@ impl<T> Window<T> {
 
     /// The first batch that is neither acknowledged nor failed, and its number.
     pub(super) fn first(&self) -> Option<(BatchNumber, &T)> {
-        self.slots
-            .iter()
-            .find_map(|slot| slot.batch.as_ref().map(|batch| (slot.number, batch)))
+        self.slots.iter().find_map(|slot| slot.batch.as_ref().map(|batch| (slot.number, batch)))
     }
 }
 
@@ -241,10 +224,7 @@ mod tests {
         let mut window = window(&['a', 'b', 'c', 'd', 'e']);
         issue_all(&mut window);
         assert_eq!(window.acknowledge(1), Some('b'));
-        assert!(
-            !window.has_room(),
-            "the partition could forget a if a sixth were appended"
-        );
+        assert!(!window.has_room(), "the partition could forget a if a sixth were appended");
         assert_eq!(window.acknowledge(0), Some('a'));
         window.push('f');
         window.push('g');
@@ -257,20 +237,10 @@ mod tests {
         let mut window = window(&['a', 'b', 'c', 'd']);
         issue_all(&mut window);
         assert_eq!(window.refuse(1, &refusal(ErrorCode::Overloaded)), Verdict::Recover);
-        assert_eq!(
-            window.refuse(2, &refusal(ErrorCode::OutOfOrderSequence)),
-            Verdict::Recover
-        );
-        assert_eq!(
-            window.refuse(3, &refusal(ErrorCode::OutOfOrderSequence)),
-            Verdict::Recover
-        );
+        assert_eq!(window.refuse(2, &refusal(ErrorCode::OutOfOrderSequence)), Verdict::Recover);
+        assert_eq!(window.refuse(3, &refusal(ErrorCode::OutOfOrderSequence)), Verdict::Recover);
         assert_eq!(window.acknowledge(0), Some('a'));
-        assert_eq!(
-            issue_all(&mut window),
-            "",
-            "nothing is issued before the window is resumed"
-        );
+        assert_eq!(issue_all(&mut window), "", "nothing is issued before the window is resumed");
         window.resume();
         assert_eq!(issue_all(&mut window), "bcd");
     }
@@ -310,10 +280,7 @@ mod tests {
         issue_all(&mut window);
         assert_eq!(window.refuse(1, &refusal(ErrorCode::CorruptBatch)), Verdict::Fatal);
         let failed = window.fail_from(1);
-        let expected = ['b', 'c'].map(|batch| Failed {
-            batch,
-            outcome_unknown: false,
-        });
+        let expected = ['b', 'c'].map(|batch| Failed { batch, outcome_unknown: false });
         assert_eq!(failed, expected);
         assert_eq!(window.first(), Some((0, &'a')));
         assert_eq!(window.acknowledge(0), Some('a'));
@@ -325,11 +292,7 @@ mod tests {
         let mut window = window(&['a', 'b']);
         issue_all(&mut window);
         window.push('c');
-        let unknown: Vec<_> = window
-            .fail_from(0)
-            .iter()
-            .map(|failed| failed.outcome_unknown)
-            .collect();
+        let unknown: Vec<_> = window.fail_from(0).iter().map(|failed| failed.outcome_unknown).collect();
         assert_eq!(unknown, [true, true, false]);
         assert!(window.is_empty() && !window.is_recovering());
     }
@@ -342,13 +305,7 @@ mod tests {
         window.resume();
         issue_all(&mut window);
         assert_eq!(window.refuse(0, &refusal(ErrorCode::TopicDeleted)), Verdict::Fatal);
-        assert_eq!(
-            window.fail_from(0),
-            [Failed {
-                batch: 'a',
-                outcome_unknown: true
-            }]
-        );
+        assert_eq!(window.fail_from(0), [Failed { batch: 'a', outcome_unknown: true }]);
     }
 
     #[test]
@@ -369,9 +326,7 @@ mod tests {
         for seed in 1..200u64 {
             let mut random = seed;
             let mut dice = move |sides: u64| {
-                random = random
-                    .wrapping_mul(6_364_136_223_846_793_005)
-                    .wrapping_add(1_442_695_040_888_963_407);
+                random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
                 (random >> 33) % sides
             };
             let (mut window, mut log, mut next) = (Window::new(5), Vec::new(), 0u32);

@@ -23,13 +23,7 @@ pub(crate) struct Attempts {
 
 impl Attempts {
     pub(crate) fn new(action: String, timeout: Duration) -> Self {
-        Self {
-            action,
-            started: Instant::now(),
-            timeout,
-            backoff: Backoff::default(),
-            outcome_unknown: false,
-        }
+        Self { action, started: Instant::now(), timeout, backoff: Backoff::default(), outcome_unknown: false }
     }
 
     /// When the whole call is over.
@@ -74,23 +68,12 @@ impl Attempts {
         let (action, waited) = (self.action.clone(), self.timeout);
         let (reason, code) = match failure {
             CallFailure::Unreachable(reason) if !self.outcome_unknown => {
-                return Err(Error::Unreachable {
-                    action,
-                    waited,
-                    servers: servers(),
-                    reason: reason.clone(),
-                });
+                return Err(Error::Unreachable { action, waited, servers: servers(), reason: reason.clone() });
             }
             CallFailure::Unreachable(reason) | CallFailure::Unknown(reason) => (reason.clone(), None),
             CallFailure::Refused(refusal) => (refusal.message.clone(), Some(refusal.code)),
         };
-        Err(Error::TimedOut {
-            action,
-            waited,
-            reason,
-            code,
-            outcome_unknown: self.outcome_unknown,
-        })
+        Err(Error::TimedOut { action, waited, reason, code, outcome_unknown: self.outcome_unknown })
     }
 }
 
@@ -111,40 +94,20 @@ mod tests {
     #[tokio::test]
     async fn a_call_that_never_reached_a_node_names_the_addresses_tried() {
         let error = fail(0, &[CallFailure::Unreachable("connection refused".into())]).await;
-        assert!(
-            matches!(&error, Err(Error::Unreachable { servers, .. }) if servers == "a:1, b:2"),
-            "{error:?}"
-        );
+        assert!(matches!(&error, Err(Error::Unreachable { servers, .. }) if servers == "a:1, b:2"), "{error:?}");
     }
 
     #[tokio::test]
     async fn silence_makes_the_outcome_unknown_whatever_follows() {
         let no = ApiError::new(ErrorCode::TopicExists, "it exists");
-        let error = fail(
-            1000,
-            &[CallFailure::Unknown("silence".into()), CallFailure::Refused(no)],
-        )
-        .await;
-        assert!(
-            matches!(&error, Err(error) if !error.has_no_side_effects()),
-            "{error:?}"
-        );
+        let error = fail(1000, &[CallFailure::Unknown("silence".into()), CallFailure::Refused(no)]).await;
+        assert!(matches!(&error, Err(error) if !error.has_no_side_effects()), "{error:?}");
     }
 
     #[tokio::test]
     async fn a_plain_refusal_ends_the_call_at_once() {
-        let error = fail(
-            1000,
-            &[CallFailure::Refused(ApiError::new(
-                ErrorCode::UnknownTopic,
-                "no such topic",
-            ))],
-        )
-        .await;
-        assert!(
-            matches!(&error, Err(error) if error.has_no_side_effects() && !error.is_retryable()),
-            "{error:?}"
-        );
+        let error = fail(1000, &[CallFailure::Refused(ApiError::new(ErrorCode::UnknownTopic, "no such topic"))]).await;
+        assert!(matches!(&error, Err(error) if error.has_no_side_effects() && !error.is_retryable()), "{error:?}");
     }
 
     #[test]

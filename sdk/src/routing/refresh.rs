@@ -50,10 +50,8 @@ impl Router {
             addresses.truncate(NODES_ASKED);
         }
         let asked = addresses.len();
-        let mut answers: FuturesUnordered<_> = addresses
-            .iter()
-            .map(|address| self.ask_one(address, topic, deadline))
-            .collect();
+        let mut answers: FuturesUnordered<_> =
+            addresses.iter().map(|address| self.ask_one(address, topic, deadline)).collect();
         let mut until = deadline;
         let (mut known, mut unknown) = (0, 0);
         while let Ok(Some(answer)) = timeout_at(until.into(), answers.next()).await {
@@ -91,16 +89,8 @@ impl Router {
         deadline: Instant,
     ) -> Result<TopicsResponse, CallFailure> {
         let min_metadata_index = self.topology().metadata_index();
-        let request = TopicsRequest {
-            selector: TopicSelector::Id(topic),
-            min_metadata_index,
-        };
+        let request = TopicsRequest { selector: TopicSelector::Id(topic), min_metadata_index };
         let connection = self.connection(address, deadline).await?;
-        connection
-            .call(
-                deadline,
-                |api, context| async move { api.topics(context, request).await },
-            )
-            .await
+        connection.call(deadline, |api, context| async move { api.topics(context, request).await }).await
     }
 }

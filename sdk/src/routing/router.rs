@@ -34,11 +34,7 @@ pub(crate) struct Call {
 
 impl Call {
     pub(crate) fn new(action: impl Into<String>, timeout: Duration) -> Self {
-        Self {
-            action: action.into(),
-            timeout,
-            wait: Duration::ZERO,
-        }
+        Self { action: action.into(), timeout, wait: Duration::ZERO }
     }
 }
 
@@ -104,21 +100,13 @@ impl Router {
                 Ok(answer) => return Ok(answer),
                 Err(failure) => failure,
             };
-            if let CallFailure::Refused(ApiError {
-                leader: Some(leader), ..
-            }) = &failure
-            {
+            if let CallFailure::Refused(ApiError { leader: Some(leader), .. }) = &failure {
                 named = self.topology().address(*leader);
             }
             // Other calls may have moved on already; moving twice would skip a node.
-            let _ = self
-                .current
-                .compare_exchange(turn, turn + 1, Ordering::Relaxed, Ordering::Relaxed);
+            let _ = self.current.compare_exchange(turn, turn + 1, Ordering::Relaxed, Ordering::Relaxed);
             let unknown_before = attempts.outcome_unknown();
-            attempts
-                .pause(&failure, || self.describe_addresses())
-                .await
-                .map_err(|error| (error, unknown_before))?;
+            attempts.pause(&failure, || self.describe_addresses()).await.map_err(|error| (error, unknown_before))?;
         }
     }
 
@@ -211,22 +199,13 @@ impl Router {
     fn address_of_turn(&self, turn: usize) -> Address {
         // The first turns belong to the seeds, in the order given: a person who names a node means that node.
         let mut addresses = self.seeds.clone();
-        addresses.extend(
-            self.topology()
-                .addresses()
-                .filter(|address| !self.seeds.contains(address))
-                .cloned(),
-        );
+        addresses.extend(self.topology().addresses().filter(|address| !self.seeds.contains(address)).cloned());
         let index = turn % addresses.len();
         addresses.swap_remove(index)
     }
 
     fn describe_addresses(&self) -> String {
-        self.addresses()
-            .iter()
-            .map(Address::to_string)
-            .collect::<Vec<_>>()
-            .join(", ")
+        self.addresses().iter().map(Address::to_string).collect::<Vec<_>>().join(", ")
     }
 }
 

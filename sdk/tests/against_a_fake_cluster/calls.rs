@@ -7,10 +7,7 @@ use quorate::{Client, Error, ErrorCode, OffsetQuery, TopicConfig};
 use crate::cluster::{FakeCluster, orders};
 
 fn config(partitions: u32) -> TopicConfig {
-    TopicConfig {
-        partitions,
-        ..TopicConfig::default()
-    }
+    TopicConfig { partitions, ..TopicConfig::default() }
 }
 
 #[tokio::test]
@@ -30,22 +27,12 @@ async fn a_client_connects_through_any_node_and_learns_the_others() {
 async fn an_unreachable_cluster_is_reported_in_time_with_the_addresses() {
     let begun = Instant::now();
     let servers = vec!["127.0.0.1:1".parse().unwrap()];
-    let connected = Client::builder()
-        .servers(servers)
-        .timeout(Duration::from_millis(300))
-        .connect()
-        .await;
+    let connected = Client::builder().servers(servers).timeout(Duration::from_millis(300)).connect().await;
     let error = connected.map(|_| ()).unwrap_err();
-    assert!(
-        matches!(&error, Error::Unreachable { servers, .. } if servers == "127.0.0.1:1"),
-        "{error}"
-    );
+    assert!(matches!(&error, Error::Unreachable { servers, .. } if servers == "127.0.0.1:1"), "{error}");
     assert!(error.is_retryable() && error.has_no_side_effects());
     assert!(begun.elapsed() < Duration::from_secs(2));
-    assert!(matches!(
-        Client::connect("nowhere").await,
-        Err(Error::InvalidArgument(_))
-    ));
+    assert!(matches!(Client::connect("nowhere").await, Err(Error::InvalidArgument(_))));
 }
 
 #[tokio::test]
@@ -109,16 +96,7 @@ async fn a_partition_without_a_leader_times_out_with_a_reason() {
     }
     let begun = Instant::now();
     let error = client.offset(&orders(), 0, OffsetQuery::Last).await.unwrap_err();
-    assert!(
-        matches!(
-            &error,
-            Error::TimedOut {
-                code: Some(ErrorCode::NotLeader),
-                ..
-            }
-        ),
-        "{error}"
-    );
+    assert!(matches!(&error, Error::TimedOut { code: Some(ErrorCode::NotLeader), .. }), "{error}");
     assert!(begun.elapsed() < Duration::from_secs(2), "took {:?}", begun.elapsed());
 }
 

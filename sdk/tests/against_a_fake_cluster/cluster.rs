@@ -77,11 +77,8 @@ pub(crate) fn orders() -> TopicName {
 impl FakeCluster {
     /// Nodes 1 to `node_count`, and topic `orders` led by node 1 if it has partitions.
     pub(crate) async fn start(node_count: u64, partitions: u32) -> Self {
-        let cluster = Self {
-            state: Arc::default(),
-            stalled: watch::Sender::new(false),
-            changed: Arc::new(Notify::new()),
-        };
+        let cluster =
+            Self { state: Arc::default(), stalled: watch::Sender::new(false), changed: Arc::new(Notify::new()) };
         for id in 1..=node_count {
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
             let address = Address::parse(&listener.local_addr().unwrap().to_string()).unwrap();
@@ -90,10 +87,7 @@ impl FakeCluster {
         }
         cluster.lead(1, 1);
         if partitions > 0 {
-            cluster.create(TopicConfig {
-                partitions,
-                ..TopicConfig::default()
-            });
+            cluster.create(TopicConfig { partitions, ..TopicConfig::default() });
         }
         cluster
     }
@@ -141,12 +135,7 @@ impl FakeCluster {
 
     pub(crate) async fn client_of(&self, nodes: &[usize], timeout: Duration) -> Client {
         let servers = nodes.iter().map(|node| self.state().nodes[node - 1].clone()).collect();
-        Client::builder()
-            .servers(servers)
-            .timeout(timeout)
-            .connect()
-            .await
-            .unwrap()
+        Client::builder().servers(servers).timeout(timeout).connect().await.unwrap()
     }
 
     async fn listen(self, id: NodeId, listener: TcpListener) {
@@ -161,11 +150,7 @@ impl FakeCluster {
             return;
         }
         let hang_up = Arc::new(Notify::new());
-        let node = Node {
-            cluster: self.clone(),
-            id,
-            hang_up: Arc::clone(&hang_up),
-        };
+        let node = Node { cluster: self.clone(), id, hang_up: Arc::clone(&hang_up) };
         // Handlers run in the order of their requests: they are spawned in it, and tests have one thread.
         let requests = BaseChannel::with_defaults(transport(stream, 16 << 20))
             .execute(node.serve())
@@ -329,9 +314,8 @@ impl QuorateApi for Node {
                 return Err(ApiError::new(code, "as the test wants it"));
             }
             let partition = state.led_by(self.id, request.topic, request.partition)?;
-            let appended = partition
-                .append(&request.batch)
-                .map_err(|code| ApiError::new(code, "by the rules of sequences"))?;
+            let appended =
+                partition.append(&request.batch).map_err(|code| ApiError::new(code, "by the rules of sequences"))?;
             let lose_answer = state.lose_produce_answers > 0;
             state.lose_produce_answers = state.lose_produce_answers.saturating_sub(1);
             (appended, lose_answer)
@@ -340,11 +324,7 @@ impl QuorateApi for Node {
         if lose_answer {
             self.hang_up::<()>().await;
         }
-        Ok(ProduceResponse {
-            base_offset: appended.base_offset,
-            leader_epoch: 1,
-            duplicate: appended.duplicate,
-        })
+        Ok(ProduceResponse { base_offset: appended.base_offset, leader_epoch: 1, duplicate: appended.duplicate })
     }
 
     async fn fetch(self, _: Context, request: FetchRequest) -> Result<FetchResponse, ApiError> {
@@ -359,11 +339,7 @@ impl QuorateApi for Node {
                     return Err(ApiError::new(ErrorCode::OffsetOutOfRange, "beyond the end"));
                 }
                 let batches = partition.read(request.offset.saturating_sub(back), request.max_bytes as usize);
-                FetchResponse {
-                    batches,
-                    high_watermark: partition.end_offset(),
-                    log_start_offset: 0,
-                }
+                FetchResponse { batches, high_watermark: partition.end_offset(), log_start_offset: 0 }
             };
             if !response.batches.is_empty() || tokio::time::timeout_at(deadline, changed).await.is_err() {
                 return Ok(response);

@@ -33,10 +33,7 @@ async fn read(consumer: &mut Consumer, count: usize) -> Vec<u64> {
         let records = consumer.poll(SOON).await.unwrap();
         assert!(!records.is_empty(), "only {} of {count} records came", offsets.len());
         for record in &records {
-            assert_eq!(
-                record.record.value.as_deref(),
-                Some(record.offset.to_string().as_bytes())
-            );
+            assert_eq!(record.record.value.as_deref(), Some(record.offset.to_string().as_bytes()));
         }
         offsets.extend(records.iter().map(|record| record.offset));
     }
@@ -49,21 +46,13 @@ async fn all_records_are_read_in_order_over_many_fetches() {
     let mut consumer = client.consumer(&orders()).fetch_bytes(200).build().await.unwrap();
     assert_eq!(read(&mut consumer, 100).await, (0..100).collect::<Vec<_>>());
     assert_eq!((consumer.position(0), consumer.position(1)), (Some(100), None));
-    assert_eq!(
-        consumer.end_offsets().await.unwrap().into_iter().collect::<Vec<_>>(),
-        [(0, 100)]
-    );
+    assert_eq!(consumer.end_offsets().await.unwrap().into_iter().collect::<Vec<_>>(), [(0, 100)]);
 }
 
 #[tokio::test]
 async fn reading_from_inside_a_batch_skips_what_is_before() {
     let (_cluster, client, _producer) = filled(10, 10).await;
-    let mut consumer = client
-        .consumer(&orders())
-        .from(Position::Offset(7))
-        .build()
-        .await
-        .unwrap();
+    let mut consumer = client.consumer(&orders()).from(Position::Offset(7)).build().await.unwrap();
     assert_eq!(read(&mut consumer, 3).await, [7, 8, 9]);
 }
 
@@ -107,9 +96,7 @@ async fn raw_batches_are_whole_and_tell_where_to_read_on() {
     let (_cluster, client, _producer) = filled(6, 3).await;
     let mut consumer = client.consumer(&orders()).build().await.unwrap();
     let raw = consumer.poll_raw(SOON).await.unwrap();
-    let [raw] = raw.as_slice() else {
-        panic!("one partition was expected: {raw:?}")
-    };
+    let [raw] = raw.as_slice() else { panic!("one partition was expected: {raw:?}") };
     assert_eq!((raw.partition, raw.next_offset), (0, 6));
     assert_eq!(split_batches(raw.batches.clone()).count(), 2);
     assert!(consumer.poll_raw(Duration::from_millis(50)).await.unwrap().is_empty());
@@ -119,47 +106,22 @@ async fn raw_batches_are_whole_and_tell_where_to_read_on() {
 async fn a_node_that_goes_back_is_found_out_and_the_partition_can_be_read_on() {
     let (cluster, client, _producer) = filled(4, 1).await;
     cluster.state().fetch_back = 2;
-    let mut consumer = client
-        .consumer(&orders())
-        .from(Position::Offset(3))
-        .build()
-        .await
-        .unwrap();
+    let mut consumer = client.consumer(&orders()).from(Position::Offset(3)).build().await.unwrap();
     let error = consumer.poll(SOON).await.unwrap_err();
-    assert_eq!(
-        error,
-        Error::OffsetsNotDense {
-            partition: 0,
-            expected: 3,
-            first: 1,
-            last: 1
-        }
-    );
+    assert_eq!(error, Error::OffsetsNotDense { partition: 0, expected: 3, first: 1, last: 1 });
     cluster.state().fetch_back = 0;
     // What was fetched meanwhile may still be wrong, but nothing wrong is handed out.
-    while consumer
-        .poll(SOON)
-        .await
-        .map_or(true, |records| records.iter().any(|record| record.offset != 3))
-    {}
+    while consumer.poll(SOON).await.map_or(true, |records| records.iter().any(|record| record.offset != 3)) {}
     assert_eq!(consumer.position(0), Some(4));
 }
 
 #[tokio::test]
 async fn an_offset_beyond_the_end_is_explained() {
     let (_cluster, client, _producer) = filled(4, 1).await;
-    let mut consumer = client
-        .consumer(&orders())
-        .from(Position::Offset(9))
-        .build()
-        .await
-        .unwrap();
+    let mut consumer = client.consumer(&orders()).from(Position::Offset(9)).build().await.unwrap();
     let error = consumer.poll(SOON).await.unwrap_err();
     assert_eq!(error.code(), Some(ErrorCode::OffsetOutOfRange));
-    assert!(
-        error.to_string().contains("it holds offsets from 0 to before 4"),
-        "{error}"
-    );
+    assert!(error.to_string().contains("it holds offsets from 0 to before 4"), "{error}");
     consumer.seek(0, Position::Offset(3)).await.unwrap();
     assert_eq!(read(&mut consumer, 1).await, [3]);
 }
@@ -167,12 +129,7 @@ async fn an_offset_beyond_the_end_is_explained() {
 #[tokio::test]
 async fn a_deleted_topic_ends_reading_with_an_error() {
     let (_cluster, client, _producer) = filled(1, 1).await;
-    let mut consumer = client
-        .consumer(&orders())
-        .max_wait(Duration::from_millis(20))
-        .build()
-        .await
-        .unwrap();
+    let mut consumer = client.consumer(&orders()).max_wait(Duration::from_millis(20)).build().await.unwrap();
     assert_eq!(read(&mut consumer, 1).await, [0]);
     client.delete_topic(&orders()).await.unwrap();
     let error = consumer.poll(SOON).await.unwrap_err();

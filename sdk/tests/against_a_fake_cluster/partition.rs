@@ -6,10 +6,7 @@ use bytes::Bytes;
 use quorate_protocol::ErrorCode;
 use quorate_record::{BatchHeader, BatchLimits, DecodeLimits, UNPROTECTED_SIZE, decode_batch, stamp, validate};
 
-const LIMITS: BatchLimits = BatchLimits {
-    batch_bytes_max: 8 << 20,
-    record_count_max: i32::MAX,
-};
+const LIMITS: BatchLimits = BatchLimits { batch_bytes_max: 8 << 20, record_count_max: i32::MAX };
 
 #[derive(Debug, Default)]
 pub(crate) struct Partition {
@@ -31,9 +28,7 @@ pub(crate) struct Appended {
 
 impl Partition {
     pub(crate) fn end_offset(&self) -> u64 {
-        self.batches
-            .last()
-            .map_or(0, |batch| BatchHeader::parse(batch).unwrap().next_offset() as u64)
+        self.batches.last().map_or(0, |batch| BatchHeader::parse(batch).unwrap().next_offset() as u64)
     }
 
     pub(crate) fn append(&mut self, batch: &Bytes) -> Result<Appended, ErrorCode> {
@@ -45,10 +40,7 @@ impl Partition {
         }
         let producer = self.producers.entry(id).or_default();
         if let Some((_, base_offset)) = producer.recent.iter().find(|(recent, _)| *recent == sequence) {
-            return Ok(Appended {
-                base_offset: *base_offset,
-                duplicate: true,
-            });
+            return Ok(Appended { base_offset: *base_offset, duplicate: true });
         }
         if sequence != producer.next_sequence {
             return Err(ErrorCode::OutOfOrderSequence);
@@ -61,10 +53,7 @@ impl Partition {
         let mut stamped = stamp(batch, base_offset as i64, 1).to_vec();
         stamped.extend_from_slice(&batch[UNPROTECTED_SIZE..]);
         self.batches.push(stamped.into());
-        Ok(Appended {
-            base_offset,
-            duplicate: false,
-        })
+        Ok(Appended { base_offset, duplicate: false })
     }
 
     /// Whole batches from the one that holds `offset` on.
@@ -80,12 +69,8 @@ impl Partition {
     }
 
     pub(crate) fn values(&self) -> Vec<String> {
-        let records = self
-            .batches
-            .iter()
-            .flat_map(|batch| decode_batch(batch.clone(), &DecodeLimits::default()).unwrap());
-        records
-            .map(|record| String::from_utf8(record.unwrap().record.value.unwrap().to_vec()).unwrap())
-            .collect()
+        let records =
+            self.batches.iter().flat_map(|batch| decode_batch(batch.clone(), &DecodeLimits::default()).unwrap());
+        records.map(|record| String::from_utf8(record.unwrap().record.value.unwrap().to_vec()).unwrap()).collect()
     }
 }

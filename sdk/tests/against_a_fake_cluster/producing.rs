@@ -11,14 +11,7 @@ fn record(value: impl ToString) -> ProducerRecord {
 }
 
 async fn producer(cluster: &FakeCluster) -> Producer {
-    cluster
-        .client()
-        .await
-        .producer(&orders())
-        .linger(Duration::ZERO)
-        .build()
-        .await
-        .unwrap()
+    cluster.client().await.producer(&orders()).linger(Duration::ZERO).build().await.unwrap()
 }
 
 async fn send_and_wait(producer: &Producer, value: &str) -> Result<RecordMetadata, ProduceError> {
@@ -29,12 +22,7 @@ async fn send_and_wait(producer: &Producer, value: &str) -> Result<RecordMetadat
 async fn records_are_acknowledged_with_their_offsets() {
     let cluster = FakeCluster::start(3, 1).await;
     let client = cluster.client().await;
-    let producer = client
-        .producer(&orders())
-        .compression(Compression::Lz4)
-        .build()
-        .await
-        .unwrap();
+    let producer = client.producer(&orders()).compression(Compression::Lz4).build().await.unwrap();
     let mut deliveries = Vec::new();
     for value in 0..100 {
         deliveries.push(producer.send(record(value)).await.unwrap());
@@ -43,10 +31,7 @@ async fn records_are_acknowledged_with_their_offsets() {
     let offsets: Vec<_> = metadata.iter().map(|metadata| metadata.offset).collect();
     assert_eq!(offsets, (0..100).collect::<Vec<_>>());
     assert!(metadata.iter().all(|metadata| !metadata.duplicate));
-    assert_eq!(
-        cluster.state().partitions[0].values(),
-        (0..100).map(|value| value.to_string()).collect::<Vec<_>>()
-    );
+    assert_eq!(cluster.state().partitions[0].values(), (0..100).map(|value| value.to_string()).collect::<Vec<_>>());
     assert!(cluster.state().produce_count < 100, "records must be batched");
 }
 
@@ -54,31 +39,16 @@ async fn records_are_acknowledged_with_their_offsets() {
 async fn records_go_to_the_partition_they_name_or_their_key_names() {
     let cluster = FakeCluster::start(1, 3).await;
     let producer = producer(&cluster).await;
-    let explicit = ProducerRecord {
-        partition: Some(2),
-        ..record("explicit")
-    };
+    let explicit = ProducerRecord { partition: Some(2), ..record("explicit") };
     assert_eq!(producer.send(explicit).await.unwrap().await.unwrap().partition, 2);
     let keyed = || ProducerRecord::from(Record::new("keyed", 0).with_key("abc"));
     for _ in 0..3 {
         // murmur2("abc") is 479470107, which 3 divides without a rest.
-        assert_eq!(
-            producer.send(keyed()).await.unwrap().await.unwrap().partition,
-            479_470_107 % 3
-        );
+        assert_eq!(producer.send(keyed()).await.unwrap().await.unwrap().partition, 479_470_107 % 3);
     }
-    let missing = ProducerRecord {
-        partition: Some(3),
-        ..record("missing")
-    };
+    let missing = ProducerRecord { partition: Some(3), ..record("missing") };
     let error = producer.send(missing).await.map(|_| ()).unwrap_err();
-    assert_eq!(
-        error,
-        ProduceError::UnknownPartition {
-            partition: 3,
-            partition_count: 3
-        }
-    );
+    assert_eq!(error, ProduceError::UnknownPartition { partition: 3, partition_count: 3 });
 }
 
 #[tokio::test]
@@ -88,12 +58,7 @@ async fn records_without_keys_are_spread_over_all_partitions() {
     for value in 0..9 {
         producer.send(record(value)).await.unwrap().await.unwrap();
     }
-    let counts: Vec<_> = cluster
-        .state()
-        .partitions
-        .iter()
-        .map(|partition| partition.values().len())
-        .collect();
+    let counts: Vec<_> = cluster.state().partitions.iter().map(|partition| partition.values().len()).collect();
     assert_eq!(counts, [3, 3, 3]);
 }
 
@@ -124,27 +89,13 @@ async fn order_is_kept_with_five_in_flight_whatever_fails() {
     let cluster = FakeCluster::start(3, 1).await;
     {
         let mut state = cluster.state();
-        let faults = [
-            None,
-            None,
-            Some(ErrorCode::Overloaded),
-            None,
-            None,
-            Some(ErrorCode::Unavailable),
-            None,
-        ];
+        let faults = [None, None, Some(ErrorCode::Overloaded), None, None, Some(ErrorCode::Unavailable), None];
         state.refuse_produce = faults.into_iter().cycle().take(70).collect();
         state.lose_produce_answers = 5;
     }
     let client = cluster.client().await;
     // A batch per record, so that the window is always full.
-    let producer = client
-        .producer(&orders())
-        .linger(Duration::ZERO)
-        .batch_bytes(1)
-        .build()
-        .await
-        .unwrap();
+    let producer = client.producer(&orders()).linger(Duration::ZERO).batch_bytes(1).build().await.unwrap();
     let mut deliveries = Vec::new();
     for value in 0..300 {
         deliveries.push(producer.send(record(value)).await.unwrap());
@@ -153,20 +104,9 @@ async fn order_is_kept_with_five_in_flight_whatever_fails() {
         }
     }
     let metadata = futures::future::try_join_all(deliveries).await.unwrap();
-    assert_eq!(
-        cluster.state().partitions[0].values(),
-        (0..300).map(|value| value.to_string()).collect::<Vec<_>>()
-    );
-    assert!(
-        metadata
-            .iter()
-            .enumerate()
-            .all(|(index, metadata)| metadata.offset == index as u64)
-    );
-    assert!(
-        metadata.iter().any(|metadata| metadata.duplicate),
-        "the test must have lost answers"
-    );
+    assert_eq!(cluster.state().partitions[0].values(), (0..300).map(|value| value.to_string()).collect::<Vec<_>>());
+    assert!(metadata.iter().enumerate().all(|(index, metadata)| metadata.offset == index as u64));
+    assert!(metadata.iter().any(|metadata| metadata.duplicate), "the test must have lost answers");
     assert_eq!(cluster.state().producer_ids, 1, "nothing may need a second producer id");
 }
 
@@ -174,13 +114,7 @@ async fn order_is_kept_with_five_in_flight_whatever_fails() {
 async fn delivery_goes_on_with_another_leader_when_one_dies() {
     let cluster = FakeCluster::start(3, 1).await;
     let client = cluster.client_of(&[1, 2, 3], Duration::from_secs(5)).await;
-    let producer = client
-        .producer(&orders())
-        .linger(Duration::ZERO)
-        .batch_bytes(1)
-        .build()
-        .await
-        .unwrap();
+    let producer = client.producer(&orders()).linger(Duration::ZERO).batch_bytes(1).build().await.unwrap();
     let mut deliveries = Vec::new();
     for value in 0..100 {
         deliveries.push(producer.send(record(value)).await.unwrap());
@@ -194,10 +128,7 @@ async fn delivery_goes_on_with_another_leader_when_one_dies() {
         }
     }
     futures::future::try_join_all(deliveries).await.unwrap();
-    assert_eq!(
-        cluster.state().partitions[0].values(),
-        (0..100).map(|value| value.to_string()).collect::<Vec<_>>()
-    );
+    assert_eq!(cluster.state().partitions[0].values(), (0..100).map(|value| value.to_string()).collect::<Vec<_>>());
 }
 
 #[tokio::test]
@@ -205,24 +136,13 @@ async fn send_waits_while_the_buffer_is_full() {
     let cluster = FakeCluster::start(1, 1).await;
     cluster.stall(true);
     let client = cluster.client().await;
-    let producer = client
-        .producer(&orders())
-        .linger(Duration::ZERO)
-        .buffer_bytes(2 << 20)
-        .build()
-        .await
-        .unwrap();
+    let producer = client.producer(&orders()).linger(Duration::ZERO).buffer_bytes(2 << 20).build().await.unwrap();
     let large = || ProducerRecord::from(Record::new(vec![7u8; 900 << 10], 0));
     let first = producer.send(large()).await.unwrap();
     let second = producer.send(large()).await.unwrap();
     let third = producer.send(large());
     tokio::pin!(third);
-    assert!(
-        tokio::time::timeout(Duration::from_millis(100), &mut third)
-            .await
-            .is_err(),
-        "the buffer has no room"
-    );
+    assert!(tokio::time::timeout(Duration::from_millis(100), &mut third).await.is_err(), "the buffer has no room");
     cluster.stall(false);
     let third = third.await.unwrap();
     for (delivery, offset) in [(first, 0), (second, 1), (third, 2)] {
@@ -234,16 +154,8 @@ async fn send_waits_while_the_buffer_is_full() {
 async fn waiting_for_room_ends_with_the_delivery_timeout() {
     let cluster = FakeCluster::start(1, 1).await;
     let client = cluster.client().await;
-    let builder = client
-        .producer(&orders())
-        .buffer_bytes(2 << 20)
-        .linger(Duration::from_secs(60))
-        .batch_bytes(8 << 20);
-    let producer = builder
-        .delivery_timeout(Duration::from_millis(400))
-        .build()
-        .await
-        .unwrap();
+    let builder = client.producer(&orders()).buffer_bytes(2 << 20).linger(Duration::from_secs(60)).batch_bytes(8 << 20);
+    let producer = builder.delivery_timeout(Duration::from_millis(400)).build().await.unwrap();
     // Two records fill the buffer until they expire, unsent, after 400 ms.
     let large = || producer.send(Record::new(vec![7u8; 1000 << 10], 0).into());
     let _held = [large().await.unwrap(), large().await.unwrap()];
@@ -260,21 +172,8 @@ async fn waiting_for_room_ends_with_the_delivery_timeout() {
 async fn a_record_that_is_too_large_is_refused_before_anything_is_sent() {
     let cluster = FakeCluster::start(1, 1).await;
     let producer = producer(&cluster).await;
-    let error = producer
-        .send(Record::new(vec![0u8; (1 << 20) + 1], 0).into())
-        .await
-        .map(|_| ())
-        .unwrap_err();
-    assert!(
-        matches!(
-            error,
-            ProduceError::RecordTooLarge {
-                size_max: 1_048_576,
-                ..
-            }
-        ),
-        "{error}"
-    );
+    let error = producer.send(Record::new(vec![0u8; (1 << 20) + 1], 0).into()).await.map(|_| ()).unwrap_err();
+    assert!(matches!(error, ProduceError::RecordTooLarge { size_max: 1_048_576, .. }), "{error}");
     assert_eq!(cluster.state().produce_count, 0);
 }
 
@@ -283,11 +182,7 @@ async fn the_delivery_timeout_is_kept_and_the_partition_works_again_afterwards()
     let cluster = FakeCluster::start(1, 1).await;
     let client = cluster.client().await;
     let timeout = Duration::from_millis(500);
-    let builder = client
-        .producer(&orders())
-        .linger(Duration::ZERO)
-        .batch_bytes(1)
-        .delivery_timeout(timeout);
+    let builder = client.producer(&orders()).linger(Duration::ZERO).batch_bytes(1).delivery_timeout(timeout);
     let producer = builder.build().await.unwrap();
     send_and_wait(&producer, "before").await.unwrap();
     cluster.stall(true);
@@ -298,34 +193,14 @@ async fn the_delivery_timeout_is_kept_and_the_partition_works_again_afterwards()
     }
     let outcomes = futures::future::join_all(deliveries).await;
     assert!(begun.elapsed() < Duration::from_secs(2), "took {:?}", begun.elapsed());
-    assert!(
-        matches!(
-            outcomes[0],
-            Err(ProduceError::TimedOut {
-                outcome_unknown: true,
-                ..
-            })
-        ),
-        "{:?}",
-        outcomes[0]
-    );
-    assert!(
-        outcomes[7].as_ref().is_err_and(ProduceError::has_no_side_effects),
-        "the eighth never left the client"
-    );
+    assert!(matches!(outcomes[0], Err(ProduceError::TimedOut { outcome_unknown: true, .. })), "{:?}", outcomes[0]);
+    assert!(outcomes[7].as_ref().is_err_and(ProduceError::has_no_side_effects), "the eighth never left the client");
     cluster.stall(false);
     let metadata = send_and_wait(&producer, "after").await.unwrap();
     assert!(!metadata.duplicate);
-    assert_eq!(
-        cluster.state().producer_ids,
-        2,
-        "the lost sequences need a new producer id"
-    );
+    assert_eq!(cluster.state().producer_ids, 2, "the lost sequences need a new producer id");
     let values = cluster.state().partitions[0].values();
-    assert_eq!(
-        (values.first().unwrap().as_str(), values.last().unwrap().as_str()),
-        ("before", "after")
-    );
+    assert_eq!((values.first().unwrap().as_str(), values.last().unwrap().as_str()), ("before", "after"));
 }
 
 #[tokio::test]
@@ -344,34 +219,21 @@ async fn an_error_nobody_looked_at_surfaces_at_flush_once() {
 async fn flush_does_not_wait_for_the_linger_and_close_ends_the_producer() {
     let cluster = FakeCluster::start(1, 1).await;
     let client = cluster.client().await;
-    let producer = client
-        .producer(&orders())
-        .linger(Duration::from_secs(600))
-        .build()
-        .await
-        .unwrap();
+    let producer = client.producer(&orders()).linger(Duration::from_secs(600)).build().await.unwrap();
     let delivery = producer.send(record("a")).await.unwrap();
     producer.flush().await.unwrap();
     assert_eq!(delivery.await.unwrap().offset, 0);
     drop(producer.send(record("b")).await.unwrap());
     producer.clone().close().await.unwrap();
     assert_eq!(cluster.state().partitions[0].values(), ["a", "b"]);
-    assert_eq!(
-        producer.send(record("c")).await.map(|_| ()).unwrap_err(),
-        ProduceError::Closed
-    );
+    assert_eq!(producer.send(record("c")).await.map(|_| ()).unwrap_err(), ProduceError::Closed);
 }
 
 #[tokio::test]
 async fn what_is_buffered_is_still_delivered_after_the_producer_was_dropped() {
     let cluster = FakeCluster::start(1, 1).await;
     let client = cluster.client().await;
-    let producer = client
-        .producer(&orders())
-        .linger(Duration::from_secs(600))
-        .build()
-        .await
-        .unwrap();
+    let producer = client.producer(&orders()).linger(Duration::from_secs(600)).build().await.unwrap();
     let delivery = producer.send(record("a")).await.unwrap();
     drop(producer);
     assert_eq!(delivery.await.unwrap().offset, 0);
@@ -386,10 +248,7 @@ async fn a_recreated_topic_is_another_topic() {
     client.delete_topic(&orders()).await.unwrap();
     cluster.create(TopicConfig::default());
     let error = send_and_wait(&producer, "b").await.unwrap_err();
-    assert_eq!(
-        (error.code(), error.is_retryable()),
-        (Some(ErrorCode::TopicDeleted), false)
-    );
+    assert_eq!((error.code(), error.is_retryable()), (Some(ErrorCode::TopicDeleted), false));
     assert!(cluster.state().partitions[0].values().is_empty());
 }
 
@@ -398,12 +257,8 @@ async fn settings_beyond_their_bounds_are_refused() {
     let cluster = FakeCluster::start(1, 1).await;
     let client = cluster.client().await;
     let builder = || client.producer(&orders());
-    for builder in [
-        builder().in_flight(0),
-        builder().in_flight(6),
-        builder().batch_bytes(0),
-        builder().buffer_bytes(1),
-    ] {
+    for builder in [builder().in_flight(0), builder().in_flight(6), builder().batch_bytes(0), builder().buffer_bytes(1)]
+    {
         assert!(matches!(builder.build().await, Err(quorate::Error::InvalidArgument(_))));
     }
     let missing = builder().partition(Some(1)).build().await.map(|_| ()).unwrap_err();

@@ -80,30 +80,19 @@ async fn measure(
         )));
     }
     let partitions = 0..info.config.partitions;
-    let mut positions = partitions
-        .filter_map(|partition| Some((partition, consumer.position(partition)?)))
-        .collect();
+    let mut positions = partitions.filter_map(|partition| Some((partition, consumer.position(partition)?))).collect();
     let began = Instant::now();
     let mut progress = began;
     let mut read = Read::default();
     while read.messages < wanted {
-        let more = if raw {
-            poll_raw(&mut consumer, &mut positions).await?
-        } else {
-            poll(&mut consumer).await?
-        };
+        let more = if raw { poll_raw(&mut consumer, &mut positions).await? } else { poll(&mut consumer).await? };
         if more.messages > 0 {
             progress = Instant::now();
         } else if progress.elapsed() >= context.timeout() {
             let timeout = humantime::format_duration(context.timeout());
-            return Err(Failure::message(format!(
-                "no records for {timeout}, look at `quorate cluster health`"
-            )));
+            return Err(Failure::message(format!("no records for {timeout}, look at `quorate cluster health`")));
         }
-        read = Read {
-            messages: read.messages + more.messages,
-            bytes: read.bytes + more.bytes,
-        };
+        read = Read { messages: read.messages + more.messages, bytes: read.bytes + more.bytes };
     }
     let workload = Workload {
         name: "consume",
@@ -125,14 +114,8 @@ async fn available(context: &Context, consumer: &Consumer) -> Result<u64, Failur
 async fn poll(consumer: &mut Consumer) -> Result<Read, Failure> {
     let records = consumer.poll(POLL_WAIT).await?;
     let size = |bytes: &Option<Bytes>| bytes.as_ref().map_or(0, Bytes::len) as u64;
-    let bytes = records
-        .iter()
-        .map(|consumed| size(&consumed.record.key) + size(&consumed.record.value))
-        .sum();
-    Ok(Read {
-        messages: records.len() as u64,
-        bytes,
-    })
+    let bytes = records.iter().map(|consumed| size(&consumed.record.key) + size(&consumed.record.value)).sum();
+    Ok(Read { messages: records.len() as u64, bytes })
 }
 
 async fn poll_raw(consumer: &mut Consumer, positions: &mut BTreeMap<u32, u64>) -> Result<Read, Failure> {

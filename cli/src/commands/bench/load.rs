@@ -87,25 +87,15 @@ pub(super) async fn produce(
     let began = Instant::now();
     let mut running = JoinSet::new();
     for (producer, partitions, messages) in shares {
-        running.spawn(run(Share {
-            producer,
-            partitions,
-            messages,
-            payload: payload.clone(),
-        }));
+        running.spawn(run(Share { producer, partitions, messages, payload: payload.clone() }));
     }
     let mut all = latencies()?;
     // Dropping the set, by a failure or by Ctrl-C, ends the other tasks.
     while let Some(ended) = running.join_next().await {
         let share = ended.map_err(|error| Failure::message(format!("a producer stopped, {error}")))??;
-        all.add(share)
-            .map_err(|error| Failure::message(format!("cannot add up latencies, {error}")))?;
+        all.add(share).map_err(|error| Failure::message(format!("cannot add up latencies, {error}")))?;
     }
-    Ok(Produced {
-        took: began.elapsed(),
-        latencies: all,
-        bytes: messages * size,
-    })
+    Ok(Produced { took: began.elapsed(), latencies: all, bytes: messages * size })
 }
 
 async fn build(
@@ -115,10 +105,8 @@ async fn build(
     partitions: usize,
     load: &Load,
 ) -> Result<Producer, Failure> {
-    let (batch_bytes, in_flight) = (
-        usize::try_from(load.batch_size.as_u64()).unwrap_or(usize::MAX),
-        load.in_flight as usize,
-    );
+    let (batch_bytes, in_flight) =
+        (usize::try_from(load.batch_size.as_u64()).unwrap_or(usize::MAX), load.in_flight as usize);
     let buffer = batch_bytes.saturating_mul(in_flight + 1).saturating_mul(partitions);
     let building = client
         .producer(&info.name)
@@ -132,23 +120,13 @@ async fn build(
 }
 
 async fn run(share: Share) -> Result<Latencies, Failure> {
-    let Share {
-        producer,
-        partitions,
-        messages,
-        mut payload,
-    } = share;
+    let Share { producer, partitions, messages, mut payload } = share;
     let (sent, acknowledged) = mpsc::channel(UNACKNOWLEDGED_MAX);
     let sending = async {
         for (_, &partition) in (0..messages).zip(partitions.iter().cycle()) {
             let record = Record::new(payload.next(), now_ms());
             let began = Instant::now();
-            let delivery = producer
-                .send(ProducerRecord {
-                    partition: Some(partition),
-                    record,
-                })
-                .await?;
+            let delivery = producer.send(ProducerRecord { partition: Some(partition), record }).await?;
             if sent.send((delivery, began)).await.is_err() {
                 // The other side has met a failure and tells of it.
                 return Ok(());
@@ -196,16 +174,10 @@ mod tests {
     #[test]
     fn every_partition_is_served_and_every_message_sent() {
         for (tasks, partitions) in [(1, 4), (3, 4), (4, 4), (9, 4), (1, 1)] {
-            let mut served: Vec<_> = (0..tasks)
-                .flat_map(|task| partitions_of(task, tasks, partitions))
-                .collect();
+            let mut served: Vec<_> = (0..tasks).flat_map(|task| partitions_of(task, tasks, partitions)).collect();
             served.sort_unstable();
             served.dedup();
-            assert_eq!(
-                served,
-                (0..partitions).collect::<Vec<_>>(),
-                "{tasks} tasks, {partitions} partitions"
-            );
+            assert_eq!(served, (0..partitions).collect::<Vec<_>>(), "{tasks} tasks, {partitions} partitions");
             let sent: u64 = (0..tasks).map(|task| messages_of(task, tasks, 1_001)).sum();
             assert_eq!(sent, 1_001, "{tasks} tasks");
         }

@@ -17,11 +17,7 @@ impl Payload {
     pub(super) fn new(size: usize) -> Self {
         let mut pool = vec![0_u8; POOL_BYTES.max(size)];
         rand::fill(&mut pool[..]);
-        Self {
-            pool: pool.into(),
-            size,
-            next: 0,
-        }
+        Self { pool: pool.into(), size, next: 0 }
     }
 
     /// The next value: the bytes that follow the last one's.

@@ -57,22 +57,12 @@ pub(super) struct Workload {
 
 impl Report {
     pub(super) fn new(workload: Workload, took: Duration, latencies: Option<&Latencies>) -> Self {
-        let Workload {
-            name,
-            messages,
-            bytes,
-            partitions,
-            replicas,
-        } = workload;
+        let Workload { name, messages, bytes, partitions, replicas } = workload;
         // A run shorter than the clock's step has no rate worth more than this.
         let seconds = took.as_secs_f64().max(1e-9);
         let ack_ms = latencies.map(|latencies| {
             let quantile = |quantile| latencies.value_at_quantile(quantile) as f64 / 1e3;
-            AckMs {
-                p50: quantile(0.5),
-                p99: quantile(0.99),
-                p999: quantile(0.999),
-            }
+            AckMs { p50: quantile(0.5), p99: quantile(0.99), p999: quantile(0.999) }
         });
         Self {
             system: "quorate",
@@ -92,24 +82,10 @@ impl Report {
 impl View for Report {
     fn text(&self) -> String {
         let workload = fields([
-            (
-                "Workload",
-                format!(
-                    "{}, {} messages of {}",
-                    self.workload,
-                    self.messages,
-                    ByteSize(self.size_bytes)
-                ),
-            ),
-            (
-                "Topic",
-                format!("{} partitions of {} replicas", self.partitions, self.replicas),
-            ),
+            ("Workload", format!("{}, {} messages of {}", self.workload, self.messages, ByteSize(self.size_bytes))),
+            ("Topic", format!("{} partitions of {} replicas", self.partitions, self.replicas)),
             ("Time", format!("{:.3} s", self.seconds)),
-            (
-                "Throughput",
-                format!("{:.0} messages/s, {:.1} MB/s", self.messages_per_s, self.mb_per_s),
-            ),
+            ("Throughput", format!("{:.0} messages/s, {:.1} MB/s", self.messages_per_s, self.mb_per_s)),
         ]);
         match &self.ack_ms {
             Some(AckMs { p50, p99, p999 }) => {
@@ -125,13 +101,8 @@ impl View for Report {
 mod tests {
     use super::*;
 
-    const WORKLOAD: Workload = Workload {
-        name: "produce",
-        messages: 1000,
-        bytes: 1_024_000,
-        partitions: 4,
-        replicas: 3,
-    };
+    const WORKLOAD: Workload =
+        Workload { name: "produce", messages: 1000, bytes: 1_024_000, partitions: 4, replicas: 3 };
 
     #[test]
     fn the_json_has_the_fields_of_the_peers() {
@@ -150,20 +121,9 @@ mod tests {
 
     #[test]
     fn what_was_not_measured_is_null() {
-        let report = Report::new(
-            Workload {
-                messages: 0,
-                bytes: 0,
-                ..WORKLOAD
-            },
-            Duration::ZERO,
-            None,
-        );
+        let report = Report::new(Workload { messages: 0, bytes: 0, ..WORKLOAD }, Duration::ZERO, None);
         let json = serde_json::to_value(&report).unwrap();
         assert!(json["ack_ms"].is_null());
-        assert_eq!(
-            (json["size_bytes"].as_u64(), json["mb_per_s"].as_f64()),
-            (Some(0), Some(0.0))
-        );
+        assert_eq!((json["size_bytes"].as_u64(), json["mb_per_s"].as_f64()), (Some(0), Some(0.0)));
     }
 }

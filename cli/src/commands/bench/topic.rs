@@ -44,10 +44,8 @@ pub(super) async fn with_topic<T>(
     if existing.is_none() {
         if fresh.keep {
             note(&format!("kept topic {}", info.name));
-        } else if let Err(failure) = context
-            .renewed()
-            .within("deleting the topic", client.delete_topic(&info.name))
-            .await
+        } else if let Err(failure) =
+            context.renewed().within("deleting the topic", client.delete_topic(&info.name)).await
         {
             warn(&format!("topic {} is left behind, {failure}", info.name));
         }
@@ -64,19 +62,10 @@ async fn create(context: &Context, client: &Client, fresh: &FreshTopic) -> Resul
         ..TopicConfig::default()
     };
     config.validate().map_err(|error| Failure::Usage(error.to_string()))?;
-    let info = context
-        .within("creating the topic", client.create_topic(&name, config))
-        .await?;
-    let leaderless = info
-        .partitions
-        .iter()
-        .filter(|partition| partition.leader.is_none())
-        .count();
+    let info = context.within("creating the topic", client.create_topic(&name, config)).await?;
+    let leaderless = info.partitions.iter().filter(|partition| partition.leader.is_none()).count();
     if leaderless > 0 {
-        warn(&format!(
-            "{} of topic {name} without a leader",
-            count(leaderless as u64, "partition")
-        ));
+        warn(&format!("{} of topic {name} without a leader", count(leaderless as u64, "partition")));
     }
     Ok(info)
 }

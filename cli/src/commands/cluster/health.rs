@@ -27,10 +27,7 @@ pub(crate) async fn run(context: &Context) -> Result<(), Failure> {
     let client = context.connect().await?;
     let info = context.within("asking for the cluster", client.cluster_info()).await?;
     let reasons = reasons(&info);
-    let view = HealthView {
-        healthy: reasons.is_empty(),
-        reasons,
-    };
+    let view = HealthView { healthy: reasons.is_empty(), reasons };
     context.show(&view)?;
     if view.healthy {
         return Ok(());
@@ -51,21 +48,14 @@ fn reasons(info: &ClusterInfo) -> Vec<String> {
         reasons.push(format!("node {} at {} is down", node.id, node.client_address));
     }
     if info.leaderless_partition_count > 0 {
-        reasons.push(format!(
-            "{} without a leader",
-            count(info.leaderless_partition_count.into(), "partition")
-        ));
+        reasons.push(format!("{} without a leader", count(info.leaderless_partition_count.into(), "partition")));
     }
     if info.under_replicated_partition_count > 0 {
         let partitions = count(info.under_replicated_partition_count.into(), "partition");
         reasons.push(format!("{partitions} under-replicated"));
     }
     for node in info.nodes.iter().filter(|node| node.failed_replica_count > 0) {
-        reasons.push(format!(
-            "{} failed on node {}",
-            count(node.failed_replica_count.into(), "replica"),
-            node.id
-        ));
+        reasons.push(format!("{} failed on node {}", count(node.failed_replica_count.into(), "replica"), node.id));
     }
     reasons
 }

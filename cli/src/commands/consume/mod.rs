@@ -62,11 +62,7 @@ pub(crate) async fn run(context: &Context, args: ConsumeArgs) -> Result<(), Fail
     let ranges = range::ranges(&client, topic, &partitions);
     let ranges = context.within("asking for the offsets", ranges).await?;
     range::check(topic, &ranges, args.from)?;
-    let building = client
-        .consumer(topic)
-        .partitions(partitions)
-        .from(args.from.into())
-        .build();
+    let building = client.consumer(topic).partitions(partitions).from(args.from.into()).build();
     let mut consumer = context.within("setting up the consumer", building).await?;
 
     let mut writer = RecordWriter::new(topic.to_string(), format, args.count);
@@ -130,11 +126,7 @@ async fn read_until_end(
                 writer.write(&record)?;
             }
         }
-        unread.retain(|range| {
-            consumer
-                .position(range.partition)
-                .is_none_or(|position| position < range.end)
-        });
+        unread.retain(|range| consumer.position(range.partition).is_none_or(|position| position < range.end));
     }
     Ok(())
 }
@@ -159,10 +151,7 @@ mod tests {
         let text = || Some(RecordFormat::values());
         assert_eq!(record_format(Format::Json, None).ok(), Some(RecordFormat::Json));
         assert_eq!(record_format(Format::Table, None).ok(), text());
-        assert_eq!(
-            record_format(Format::Table, Some(RecordFormat::Json)).ok(),
-            Some(RecordFormat::Json)
-        );
+        assert_eq!(record_format(Format::Table, Some(RecordFormat::Json)).ok(), Some(RecordFormat::Json));
         assert!(matches!(record_format(Format::Json, text()), Err(Failure::Usage(_))));
     }
 }

@@ -27,10 +27,7 @@ impl FromStr for From {
         match text {
             "first" => Ok(Self::First),
             "last" => Ok(Self::Last),
-            offset => offset
-                .parse()
-                .map(Self::Offset)
-                .map_err(|_| "write first, last or an offset".to_owned()),
+            offset => offset.parse().map(Self::Offset).map_err(|_| "write first, last or an offset".to_owned()),
         }
     }
 }
@@ -115,18 +112,7 @@ pub(super) fn unread(ranges: Vec<Range>, from: From) -> Vec<Range> {
 mod tests {
     use super::*;
 
-    const RANGES: [Range; 2] = [
-        Range {
-            partition: 0,
-            start: 10,
-            end: 20,
-        },
-        Range {
-            partition: 1,
-            start: 0,
-            end: 15,
-        },
-    ];
+    const RANGES: [Range; 2] = [Range { partition: 0, start: 10, end: 20 }, Range { partition: 1, start: 0, end: 15 }];
 
     fn checked(from: From) -> Result<(), String> {
         let topic = TopicName::parse("orders").unwrap();
@@ -149,21 +135,12 @@ mod tests {
             checked(From::Offset(16)).unwrap_err(),
             "cannot read partition 1 of topic orders from 16, that is above its end, 15, use --from first, --from last or an offset in 0..=15"
         );
-        assert!(
-            checked(From::Offset(9))
-                .unwrap_err()
-                .contains("below its first retained offset, 10")
-        );
+        assert!(checked(From::Offset(9)).unwrap_err().contains("below its first retained offset, 10"));
     }
 
     #[test]
     fn only_what_lies_before_the_end_is_waited_for() {
-        let unread = |from| {
-            unread(RANGES.to_vec(), from)
-                .iter()
-                .map(|range| range.partition)
-                .collect::<Vec<_>>()
-        };
+        let unread = |from| unread(RANGES.to_vec(), from).iter().map(|range| range.partition).collect::<Vec<_>>();
         assert_eq!(unread(From::First), [0, 1]);
         assert_eq!(unread(From::Offset(15)), [0]);
         assert_eq!(unread(From::Last), [0; 0]);

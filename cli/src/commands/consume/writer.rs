@@ -21,12 +21,7 @@ pub(super) struct RecordWriter {
 
 impl RecordWriter {
     pub(super) fn new(topic: String, format: RecordFormat, wanted: Option<u64>) -> Self {
-        Self {
-            topic,
-            format,
-            wanted,
-            out: BufWriter::with_capacity(BUFFER_BYTES, io::stdout().lock()),
-        }
+        Self { topic, format, wanted, out: BufWriter::with_capacity(BUFFER_BYTES, io::stdout().lock()) }
     }
 
     /// Whether all that is wanted has been written.
@@ -36,10 +31,7 @@ impl RecordWriter {
 
     pub(super) fn write(&mut self, consumed: &ConsumedRecord) -> Result<(), Failure> {
         let record = &consumed.record;
-        let headers = record
-            .headers
-            .iter()
-            .map(|header| (header.key.as_str(), header.value.as_deref()));
+        let headers = record.headers.iter().map(|header| (header.key.as_str(), header.value.as_deref()));
         let view = RecordView {
             topic: &self.topic,
             partition: consumed.partition,

@@ -36,9 +36,7 @@ pub(crate) async fn run(context: &Context, args: KillArgs) -> Result<(), Failure
     let _lock = dir.lock(context.deadline()).await?;
     let cluster = dir.load_existing()?;
     let process = cluster.node(number)?.running().cloned().ok_or_else(|| {
-        Failure::message(format!(
-            "node {number} does not run, start it with `quorate local restart {number}`"
-        ))
+        Failure::message(format!("node {number} does not run, start it with `quorate local restart {number}`"))
     })?;
     let pid = process.pid;
     wait::kill(&[process]).await?;

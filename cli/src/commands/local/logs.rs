@@ -38,11 +38,7 @@ pub(crate) async fn run(args: LogsArgs) -> Result<(), Failure> {
     dir.load_existing()?.node(args.number)?;
     let path = dir.log_path(args.number);
     let unreadable = |error: io::Error| {
-        Failure::message(format!(
-            "cannot read {}, {error}, was node {} ever started?",
-            path.display(),
-            args.number
-        ))
+        Failure::message(format!("cannot read {}, {error}, was node {} ever started?", path.display(), args.number))
     };
     let mut file = File::open(&path).map_err(unreadable)?;
     if let Some(lines) = args.lines {
@@ -53,10 +49,7 @@ pub(crate) async fn run(args: LogsArgs) -> Result<(), Failure> {
         let count = file.read(&mut buffer).map_err(unreadable)?;
         if count > 0 {
             let mut stdout = io::stdout().lock();
-            stdout
-                .write_all(&buffer[..count])
-                .and_then(|()| stdout.flush())
-                .map_err(Failure::Output)?;
+            stdout.write_all(&buffer[..count]).and_then(|()| stdout.flush()).map_err(Failure::Output)?;
             continue;
         }
         if !args.follow {

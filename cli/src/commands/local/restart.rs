@@ -40,10 +40,7 @@ impl FromStr for Which {
     fn from_str(text: &str) -> Result<Self, String> {
         match text {
             "all" => Ok(Self::All),
-            number => number
-                .parse()
-                .map(Self::One)
-                .map_err(|_| "write a node's number or `all`".to_owned()),
+            number => number.parse().map(Self::One).map_err(|_| "write a node's number or `all`".to_owned()),
         }
     }
 }

@@ -106,9 +106,7 @@ fn cluster(dir: &LocalDir, args: &StartArgs) -> Result<LocalCluster, Failure> {
             count(cluster.nodes.len() as u64, "node")
         )));
     }
-    let nodes_differ = args
-        .nodes
-        .is_some_and(|nodes| usize::from(nodes) != cluster.nodes.len());
+    let nodes_differ = args.nodes.is_some_and(|nodes| usize::from(nodes) != cluster.nodes.len());
     if nodes_differ || args.base_port.is_some_and(|port| port != cluster.base_port) {
         return Err(Failure::message(format!(
             "{place} holds a cluster of {} at base port {}, start it as it is, delete the directory or use another --dir",
@@ -154,18 +152,13 @@ async fn watch(dir: &LocalDir, started: &mut Vec<Started>) -> Result<(), Failure
         for node in started.iter_mut() {
             // A node not waited for stays as a zombie as long as we run.
             if let Ok(Some(status)) = node.child.try_wait() {
-                note(&format!(
-                    "node {} (process {}) ended, {status}",
-                    node.number, node.process.pid
-                ));
+                note(&format!("node {} (process {}) ended, {status}", node.number, node.process.pid));
             }
         }
         started.retain(|node| node.process.is_running());
         // A restart in progress has no running node for a moment, and holds the lock meanwhile.
         if started.is_empty() && dir.load_existing()?.running().is_empty() {
-            let _lock = dir
-                .lock(tokio::time::Instant::now() + wait::START_TIMEOUT_DEFAULT)
-                .await?;
+            let _lock = dir.lock(tokio::time::Instant::now() + wait::START_TIMEOUT_DEFAULT).await?;
             if dir.load_existing()?.running().is_empty() {
                 note("all nodes have ended");
                 return Ok(());
@@ -177,14 +170,7 @@ async fn watch(dir: &LocalDir, started: &mut Vec<Started>) -> Result<(), Failure
 impl View for StartedView {
     fn text(&self) -> String {
         let nodes = count(self.nodes.len() as u64, "node");
-        let stop = if self.detached {
-            "`quorate local stop` stops it"
-        } else {
-            "Ctrl-C stops it"
-        };
-        format!(
-            "a cluster of {nodes} is up: --server {}\nits files are in {}; {stop}",
-            self.server, self.dir
-        )
+        let stop = if self.detached { "`quorate local stop` stops it" } else { "Ctrl-C stops it" };
+        format!("a cluster of {nodes} is up: --server {}\nits files are in {}; {stop}", self.server, self.dir)
     }
 }

@@ -45,10 +45,7 @@ pub(crate) async fn run(context: &Context, args: StatusArgs) -> Result<(), Failu
     let dir = args.dir.resolve()?;
     let cluster = dir.load_existing()?;
     let nodes = join_all(cluster.nodes.iter().map(|node| NodeView::of(&dir, node))).await;
-    context.show(&StatusView {
-        dir: dir.path().display().to_string(),
-        nodes,
-    })
+    context.show(&StatusView { dir: dir.path().display().to_string(), nodes })
 }
 
 impl NodeView {

@@ -32,9 +32,7 @@ pub(crate) async fn run(context: &Context, args: StopArgs) -> Result<(), Failure
     let _lock = dir.lock(context.deadline()).await?;
     let processes = dir.load_existing()?.running();
     wait::stop(&processes, context.timeout()).await?;
-    context.show(&StoppedView {
-        stopped: processes.len(),
-    })
+    context.show(&StoppedView { stopped: processes.len() })
 }
 
 impl View for StoppedView {

@@ -33,10 +33,7 @@ struct NodeView {
 pub(crate) async fn run(context: &Context) -> Result<(), Failure> {
     let client = context.connect().await?;
     let info = context.within("asking for the nodes", client.cluster_info()).await?;
-    let nodes = info
-        .nodes
-        .iter()
-        .map(|node| NodeView::new(node, info.metadata_leader == Some(node.id)));
+    let nodes = info.nodes.iter().map(|node| NodeView::new(node, info.metadata_leader == Some(node.id)));
     context.show(&NodesView { nodes: nodes.collect() })
 }
 
@@ -60,9 +57,7 @@ impl NodeView {
 
 impl View for NodesView {
     fn text(&self) -> String {
-        let headers = [
-            "NODE", "STATE", "CLIENTS", "PEERS", "REPLICAS", "LEADERS", "FAILED", "METADATA",
-        ];
+        let headers = ["NODE", "STATE", "CLIENTS", "PEERS", "REPLICAS", "LEADERS", "FAILED", "METADATA"];
         let mut columns = Columns::new(&headers).right(&[0, 4, 5, 6]);
         for node in &self.nodes {
             columns.row([

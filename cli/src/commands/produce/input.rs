@@ -37,12 +37,9 @@ impl Input {
             Some(file) => read(file, &sender),
             None => read(io::stdin().lock(), &sender),
         };
-        std::thread::Builder::new()
-            .name("input".to_owned())
-            .spawn(reader)
-            .map_err(|error| {
-                Failure::message(format!("cannot start a thread, {error}, check the limit on processes"))
-            })?;
+        std::thread::Builder::new().name("input".to_owned()).spawn(reader).map_err(|error| {
+            Failure::message(format!("cannot start a thread, {error}, check the limit on processes"))
+        })?;
         Ok(Self { name, chunks })
     }
 
@@ -53,11 +50,7 @@ impl Input {
 
     /// The next bytes; none at the end. Cancel safe.
     pub(super) async fn next(&mut self) -> Result<Option<BytesMut>, Failure> {
-        self.chunks
-            .recv()
-            .await
-            .transpose()
-            .map_err(|error| unreadable(&self.name, &error))
+        self.chunks.recv().await.transpose().map_err(|error| unreadable(&self.name, &error))
     }
 }
 
@@ -108,12 +101,7 @@ mod tests {
     async fn what_cannot_be_read_is_named() {
         let missing = Input::open(Some(Path::new("/nowhere/input"))).unwrap_err().to_string();
         assert!(missing.starts_with("cannot read /nowhere/input"), "{missing}");
-        let directory = Input::open(Some(Path::new("/")))
-            .unwrap()
-            .next()
-            .await
-            .unwrap_err()
-            .to_string();
+        let directory = Input::open(Some(Path::new("/"))).unwrap().next().await.unwrap_err().to_string();
         assert!(directory.starts_with("cannot read /, "), "{directory}");
     }
 }

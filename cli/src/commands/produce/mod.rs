@@ -135,23 +135,12 @@ async fn send(
 ) -> Result<(), Failure> {
     let (key, value) = split_key(line, separator);
     let bytes = key.as_ref().map_or(0, Bytes::len) + value.len();
-    let record = Record {
-        key,
-        value: Some(value),
-        headers: Vec::new(),
-        timestamp_ms: now_ms(),
-    };
-    let delivery = producer
-        .send(ProducerRecord {
-            partition: None,
-            record,
-        })
-        .await
-        .map_err(|error| Failure::Line {
-            number: lines.lines(),
-            input: input.name().to_owned(),
-            source: error,
-        })?;
+    let record = Record { key, value: Some(value), headers: Vec::new(), timestamp_ms: now_ms() };
+    let delivery = producer.send(ProducerRecord { partition: None, record }).await.map_err(|error| Failure::Line {
+        number: lines.lines(),
+        input: input.name().to_owned(),
+        source: error,
+    })?;
     sender.track(delivery, bytes as u64).await;
     Ok(())
 }
@@ -193,19 +182,12 @@ fn report(context: &Context, took: Duration, summary: Summary, fed: Result<(), F
         Format::Table if ended.is_ok() => note(&view.text()),
         Format::Table => {}
     }
-    ended.map_err(|failure| Failure::Partial {
-        acknowledged,
-        source: Box::new(failure),
-    })
+    ended.map_err(|failure| Failure::Partial { acknowledged, source: Box::new(failure) })
 }
 
 impl View for ProducedView {
     fn text(&self) -> String {
-        let rate = if self.seconds > 0.0 {
-            self.bytes as f64 / 1e6 / self.seconds
-        } else {
-            0.0
-        };
+        let rate = if self.seconds > 0.0 { self.bytes as f64 / 1e6 / self.seconds } else { 0.0 };
         let (records, bytes) = (count(self.records, "record"), count(self.bytes, "byte"));
         format!("{records}, {bytes} in {:.3} s ({rate:.1} MB/s)", self.seconds)
     }

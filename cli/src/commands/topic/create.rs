@@ -47,9 +47,7 @@ pub(crate) async fn run(context: &Context, args: CreateArgs) -> Result<(), Failu
         replication_factor: args.replication_factor,
         segment_bytes: args.segment_size.as_u64(),
     };
-    config
-        .validate()
-        .map_err(|error| Failure::Usage(format!("cannot create topic {}, {error}", args.topic.topic)))?;
+    config.validate().map_err(|error| Failure::Usage(format!("cannot create topic {}, {error}", args.topic.topic)))?;
     if config.replication_factor == 2 {
         warn(
             "with a replication factor of 2 no failure is tolerated while writes go on: \
@@ -58,19 +56,10 @@ pub(crate) async fn run(context: &Context, args: CreateArgs) -> Result<(), Failu
     }
     let client = context.connect().await?;
     let name = args.topic.topic;
-    let info = context
-        .within("creating the topic", client.create_topic(&name, config))
-        .await?;
-    let leaderless = info
-        .partitions
-        .iter()
-        .filter(|partition| partition.leader.is_none())
-        .count();
+    let info = context.within("creating the topic", client.create_topic(&name, config)).await?;
+    let leaderless = info.partitions.iter().filter(|partition| partition.leader.is_none()).count();
     if leaderless > 0 {
-        warn(&format!(
-            "topic {name} exists, but {} without a leader",
-            count(leaderless as u64, "partition")
-        ));
+        warn(&format!("topic {name} exists, but {} without a leader", count(leaderless as u64, "partition")));
     }
     context.show(&CreatedView::new(&info, leaderless))
 }

@@ -34,9 +34,7 @@ pub(crate) async fn run(context: &Context, args: DeleteArgs) -> Result<(), Failu
     let context = context.renewed();
     let client = context.connect().await?;
     context.within("deleting the topic", client.delete_topic(&name)).await?;
-    context.show(&DeletedView {
-        deleted: name.to_string(),
-    })
+    context.show(&DeletedView { deleted: name.to_string() })
 }
 
 fn confirm(name: &TopicName) -> Result<(), Failure> {
@@ -54,9 +52,7 @@ fn confirm(name: &TopicName) -> Result<(), Failure> {
     if matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes") {
         return Ok(());
     }
-    Err(Failure::message(format!(
-        "topic {name} was not deleted, the answer was not yes"
-    )))
+    Err(Failure::message(format!("topic {name} was not deleted, the answer was not yes")))
 }
 
 impl View for DeletedView {

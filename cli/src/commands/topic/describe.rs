@@ -52,9 +52,7 @@ struct ReplicaView {
 
 pub(crate) async fn run(context: &Context, args: DescribeArgs) -> Result<(), Failure> {
     let client = context.connect().await?;
-    let info = context
-        .within("asking for the topic", client.topic(&args.topic.topic))
-        .await?;
+    let info = context.within("asking for the topic", client.topic(&args.topic.topic)).await?;
     context.show(&TopicView::new(&info))
 }
 
@@ -112,17 +110,8 @@ impl View for TopicView {
             ("Replication factor", self.replication_factor.to_string()),
             ("Segment size", ByteSize(self.segment_bytes).to_string()),
         ]);
-        let headers = [
-            "PARTITION",
-            "LEADER",
-            "EPOCH",
-            "HIGH WATERMARK",
-            "REPLICA",
-            "NODE",
-            "ROLE",
-            "LOG END",
-            "FAILURE",
-        ];
+        let headers =
+            ["PARTITION", "LEADER", "EPOCH", "HIGH WATERMARK", "REPLICA", "NODE", "ROLE", "LOG END", "FAILURE"];
         let mut columns = Columns::new(&headers).right(&[0, 1, 2, 3, 4, 5, 7]);
         for partition in &self.partitions {
             for (position, replica) in partition.replicas.iter().enumerate() {

@@ -32,9 +32,7 @@ struct TopicView {
 pub(crate) async fn run(context: &Context) -> Result<(), Failure> {
     let client = context.connect().await?;
     let topics = context.within("asking for the topics", client.topics()).await?;
-    context.show(&TopicsView {
-        topics: topics.iter().map(TopicView::new).collect(),
-    })
+    context.show(&TopicsView { topics: topics.iter().map(TopicView::new).collect() })
 }
 
 impl TopicView {
@@ -45,11 +43,7 @@ impl TopicView {
             partitions: info.config.partitions,
             replication_factor: info.config.replication_factor,
             segment_bytes: info.config.segment_bytes,
-            leaderless_partitions: info
-                .partitions
-                .iter()
-                .filter(|partition| partition.leader.is_none())
-                .count(),
+            leaderless_partitions: info.partitions.iter().filter(|partition| partition.leader.is_none()).count(),
         }
     }
 }
