@@ -189,18 +189,18 @@ const _: () = {
 // Raft.
 
 /// The time between two heartbeats of a leader, unless the node's configuration says otherwise.
-pub const HEARTBEAT_INTERVAL_DEFAULT: Duration = Duration::from_millis(200);
+pub const HEARTBEAT_INTERVAL_DEFAULT: Duration = Duration::from_millis(150);
 
 /// What the time between two heartbeats may be set to.
 pub const HEARTBEAT_INTERVAL_BOUNDS: RangeInclusive<Duration> = Duration::from_millis(10)..=Duration::from_secs(10);
 
 /// The shortest time without a leader after which a replica stands for leader, unless the node's configuration says
 /// otherwise.
-pub const ELECTION_TIMEOUT_MIN_DEFAULT: Duration = Duration::from_millis(600);
+pub const ELECTION_TIMEOUT_MIN_DEFAULT: Duration = Duration::from_millis(500);
 
 /// The longest time without a leader after which a replica stands for leader, unless the node's configuration says
 /// otherwise. Each replica draws a time between the two, so that not all stand at once.
-pub const ELECTION_TIMEOUT_MAX_DEFAULT: Duration = Duration::from_millis(1_000);
+pub const ELECTION_TIMEOUT_MAX_DEFAULT: Duration = Duration::from_millis(750);
 
 /// What either election timeout may be set to.
 pub const ELECTION_TIMEOUT_BOUNDS: RangeInclusive<Duration> = Duration::from_millis(30)..=Duration::from_secs(60);

@@ -15,4 +15,4 @@ pub use cluster::FormError;
 pub use data_dir::{DataDir, DataDirError};
 pub use identity::{Formation, Identity};
 pub use net::{ByteStream, Listener, Net, Stream, TcpNet};
-pub use node::{Node, NodeError, Seams};
+pub use node::{Node, NodeError, OpenStore, Seams};

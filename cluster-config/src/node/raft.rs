@@ -15,14 +15,14 @@ use crate::{bounds, limits};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RaftConfig {
-    /// The time between two heartbeats of a leader. Default 200 ms, bounds 10 ms to 10 s.
+    /// The time between two heartbeats of a leader. Default 150 ms, bounds 10 ms to 10 s.
     #[serde(with = "duration")]
     pub heartbeat_interval: Duration,
-    /// The shortest time without a leader after which a replica stands for leader. Default 600 ms, bounds 30 ms to
+    /// The shortest time without a leader after which a replica stands for leader. Default 500 ms, bounds 30 ms to
     /// 60 s.
     #[serde(with = "duration")]
     pub election_timeout_min: Duration,
-    /// The longest time without a leader after which a replica stands for leader. Default 1 s, bounds 30 ms to 60 s.
+    /// The longest time without a leader after which a replica stands for leader. Default 750 ms, bounds 30 ms to 60 s.
     #[serde(with = "duration")]
     pub election_timeout_max: Duration,
 }

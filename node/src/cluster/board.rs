@@ -12,7 +12,7 @@ use quorate_protocol::ReplicaRole;
 use tokio::time::{Instant, MissedTickBehavior};
 
 use super::Member;
-use crate::peers::{LeaderHint, NodeStatus, ReplicaStatus};
+use crate::peers::{LeaderHint, NodeStatus};
 
 /// How often every other node is asked.
 const INTERVAL: Duration = Duration::from_millis(500);
@@ -33,20 +33,13 @@ impl Board {
     /// The newest leader of a partition that any node now up has told of.
     pub(crate) fn leader(&self, partition: PartitionId) -> LeaderHint {
         let board = self.read();
-        let up = board.values().filter(|(at, _)| at.elapsed() < DOWN_AFTER);
-        let replicas = up.flat_map(|(_, status)| status.replicas.iter().map(|replica| (status.node, replica)));
-        replicas
-            .filter(|(_, replica)| replica.partition == partition && replica.role == ReplicaRole::Leader)
-            .map(|(node, replica)| LeaderHint { epoch: replica.term, node: Some(node) })
-            .max()
-            .unwrap_or_default()
-    }
-
-    /// What a node that is up said of one of its replicas.
-    pub(crate) fn replica(&self, node: NodeId, matches: impl Fn(&ReplicaStatus) -> bool) -> Option<ReplicaStatus> {
-        let board = self.read();
-        let (at, status) = board.get(&node)?;
-        (at.elapsed() < DOWN_AFTER).then(|| status.replicas.iter().find(|replica| matches(replica)).cloned())?
+        let up = || board.values().filter(|(at, _)| at.elapsed() < DOWN_AFTER).map(|(_, status)| status);
+        let replicas = up().flat_map(|status| status.replicas.iter().map(|replica| (status.node, replica)));
+        let hints = replicas.filter(|(_, replica)| replica.partition == partition).filter_map(|(node, replica)| {
+            let node = if replica.role == ReplicaRole::Leader { Some(node) } else { replica.leader };
+            node.filter(|leader| up().any(|status| status.node == *leader)).map(|node| (replica.term, node))
+        });
+        hints.max().map(|(epoch, node)| LeaderHint { epoch, node: Some(node) }).unwrap_or_default()
     }
 
     /// All that the nodes now up have said.

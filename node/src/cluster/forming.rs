@@ -11,7 +11,7 @@ use quorate_cluster_config::{Address, ClusterId};
 use super::Cluster;
 use crate::{
     identity::Formation,
-    peers::{Greeting, HandshakeError, Hello, PeerApiClient, PeerFailure, Purpose, RpcPool},
+    peers::{Greeting, HandshakeError, Hello, PeerFailure, Purpose, RpcPool},
 };
 
 const PAUSE: Duration = Duration::from_millis(200);
@@ -57,7 +57,7 @@ pub enum FormError {
 }
 
 enum Answer {
-    Hello(Hello, PeerApiClient),
+    Hello(Hello),
     OtherCluster(ClusterId),
     Silent(String),
 }
@@ -76,7 +76,7 @@ async fn ask(cluster: &Arc<Cluster>, seed: &Address) -> Answer {
     };
     let client = crate::peers::client(stream);
     match client.hello(crate::peers::within(CALL_TIMEOUT)).await {
-        Ok(hello) => Answer::Hello(hello, client),
+        Ok(hello) => Answer::Hello(hello),
         Err(error) => Answer::Silent(format!("{seed}: {error}")),
     }
 }
@@ -120,7 +120,7 @@ pub(crate) async fn form(cluster: &Arc<Cluster>) -> Result<(), FormError> {
         let mut missing = None;
         for (seed, answer) in others.iter().zip(&answers) {
             match answer {
-                Answer::Hello(Hello { formation: Some(formation), initialized: true, .. }, _)
+                Answer::Hello(Hello { formation: Some(formation), initialized: true, .. })
                     if cluster.identity().is_none() =>
                 {
                     return Err(FormError::ClusterExists { seed: seed.clone(), cluster: formation.cluster });
@@ -128,10 +128,10 @@ pub(crate) async fn form(cluster: &Arc<Cluster>) -> Result<(), FormError> {
                 Answer::OtherCluster(theirs) => {
                     return Err(FormError::ClusterExists { seed: seed.clone(), cluster: *theirs });
                 }
-                Answer::Hello(hello, _) if hello.seeds != seeds => {
+                Answer::Hello(hello) if hello.seeds != seeds => {
                     missing = Some(format!("{seed} is configured with other seeds than this node"));
                 }
-                Answer::Hello(hello, _) if hello.formation.is_some() => {
+                Answer::Hello(hello) if hello.formation.is_some() => {
                     missing = Some(format!("{seed} has accepted a formation; waiting for its proposer"));
                 }
                 Answer::Hello(..) => {}

@@ -26,7 +26,6 @@ const REGISTER_PATIENCE: Duration = Duration::from_secs(2);
 pub(crate) struct Member {
     pub(crate) identity: Identity,
     pub(crate) config: NodeConfig,
-    pub(crate) environment: Environment,
     pub(crate) directory: Arc<Directory>,
     pub(crate) rpc: Arc<RpcPool>,
     pub(crate) metadata: Arc<MetadataGroup>,
@@ -51,8 +50,7 @@ impl Member {
             identity,
             append_bytes: Arc::new(Semaphore::new(append_bytes.min(Semaphore::MAX_PERMITS))),
             config,
-            replicas: Replicas::new(environment.clone()),
-            environment,
+            replicas: Replicas::new(environment),
             directory,
             rpc,
             metadata: Arc::new(metadata),

@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, PoisonError, RwLock},
+    sync::{Arc, Mutex, PoisonError, RwLock},
 };
 
 use quorate_cluster_config::{GroupId, PartitionId, ReplicaId};
@@ -44,12 +44,14 @@ pub(crate) struct Replicas {
     environment: Environment,
     records: ReplicaRecords,
     slots: RwLock<BTreeMap<ReplicaId, (PartitionId, Slot)>>,
+    /// The high watermarks at the last tick and at the one before.
+    settled: Mutex<BTreeMap<ReplicaId, [u64; 2]>>,
 }
 
 impl Replicas {
     pub(crate) fn new(environment: Environment) -> Self {
         let records = ReplicaRecords::new(environment.store.clone());
-        Self { environment, records, slots: RwLock::default() }
+        Self { environment, records, slots: RwLock::default(), settled: Mutex::default() }
     }
 
     pub(crate) fn records(&self) -> &ReplicaRecords {
@@ -111,14 +113,27 @@ impl Replicas {
     /// Work of once a second for all replicas, and one flush for what it wrote.
     pub(crate) fn tick(&self, metadata: &Group) -> Result<(), KvError> {
         let mut written = metadata.tick()?;
+        let mut settled = BTreeMap::new();
         for group in self.all_running() {
             written |= group.group().tick()?;
+            let [last, _] = self.settled(group.group().replica());
+            settled.insert(group.group().replica(), [group.high_watermark(), last]);
         }
+        *self.settled.lock().unwrap_or_else(PoisonError::into_inner) = settled;
         if written { self.environment.store.flush() } else { Ok(()) }
     }
 
     pub(crate) fn statuses(&self) -> Vec<ReplicaStatus> {
-        self.read().iter().map(|(replica, (partition, slot))| status(*replica, *partition, slot)).collect()
+        let slots = self.read();
+        let with_settled = |(replica, (partition, slot)): (&ReplicaId, &(PartitionId, Slot))| ReplicaStatus {
+            settled_offset: self.settled(*replica)[1],
+            ..status(*replica, *partition, slot)
+        };
+        slots.iter().map(with_settled).collect()
+    }
+
+    fn settled(&self, replica: ReplicaId) -> [u64; 2] {
+        self.settled.lock().unwrap_or_else(PoisonError::into_inner).get(&replica).copied().unwrap_or_default()
     }
 
     fn read(&self) -> std::sync::RwLockReadGuard<'_, BTreeMap<ReplicaId, (PartitionId, Slot)>> {
@@ -139,6 +154,7 @@ fn status(replica: ReplicaId, partition: PartitionId, slot: &Slot) -> ReplicaSta
         leader: None,
         high_watermark: 0,
         log_end_offset: 0,
+        settled_offset: 0,
         failure: None,
     };
     match slot {

@@ -24,15 +24,16 @@ impl Snapshot {
     fn take(member: &Member) -> Self {
         let mut statuses: Vec<NodeStatus> = member.board.up();
         statuses.push(member.status());
-        let up = statuses.iter().map(|status| status.node).collect();
+        let up: Vec<NodeId> = statuses.iter().map(|status| status.node).collect();
         let mut leaders: BTreeMap<PartitionId, LeaderHint> = BTreeMap::new();
         let mut replicas = BTreeMap::new();
         for status in statuses {
             for replica in status.replicas {
-                if replica.role == ReplicaRole::Leader {
-                    let hint = LeaderHint { epoch: replica.term, node: Some(status.node) };
+                // Followers hear of a new leader before its own next status comes round.
+                let leads = (replica.role == ReplicaRole::Leader).then_some(status.node);
+                if let Some(node) = leads.or(replica.leader).filter(|node| up.contains(node)) {
                     let newest = leaders.entry(replica.partition).or_default();
-                    *newest = hint.max(*newest);
+                    *newest = LeaderHint { epoch: replica.term, node: Some(node) }.max(*newest);
                 }
                 replicas.insert((status.node, replica.replica), replica);
             }
@@ -62,6 +63,18 @@ impl Snapshot {
         let status = of_leader.and_then(|assignment| self.replicas.get(&(assignment.node, assignment.replica)));
         let high_watermark = status.map_or(0, |status| status.high_watermark);
         PartitionInfo { index: id.index, leader: hint.node, leader_epoch: hint.epoch, high_watermark, replicas }
+    }
+
+    /// Whether a replica of the partition is down, missing, failed or behind what was committed a while ago.
+    fn is_under_replicated(&self, placed: &[Assignment]) -> bool {
+        let status = |assignment: &Assignment| self.replicas.get(&(assignment.node, assignment.replica));
+        let settled = placed.iter().filter_map(status).map(|status| status.settled_offset).max().unwrap_or(0);
+        placed.iter().map(status).any(|status| match status {
+            None => true,
+            Some(status) => {
+                matches!(status.role, ReplicaRole::Unknown | ReplicaRole::Failed) || status.log_end_offset < settled
+            }
+        })
     }
 
     fn topic(&self, topic: &TopicRow) -> TopicInfo {
@@ -96,17 +109,6 @@ impl Snapshot {
     }
 }
 
-/// Whether a replica of the partition is down, missing or behind what is committed.
-fn is_under_replicated(partition: &PartitionInfo) -> bool {
-    partition.replicas.iter().any(|replica| {
-        matches!(replica.role, ReplicaRole::Unknown | ReplicaRole::Failed)
-            || replica.log_end_offset < partition.high_watermark.saturating_sub(u64::from(LAG_RECORDS_MAX))
-    })
-}
-
-/// Records by which a replica may trail the last status of its leader: statuses are half a second old.
-const LAG_RECORDS_MAX: u32 = 100_000;
-
 impl Member {
     /// The cluster as this node sees it.
     pub(crate) fn cluster_info(&self) -> ClusterInfo {
@@ -115,6 +117,8 @@ impl Member {
         let topics: Vec<TopicInfo> = state.topics().map(|topic| snapshot.topic(topic)).collect();
         let partitions = || topics.iter().flat_map(|topic| &topic.partitions);
         let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+        let placed = state.topics().flat_map(|topic| &topic.partitions);
+        let under_replicated = placed.filter(|placed| snapshot.is_under_replicated(placed)).count();
         ClusterInfo {
             cluster_id: self.identity.cluster(),
             answered_by: snapshot.us,
@@ -124,7 +128,7 @@ impl Member {
             topic_count: count(topics.len()),
             partition_count: count(partitions().count()),
             leaderless_partition_count: count(partitions().filter(|p| p.leader.is_none()).count()),
-            under_replicated_partition_count: count(partitions().filter(|p| is_under_replicated(p)).count()),
+            under_replicated_partition_count: count(under_replicated),
         }
     }
 

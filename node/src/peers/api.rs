@@ -12,7 +12,7 @@ use crate::identity::Formation;
 
 /// What a node says of itself before it is known.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Hello {
+pub(crate) struct Hello {
     /// The peer address it tells others.
     pub address: Address,
     /// The seeds it is configured with, ascending.
@@ -25,7 +25,7 @@ pub struct Hello {
 
 /// One replica as its node sees it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ReplicaStatus {
+pub(crate) struct ReplicaStatus {
     /// The replica.
     pub replica: ReplicaId,
     /// Its partition.
@@ -40,13 +40,15 @@ pub struct ReplicaStatus {
     pub high_watermark: u64,
     /// The end of its log on stable storage.
     pub log_end_offset: u64,
+    /// The high watermark it had a second or two ago: what every replica that keeps up has by now.
+    pub settled_offset: u64,
     /// Why it failed.
     pub failure: Option<String>,
 }
 
 /// A node as it sees itself, told to every other node twice a second.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct NodeStatus {
+pub(crate) struct NodeStatus {
     /// The node.
     pub node: NodeId,
     /// Its partition replicas.
@@ -55,7 +57,7 @@ pub struct NodeStatus {
 
 /// Who leads a partition, and since which term.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub struct LeaderHint {
+pub(crate) struct LeaderHint {
     /// The term. A greater one is newer.
     pub epoch: u64,
     /// The node.
@@ -64,7 +66,7 @@ pub struct LeaderHint {
 
 /// Why a peer did not do what it was asked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
-pub enum PeerFailure {
+pub(crate) enum PeerFailure {
     /// It is not part of a cluster yet, or about to stop.
     #[error("the node is not ready")]
     NotReady,
@@ -87,7 +89,7 @@ pub enum PeerFailure {
 
 /// What a node may ask of another.
 #[tarpc::service]
-pub trait PeerApi {
+pub(crate) trait PeerApi {
     /// Who are you?
     async fn hello() -> Hello;
     /// Accept this formation, durably, and no other.

@@ -9,7 +9,7 @@ mod lane;
 mod rpc;
 mod transport;
 
-pub(crate) use api::{Hello, LeaderHint, NodeStatus, PeerApiClient, PeerFailure, ReplicaStatus};
+pub(crate) use api::{Hello, LeaderHint, NodeStatus, PeerFailure, ReplicaStatus};
 pub(crate) use directory::Directory;
 pub(crate) use handshake::{Greeting, HandshakeError, Purpose};
 pub(crate) use incoming::PeerServer;

@@ -24,6 +24,8 @@ struct Slot {
     failed: Option<Instant>,
 }
 
+type Slots = HashMap<(NodeId, LaneKind), Arc<Mutex<Slot>>>;
+
 /// The lanes and calls of one node.
 #[derive(Debug)]
 pub(crate) struct NodeTransport {
@@ -31,7 +33,7 @@ pub(crate) struct NodeTransport {
     us: Greeting,
     directory: Arc<Directory>,
     rpc: Arc<RpcPool>,
-    lanes: std::sync::Mutex<HashMap<(NodeId, LaneKind), Arc<Mutex<Slot>>>>,
+    lanes: std::sync::Mutex<Slots>,
 }
 
 impl NodeTransport {
