@@ -7,10 +7,11 @@
 //! 40  expected end offset u64 (all ones: none)
 //! 48  durable through u64: greatest log index known to be on stable storage when this was written (all ones: none)
 //! 56  durable position u64: bytes of this segment known to be on stable storage when this was written
-//! 64  checksum of the previous frame's header (of the segment header for the first)
-//! 68  checksum u32: CRC-32C of bytes 0 to 67 and, for a batch, of its 61-byte header, so that a recovery
+//! 64  reserved [u8; 16], zero
+//! 80  checksum of the previous frame's header (of the segment header for the first)
+//! 84  checksum u32: CRC-32C of bytes 0 to 83 and, for a batch, of its 61-byte header, so that a recovery
 //!    may trust the header of a batch without reading the records
-//! 72  payload, on disk zero-padded to a multiple of 8
+//! 88  payload, on disk zero-padded to a multiple of 8
 //! ```
 //! Flags: 1 the batch was rejected when the log order was fixed (a duplicate, say) and holds no offsets. That flag,
 //! both durable marks and the checksum chain are local to a replica: on the wire they are 0 (none).
@@ -21,7 +22,7 @@ use quorate_record::BatchHeader;
 use crate::FrameError;
 
 /// Bytes of a frame header.
-pub const FRAME_HEADER_SIZE: usize = 72;
+pub const FRAME_HEADER_SIZE: usize = 88;
 /// Bytes of a frame header and the header of the batch behind it: what a walk over the frames needs of each.
 pub(crate) const BATCH_FRAME_SIZE_MIN: usize = FRAME_HEADER_SIZE + quorate_record::HEADER_SIZE;
 /// Frames start at multiples of this many bytes within a segment.
@@ -32,7 +33,8 @@ pub(crate) const FORMAT: u8 = 0;
 const MAGIC: u16 = u16::from_le_bytes(*b"FQ");
 const FLAG_REJECTED: u16 = 1;
 const NONE: u64 = u64::MAX;
-const CHECKSUM_AT: usize = 68;
+const CHECKSUM_AT: usize = 84;
+const RESERVED_SIZE: usize = 16;
 
 const _: () = assert!(FRAME_HEADER_SIZE == CHECKSUM_AT + 4);
 const _: () = assert!((FRAME_HEADER_SIZE as u64).is_multiple_of(ALIGNMENT));
@@ -108,7 +110,7 @@ pub struct FrameHeader {
 }
 
 impl FrameHeader {
-    /// Appends the header's 72 bytes to `buffer` and returns its checksum. `batch_header` is the stamped header of a
+    /// Appends the header's 88 bytes to `buffer` and returns its checksum. `batch_header` is the stamped header of a
     /// batch, empty for other kinds. The `checksum` field is ignored.
     pub fn encode(&self, batch_header: &[u8], buffer: &mut BytesMut) -> u32 {
         let start = buffer.len();
@@ -125,6 +127,7 @@ impl FrameHeader {
         buffer.put_u64_le(self.expected_end_offset.unwrap_or(NONE));
         buffer.put_u64_le(self.durable_through.unwrap_or(NONE));
         buffer.put_u64_le(self.durable_position);
+        buffer.put_bytes(0, RESERVED_SIZE);
         buffer.put_u32_le(self.previous_checksum);
         let checksum = crc32c::crc32c_append(crc32c::crc32c(&buffer[start..]), batch_header);
         buffer.put_u32_le(checksum);
@@ -180,7 +183,7 @@ impl FrameHeader {
             expected_end_offset: some(u64_at(40)),
             durable_through: some(u64_at(48)),
             durable_position: u64_at(56),
-            previous_checksum: u32_at(64),
+            previous_checksum: u32_at(80),
             checksum: found,
         })
     }

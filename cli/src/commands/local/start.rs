@@ -170,7 +170,10 @@ async fn watch(dir: &LocalDir, started: &mut Vec<Started>) -> Result<(), Failure
 impl View for StartedView {
     fn text(&self) -> String {
         let nodes = count(self.nodes.len() as u64, "node");
-        let stop = if self.detached { "`quorate local stop` stops it" } else { "Ctrl-C stops it" };
-        format!("a cluster of {nodes} is up: --server {}\nits files are in {}; {stop}", self.server, self.dir)
+        let stop = match self.detached {
+            true => format!("`quorate local stop --dir {}` stops it", self.dir),
+            false => format!("its files are in {}; Ctrl-C stops it", self.dir),
+        };
+        format!("a cluster of {nodes} is up: --server {}\n{stop}", self.server)
     }
 }
