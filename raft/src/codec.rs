@@ -20,7 +20,7 @@ const MEMBERS_MAX: usize = 64;
 
 /// Bytes from a peer or from the disk that are not what they should be.
 #[derive(Debug, thiserror::Error)]
-pub enum DecodeError {
+pub(crate) enum DecodeError {
     /// The message ends too early.
     #[error("the message is cut short")]
     Short,
@@ -30,6 +30,14 @@ pub enum DecodeError {
     /// A frame is damaged.
     #[error("damaged frame: {0}")]
     Frame(#[from] FrameError),
+}
+
+/// Greatest term and log index a message may name: far beyond any real one, and far from an overflow.
+const TERM_MAX: u64 = i64::MAX as u64;
+const INDEX_MAX: u64 = i64::MAX as u64;
+
+fn end(bytes: &impl Buf, what: &'static str) -> Result<(), DecodeError> {
+    if bytes.has_remaining() { Err(DecodeError::Malformed(what)) } else { Ok(()) }
 }
 
 fn need(bytes: &impl Buf, count: usize) -> Result<(), DecodeError> {
@@ -45,6 +53,9 @@ pub(crate) fn put_vote(buffer: &mut BytesMut, vote: &Vote) {
 pub(crate) fn get_vote(bytes: &mut Bytes) -> Result<Vote, DecodeError> {
     need(bytes, 17)?;
     let (term, voted_for, committed) = (bytes.get_u64_le(), bytes.get_u64_le(), bytes.get_u8() != 0);
+    if term > TERM_MAX {
+        return Err(DecodeError::Malformed("vote"));
+    }
     Ok(Vote { leader_id: RaftLeaderId::new(term, ReplicaId(voted_for)), committed })
 }
 
@@ -57,6 +68,9 @@ pub(crate) fn put_log_id(buffer: &mut BytesMut, id: Option<&LogId>) {
 pub(crate) fn get_log_id(bytes: &mut Bytes) -> Result<Option<LogId>, DecodeError> {
     need(bytes, 17)?;
     let (some, term, index) = (bytes.get_u8() != 0, bytes.get_u64_le(), bytes.get_u64_le());
+    if term > TERM_MAX || index > INDEX_MAX {
+        return Err(DecodeError::Malformed("log id"));
+    }
     Ok(some.then(|| log_id(term, index)))
 }
 
@@ -94,6 +108,7 @@ pub(crate) fn decode_membership(mut bytes: Bytes) -> Result<Membership, DecodeEr
     need(&bytes, nodes * 16)?;
     let nodes: BTreeMap<_, _> =
         (0..nodes).map(|_| (ReplicaId(bytes.get_u64_le()), NodeId(bytes.get_u64_le()))).collect();
+    end(&bytes, "membership")?;
     Membership::new(configs, nodes).map_err(|_| DecodeError::Malformed("membership"))
 }
 
@@ -154,12 +169,17 @@ pub(crate) fn decode_append(
     need(&bytes, 4)?;
     let count = bytes.get_u32_le();
     let mut entries = Vec::new();
+    // Entries out of order must not get as far as the log: it takes them for a bug and stops.
+    let (mut term, mut index) = prev_log_id.map_or((0, 0), |id| (id.leader_id.term, id.index + 1));
     for _ in 0..count {
-        entries.push(entry_of(Frame::decode_from_wire(&mut bytes, payload_bytes_max)?)?);
+        let frame = Frame::decode_from_wire(&mut bytes, payload_bytes_max)?;
+        if frame.index != index || frame.term < term || frame.term > vote.leader_id.term {
+            return Err(DecodeError::Malformed("order of entries"));
+        }
+        (term, index) = (frame.term, index + 1);
+        entries.push(entry_of(frame)?);
     }
-    if bytes.has_remaining() {
-        return Err(DecodeError::Malformed("AppendEntries"));
-    }
+    end(&bytes, "AppendEntries")?;
     Ok(AppendEntriesRequest { vote, prev_log_id, leader_commit, entries })
 }
 
@@ -188,7 +208,7 @@ pub(crate) fn encode_reply(reply: &StreamAppendResult<TypeConfig>) -> Bytes {
 
 pub(crate) fn decode_reply(mut bytes: Bytes) -> Result<StreamAppendResult<TypeConfig>, DecodeError> {
     need(&bytes, 1)?;
-    Ok(match bytes.get_u8() {
+    let reply = match bytes.get_u8() {
         MATCHED => Ok(get_log_id(&mut bytes)?),
         CONFLICT => {
             let id = get_log_id(&mut bytes)?.ok_or(DecodeError::Malformed("conflict"))?;
@@ -196,7 +216,9 @@ pub(crate) fn decode_reply(mut bytes: Bytes) -> Result<StreamAppendResult<TypeCo
         }
         HIGHER_VOTE => Err(StreamAppendError::HigherVote(get_vote(&mut bytes)?)),
         _ => return Err(DecodeError::Malformed("reply to AppendEntries")),
-    })
+    };
+    end(&bytes, "reply to AppendEntries")?;
+    Ok(reply)
 }
 
 /// What a replica asks another outside of replication.
@@ -226,6 +248,7 @@ pub(crate) fn decode_call(mut bytes: Bytes) -> Result<Call, DecodeError> {
     let last_log_id = get_log_id(&mut bytes)?;
     need(&bytes, 1)?;
     let request = VoteRequest { vote, last_log_id, leadership_transfer: bytes.get_u8() != 0 };
+    end(&bytes, "call")?;
     match code {
         0 => Ok(Call::Vote(request)),
         1 => Ok(Call::PreVote(request)),
@@ -245,53 +268,10 @@ pub(crate) fn decode_vote_response(mut bytes: Bytes) -> Result<VoteResponse<Type
     let vote = get_vote(&mut bytes)?;
     let last_log_id = get_log_id(&mut bytes)?;
     need(&bytes, 1)?;
-    Ok(VoteResponse { vote, last_log_id, vote_granted: bytes.get_u8() != 0 })
+    let response = VoteResponse { vote, last_log_id, vote_granted: bytes.get_u8() != 0 };
+    end(&bytes, "answer to a vote")?;
+    Ok(response)
 }
 
 #[cfg(test)]
-mod tests {
-    #![expect(clippy::unwrap_used, reason = "tests")]
-    use super::*;
-
-    fn membership() -> Membership {
-        let configs = vec![BTreeSet::from([ReplicaId(4), ReplicaId(5)]), BTreeSet::from([ReplicaId(5), ReplicaId(9)])];
-        let nodes = BTreeMap::from([4, 5, 9, 11].map(|id| (ReplicaId(id), NodeId(id * 10))));
-        Membership::new(configs, nodes).unwrap()
-    }
-
-    #[test]
-    fn a_joint_membership_with_a_learner_survives_the_encoding() {
-        assert_eq!(decode_membership(encode_membership(&membership())).unwrap(), membership());
-    }
-
-    #[test]
-    fn append_entries_survives_the_encoding_and_refuses_every_cut() {
-        let request = AppendEntriesRequest::<TypeConfig> {
-            vote: Vote { leader_id: RaftLeaderId::new(7, ReplicaId(3)), committed: true },
-            prev_log_id: Some(log_id(6, 41)),
-            leader_commit: None,
-            entries: vec![
-                Entry { log_id: log_id(7, 42), payload: EntryPayload::Blank },
-                Entry { log_id: log_id(7, 43), payload: EntryPayload::Membership(membership()) },
-                Entry {
-                    log_id: log_id(7, 44),
-                    payload: EntryPayload::Normal(Proposal {
-                        kind: FrameKind::Command,
-                        leader_time_ms: 5,
-                        expected_end_offset: Some(9),
-                        payload: Bytes::from_static(b"command"),
-                    }),
-                },
-            ],
-        };
-        let (parts, size) = encode_append(&request);
-        let bytes = Bytes::from(parts.concat());
-        assert_eq!(bytes.len(), size);
-        let decoded = decode_append(bytes.clone(), 1 << 20).unwrap();
-        assert_eq!(decoded.entries, request.entries);
-        assert_eq!((decoded.vote, decoded.prev_log_id), (request.vote, request.prev_log_id));
-        for cut in 0..bytes.len() {
-            assert!(decode_append(bytes.slice(..cut), 1 << 20).is_err(), "cut at {cut}");
-        }
-    }
-}
+mod tests;

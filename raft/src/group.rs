@@ -1,4 +1,4 @@
-//! A replica's membership in a Raft group of any kind: opening it, serving its peers, proposing, reading.
+//! A replica's membership in a Raft group of any kind: starting it, serving its peers, proposing, reading.
 
 use std::{
     io,
@@ -14,7 +14,6 @@ use openraft::{
     errors::{ClientWriteError, Fatal, InitializeError, LinearizableReadError, RaftError},
 };
 use quorate_cluster_config::{GroupId, NodeId, ReplicaId};
-use quorate_log_engine::{Log, LogOptions, OpenError, Opened, RecoveredEntry};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::{
@@ -22,8 +21,9 @@ use crate::{
     environment::{Environment, PAYLOAD_BYTES_MAX},
     log_store::LogStore,
     network::NetworkFactory,
+    open::GroupOpenError,
     state_machine::{Machine, StateMachine},
-    store::{CommittedMarks, KvError, ReplicaPhase, ReplicaRecord, ReplicaRecords},
+    store::{CommittedMarks, KvError, ReplicaRecord},
     types::{Applied, FnResponder, LogId, Members, Proposal, StoredMembership, TypeConfig},
 };
 
@@ -31,33 +31,6 @@ use crate::{
 const SESSION_REQUESTS_MAX: usize = 16;
 /// How long a stopping group may take before it is left behind.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// Why a replica was not started.
-#[derive(Debug, thiserror::Error)]
-pub enum GroupOpenError {
-    /// The log is damaged, lost or unreadable.
-    #[error(transparent)]
-    Log(#[from] OpenError),
-    /// The keyed store failed.
-    #[error(transparent)]
-    Store(#[from] KvError),
-    /// What the log holds contradicts itself or the store.
-    #[error("replica {replica}: {reason}")]
-    Inconsistent {
-        /// The replica.
-        replica: ReplicaId,
-        /// What contradicts.
-        reason: String,
-    },
-    /// Raft did not start.
-    #[error("replica {replica}: {reason}")]
-    Raft {
-        /// The replica.
-        replica: ReplicaId,
-        /// What it said.
-        reason: String,
-    },
-}
 
 /// Why a proposal has no result.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -120,83 +93,6 @@ pub struct GroupStatus {
     pub failure: Option<String>,
 }
 
-/// How a log is opened for a group.
-pub(crate) struct OpenedLog {
-    pub(crate) log: Log,
-    pub(crate) committed: Option<LogId>,
-    /// All memberships in the log, oldest first.
-    memberships: Vec<StoredMembership>,
-}
-
-impl OpenedLog {
-    /// The last membership at or below a log id.
-    pub(crate) fn membership_at(&self, at: Option<LogId>) -> StoredMembership {
-        let index = at.map(|id| id.index);
-        let known = |membership: &&StoredMembership| membership.log_id().as_ref().map(|id| id.index) <= index;
-        self.memberships.iter().rev().find(known).cloned().unwrap_or_default()
-    }
-}
-
-/// Opens or creates the log of a replica. Blocks.
-///
-/// `visit` sees every entry; `applied` is how far the keyed store has applied it.
-pub(crate) fn open_log(
-    environment: &Environment,
-    record: &ReplicaRecord,
-    applied: Option<LogId>,
-    visit: &mut dyn FnMut(&RecoveredEntry<'_>, Option<LogId>) -> Result<(), String>,
-) -> Result<OpenedLog, GroupOpenError> {
-    let replica = record.replica;
-    let records = ReplicaRecords::new(environment.store.clone());
-    let committed = CommittedMarks(environment.store.clone()).get(replica)?.max(applied);
-    if record.phase == ReplicaPhase::Creating {
-        records.put(record)?;
-    }
-    let options = LogOptions {
-        replica: replica.0,
-        segment_bytes: record.segment_bytes,
-        payload_bytes_max: PAYLOAD_BYTES_MAX,
-        must_exist: record.phase == ReplicaPhase::Created,
-        durable_through: committed.map(|id| id.index),
-    };
-    let mut memberships = Vec::new();
-    let mut contradiction = None;
-    let mut visit_all = |entry: RecoveredEntry<'_>| {
-        let mut take = || {
-            if entry.header.kind == quorate_log_engine::FrameKind::Membership {
-                let membership = codec::decode_membership(entry.payload.clone()).map_err(|error| error.to_string())?;
-                let id = crate::types::log_id(entry.header.term, entry.header.index);
-                memberships.push(StoredMembership::new(Some(id), membership));
-            }
-            visit(&entry, committed)
-        };
-        if contradiction.is_none() {
-            contradiction = take().err();
-        }
-    };
-    let directory = environment.replica_directory(replica);
-    let Opened { log, torn_bytes, rewritten_bytes } = Log::open(
-        environment.vfs.clone(),
-        &directory,
-        &options,
-        &environment.writers,
-        &environment.cache,
-        &mut visit_all,
-    )?;
-    if let Some(reason) = contradiction {
-        return Err(GroupOpenError::Inconsistent { replica, reason });
-    }
-    if let Some(id) = committed.filter(|id| log.term_of(id.index) != Some(id.leader_id.term)) {
-        let reason = format!("the entry at {id} was committed, and the log holds another one there");
-        return Err(GroupOpenError::Inconsistent { replica, reason });
-    }
-    if record.phase == ReplicaPhase::Creating {
-        records.put(&ReplicaRecord { phase: ReplicaPhase::Created, ..record.clone() })?;
-    }
-    tracing::info!(%replica, group = %record.group, entries = log.next_index(), torn_bytes, rewritten_bytes, "log opened");
-    Ok(OpenedLog { log, committed, memberships })
-}
-
 /// A running replica.
 pub struct Group {
     id: GroupId,
@@ -225,8 +121,7 @@ impl Group {
         let replica = record.replica;
         let failed = |reason: String| GroupOpenError::Raft { replica, reason };
         let config = environment.raft_config(record.group.to_string()).map_err(failed)?;
-        let network =
-            NetworkFactory { transport: environment.transport.clone(), kind: record.group.kind(), replica };
+        let network = NetworkFactory { transport: environment.transport.clone(), kind: record.group.kind(), replica };
         let machine = StateMachine::new(machine, applied.0, applied.1);
         let raft = Raft::new(replica, config, network, store.clone(), machine)
             .await
@@ -270,8 +165,7 @@ impl Group {
             ServerState::Shutdown => Role::Stopped,
         };
         let leader = metrics.current_leader;
-        let leader_node =
-            leader.and_then(|leader| metrics.membership_config.membership().get_node(&leader).copied());
+        let leader_node = leader.and_then(|leader| metrics.membership_config.membership().get_node(&leader).copied());
         GroupStatus { role, term: metrics.current_term, leader, leader_node, failure }
     }
 
@@ -358,7 +252,12 @@ impl Group {
         let raft = self.raft.clone();
         tokio::spawn(async move {
             let mut replies = std::pin::pin!(raft.stream_append(Box::pin(requests)));
-            while let Some(Ok(reply)) = replies.next().await {
+            loop {
+                let reply = tokio::select! {
+                    () = answer.closed() => return,
+                    reply = replies.next() => reply,
+                };
+                let Some(Ok(reply)) = reply else { return };
                 if answer.send(codec::encode_reply(&reply)).await.is_err() {
                     return;
                 }
@@ -403,7 +302,7 @@ impl Group {
         let (done, drained) = oneshot::channel();
         let stop = async {
             drop(self.raft.shutdown().await);
-            self.store.log().barrier(move || drop(done.send(())));
+            self.store.log().barrier(move || _ = done.send(()));
             drop(drained.await);
         };
         if tokio::time::timeout(SHUTDOWN_TIMEOUT, stop).await.is_err() {

@@ -13,6 +13,7 @@ mod group;
 mod log_store;
 mod metadata;
 mod network;
+mod open;
 mod partition;
 mod state_machine;
 mod store;
@@ -21,14 +22,15 @@ mod types;
 
 pub use clock::{SystemClock, WallClock};
 pub use environment::Environment;
-pub use group::{Group, GroupOpenError, GroupStatus, ProposalResult, ProposeError, Proposed, Role};
+pub use group::{Group, GroupStatus, ProposalResult, ProposeError, Proposed, Role};
 pub use metadata::{
-    Assignment, MetadataCommand, MetadataError, MetadataGroup, MetadataRefusal, MetadataReply, MetadataState,
-    NodeLoad, NodeRow, Row, TopicRow, place,
+    Assignment, MetadataCommand, MetadataError, MetadataGroup, MetadataRefusal, MetadataReply, MetadataState, NodeLoad,
+    NodeRow, Row, TopicRow, place,
 };
+pub use open::GroupOpenError;
 pub use partition::{
-    Append, AppendError, AppendTicket, Appended, Outcome, PartitionGroup, PartitionState, ProducerEntry,
-    ProducerTable, Undo, Written,
+    Append, AppendError, AppendTicket, Appended, Outcome, PartitionGroup, PartitionState, ProducerEntry, ProducerTable,
+    Undo, Written,
 };
 pub use store::{FAMILY_NODE, KvBatch, KvError, KvStore, ReplicaPhase, ReplicaRecord, ReplicaRecords, RocksStore};
 pub use transport::{BoxFuture, Lane, PeerTransport, PeerUnreachable, Route, Session, SessionSender};

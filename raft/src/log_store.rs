@@ -6,13 +6,14 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
+use futures::{Stream, TryStreamExt, stream};
 use openraft::{
     LogState, OptionalSend, RaftLogReader,
     storage::{IOFlushed, RaftLogStorage},
     vote::RaftLeaderId,
 };
 use quorate_cluster_config::ReplicaId;
-use quorate_log_engine::{Frame, Log, ReadPlan, ReadStart};
+use quorate_log_engine::{Frame, Log, LogFailure, ReadPlan, ReadStart};
 use tokio::sync::{oneshot, watch};
 
 use crate::{
@@ -34,13 +35,30 @@ struct Shared {
     /// Decides outcomes at append; only in partition groups.
     partition: Option<Arc<PartitionMachine>>,
     committed: Mutex<Option<LogId>>,
-    /// One past the greatest log index on stable storage; sent after each sync.
-    durable_end: watch::Sender<u64>,
+    durable_end: watch::Sender<DurableEnd>,
+}
+
+/// One past the greatest log index on stable storage, or why there will be no more.
+pub(crate) type DurableEnd = Result<u64, LogFailure>;
+
+impl Shared {
+    /// Tells how far the log is durable. Asked for under the watch's lock, so that a sync and a truncation that race
+    /// never leave the older answer behind.
+    fn send_durable_end(&self) {
+        self.durable_end.send_modify(|end| *end = durable_end(&self.log));
+    }
+}
+
+fn durable_end(log: &Log) -> DurableEnd {
+    match log.failure() {
+        Some(failure) => Err(failure),
+        None => Ok(log.durable_through().map_or(0, |through| through + 1)),
+    }
 }
 
 impl LogStore {
     pub(crate) fn new(log: Log, partition: Option<Arc<PartitionMachine>>, committed: Option<LogId>) -> Self {
-        let durable_end = watch::Sender::new(log.durable_through().map_or(0, |through| through + 1));
+        let durable_end = watch::Sender::new(durable_end(&log));
         Self(Arc::new(Shared { log, partition, committed: Mutex::new(committed), durable_end }))
     }
 
@@ -48,7 +66,7 @@ impl LogStore {
         &self.0.log
     }
 
-    pub(crate) fn durable_end(&self) -> watch::Receiver<u64> {
+    pub(crate) fn durable_end(&self) -> watch::Receiver<DurableEnd> {
         self.0.durable_end.subscribe()
     }
 
@@ -88,21 +106,27 @@ impl LogStore {
     }
 }
 
+/// A range of log indexes as its first and one past its last.
+fn bounds(range: &impl RangeBounds<u64>) -> (u64, u64) {
+    let start = match range.start_bound() {
+        Bound::Included(index) => *index,
+        Bound::Excluded(index) => index + 1,
+        Bound::Unbounded => 0,
+    };
+    let end = match range.end_bound() {
+        Bound::Included(index) => index + 1,
+        Bound::Excluded(index) => *index,
+        Bound::Unbounded => u64::MAX,
+    };
+    (start, end)
+}
+
 impl RaftLogReader<TypeConfig> for LogStore {
     async fn try_get_log_entries<R: RangeBounds<u64> + Clone + fmt::Debug + OptionalSend>(
         &mut self,
         range: R,
     ) -> Result<Vec<Entry>, io::Error> {
-        let start = match range.start_bound() {
-            Bound::Included(index) => *index,
-            Bound::Excluded(index) => index + 1,
-            Bound::Unbounded => 0,
-        };
-        let end = match range.end_bound() {
-            Bound::Included(index) => index + 1,
-            Bound::Excluded(index) => *index,
-            Bound::Unbounded => u64::MAX,
-        };
+        let (start, end) = bounds(&range);
         let end = end.min(self.0.log.next_index());
         let mut entries: Vec<Entry> = Vec::new();
         // The contract forbids to stop early; each step is bounded by the cold read, not by the range.
@@ -114,6 +138,24 @@ impl RaftLogReader<TypeConfig> for LogStore {
             entries.extend(more);
         }
         Ok(entries)
+    }
+
+    /// Entries to be applied, in steps: after a restart the range may be as long as the log.
+    async fn entries_stream<R: RangeBounds<u64> + Clone + fmt::Debug + OptionalSend>(
+        &mut self,
+        range: R,
+    ) -> impl Stream<Item = Result<Entry, io::Error>> + OptionalSend {
+        let (start, end) = bounds(&range);
+        let steps = stream::try_unfold((self.clone(), start), move |(log, start)| async move {
+            if start >= end {
+                return Ok(None);
+            }
+            let entries = log.read(start, end, READ_BYTES_MAX).await?;
+            let next = start + entries.len() as u64;
+            // The range ends early only where the log does.
+            Ok::<_, io::Error>((next > start).then(|| (stream::iter(entries.into_iter().map(Ok)), (log, next))))
+        });
+        Box::pin(steps.try_flatten())
     }
 
     async fn limited_get_log_entries(&mut self, start: u64, end: u64) -> Result<Vec<Entry>, io::Error> {
@@ -174,9 +216,7 @@ impl RaftLogStorage<TypeConfig> for LogStore {
         let frames = self.frames(entries)?;
         let shared = self.0.clone();
         let done = move |result: Result<(), _>| {
-            if result.is_ok() {
-                shared.durable_end.send_replace(shared.log.durable_through().map_or(0, |through| through + 1));
-            }
+            shared.send_durable_end();
             callback.io_completed(result.map_err(io::Error::from));
         };
         self.0.log.append(frames, Box::new(done));
@@ -189,7 +229,7 @@ impl RaftLogStorage<TypeConfig> for LogStore {
             partition.tracker().truncate_from(last.map_or(0, |last| last + 1));
         }
         self.0.log.truncate_after(last)?;
-        self.0.durable_end.send_replace(self.0.log.durable_through().map_or(0, |through| through + 1));
+        self.0.send_durable_end();
         Ok(())
     }
 

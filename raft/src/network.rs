@@ -2,6 +2,7 @@
 
 use std::{collections::VecDeque, io, sync::Arc, time::Duration};
 
+use bytes::Bytes;
 use futures::{Stream, StreamExt, stream};
 use openraft::{
     OptionalSend, RaftNetworkFactory, RaftNetworkV2,
@@ -18,7 +19,7 @@ use quorate_cluster_config::{GroupKind, NodeId, ReplicaId};
 use crate::{
     codec::{self, Call},
     transport::{BoxFuture, Lane, PeerTransport, Route, Session},
-    types::{TypeConfig, Vote},
+    types::{LogId, TypeConfig, Vote},
 };
 
 /// Bytes of one session that may be without an answer; above it no further request is taken from Raft.
@@ -62,11 +63,8 @@ fn unreachable(error: impl std::error::Error + Send + Sync + 'static) -> Rpc {
 
 impl Network {
     async fn ask(&self, call: Call) -> Result<VoteResponse<TypeConfig>, Rpc> {
-        let answer = self
-            .transport
-            .call(self.route, codec::encode_call(&call), VOTE_TIMEOUT)
-            .await
-            .map_err(unreachable)?;
+        let answer =
+            self.transport.call(self.route, codec::encode_call(&call), VOTE_TIMEOUT).await.map_err(unreachable)?;
         codec::decode_vote_response(answer).map_err(unreachable)
     }
 }
@@ -91,19 +89,22 @@ impl RaftNetworkV2<TypeConfig> for Network {
         }
     }
 
-    fn stream_append<'s, S>(
-        &'s mut self,
-        input: S,
-        _: RPCOption,
-    ) -> BoxFuture<'s, Result<Replies<'s>, Rpc>>
+    fn stream_append<'s, S>(&'s mut self, input: S, _: RPCOption) -> BoxFuture<'s, Result<Replies<'s>, Rpc>>
     where
         S: Stream<Item = AppendEntriesRequest<TypeConfig>> + OptionalSend + Unpin + 'static,
     {
         Box::pin(async move {
             // openraft sends a heartbeat as a stream that is known to hold one request, beside the replication stream.
             let lane = if input.size_hint().1 == Some(1) { Lane::Heartbeat } else { Lane::Append };
-            let session = self.transport.open_session(self.route, lane).await.map_err(unreachable)?;
-            let pipeline = Pipeline { session, input: Some(input), in_flight: VecDeque::new(), bytes: 0 };
+            let opening = tokio::time::timeout(ANSWER_TIMEOUT, self.transport.open_session(self.route, lane)).await;
+            let session = opening.map_err(unreachable)?.map_err(unreachable)?;
+            let pipeline = Pipeline {
+                session,
+                input: Some(input),
+                in_flight: VecDeque::new(),
+                bytes: 0,
+                answers: VecDeque::new(),
+            };
             let replies = stream::unfold(Some(pipeline), |pipeline| async move {
                 let mut pipeline = pipeline?;
                 let reply = pipeline.next().await?;
@@ -145,14 +146,38 @@ impl RaftNetworkV2<TypeConfig> for Network {
 struct Pipeline<S> {
     session: Session,
     input: Option<S>,
-    /// The sizes of the requests without an answer, oldest first.
-    in_flight: VecDeque<usize>,
+    /// The requests without an answer, oldest first.
+    in_flight: VecDeque<InFlight>,
+    /// Their bytes.
     bytes: usize,
+    /// Answers that came while a request was being sent; at most as many as there are requests in flight.
+    answers: VecDeque<Bytes>,
+}
+
+/// What is remembered of a request until it is answered.
+struct InFlight {
+    bytes: usize,
+    previous: Option<LogId>,
+    last: Option<LogId>,
+}
+
+impl InFlight {
+    /// Whether the answer can be one to this request. Raft takes each for what its peer holds on stable storage.
+    fn fits(&self, answer: &StreamAppendResult<TypeConfig>) -> bool {
+        match answer {
+            Ok(matched) => self.previous <= *matched && *matched <= self.last,
+            Err(StreamAppendError::Conflict(at)) => self.previous == Some(*at),
+            Err(StreamAppendError::HigherVote(_)) => true,
+        }
+    }
 }
 
 impl<S: Stream<Item = AppendEntriesRequest<TypeConfig>> + Unpin> Pipeline<S> {
     async fn next(&mut self) -> Option<Result<StreamAppendResult<TypeConfig>, Rpc>> {
         loop {
+            if let Some(answer) = self.answers.pop_front() {
+                return Some(self.take(answer));
+            }
             if self.input.is_none() && self.in_flight.is_empty() {
                 return None;
             }
@@ -168,24 +193,56 @@ impl<S: Stream<Item = AppendEntriesRequest<TypeConfig>> + Unpin> Pipeline<S> {
                         let why = if answer.is_ok() { "the stream to the peer broke" } else { "the peer does not answer" };
                         return Some(Err(unreachable(io::Error::other(why))));
                     };
-                    self.bytes -= self.in_flight.pop_front().unwrap_or(0);
-                    return Some(codec::decode_reply(answer).map_err(unreachable));
+                    return Some(self.take(answer));
                 }
                 request = async { match input { Some(input) => input.next().await, None => None } }, if more => {
                     let Some(request) = request else {
                         self.input = None;
                         continue;
                     };
-                    let (parts, size) = codec::encode_append(&request);
-                    self.in_flight.push_back(size);
-                    self.bytes += size;
-                    match tokio::time::timeout(ANSWER_TIMEOUT, self.session.requests.send(parts)).await {
-                        Ok(Ok(())) => {}
-                        Ok(Err(error)) => return Some(Err(unreachable(error))),
-                        Err(_) => return Some(Err(unreachable(io::Error::other("the peer takes no more")))),
+                    if let Err(error) = self.send(&request).await {
+                        return Some(Err(error));
                     }
                 }
             }
         }
     }
+
+    /// Hands a request to the transport. Answers are taken meanwhile: a peer that cannot get rid of them would take
+    /// no requests either.
+    async fn send(&mut self, request: &AppendEntriesRequest<TypeConfig>) -> Result<(), Rpc> {
+        let (parts, bytes) = codec::encode_append(request);
+        let previous = request.prev_log_id;
+        let last = request.entries.last().map(|entry| entry.log_id).or(previous);
+        self.in_flight.push_back(InFlight { bytes, previous, last });
+        self.bytes += bytes;
+        let mut sending = self.session.requests.send(parts);
+        let mut patience = std::pin::pin!(tokio::time::sleep(ANSWER_TIMEOUT));
+        loop {
+            let room = self.answers.len() < self.in_flight.len();
+            tokio::select! {
+                biased;
+                sent = &mut sending => return sent.map_err(unreachable),
+                answer = self.session.answers.recv(), if room => match answer {
+                    Some(answer) => self.answers.push_back(answer),
+                    None => return Err(unreachable(io::Error::other("the stream to the peer broke"))),
+                },
+                () = &mut patience => return Err(unreachable(io::Error::other("the peer takes no more"))),
+            }
+        }
+    }
+
+    fn take(&mut self, answer: Bytes) -> Result<StreamAppendResult<TypeConfig>, Rpc> {
+        let request = self.in_flight.pop_front();
+        self.bytes -= request.as_ref().map_or(0, |request| request.bytes);
+        let answer = codec::decode_reply(answer).map_err(unreachable)?;
+        if request.is_some_and(|request| request.fits(&answer)) {
+            Ok(answer)
+        } else {
+            Err(unreachable(io::Error::other("the peer answered another request than it was sent")))
+        }
+    }
 }
+
+#[cfg(test)]
+mod tests;

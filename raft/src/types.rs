@@ -52,7 +52,7 @@ pub enum Applied {
 }
 
 /// Answers a proposal with a closure: no task and no channel for each.
-pub struct FnResponder<T>(pub(crate) Box<dyn FnOnce(T) + Send>);
+pub(crate) struct FnResponder<T>(pub(crate) Box<dyn FnOnce(T) + Send>);
 
 impl<T: Send + 'static> Responder<TypeConfig, T> for FnResponder<T> {
     fn on_complete(self, result: T) {
@@ -65,7 +65,7 @@ impl<T: Send + 'static> Responder<TypeConfig, T> for FnResponder<T> {
 ///
 /// Written by hand, since `declare_raft_types!` takes no generic `Responder`.
 #[derive(Debug, Clone, Copy, Default, Eq, PartialEq, Ord, PartialOrd)]
-pub struct TypeConfig;
+pub(crate) struct TypeConfig;
 
 impl RaftTypeConfig for TypeConfig {
     type D = Proposal;

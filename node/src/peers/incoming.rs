@@ -102,16 +102,15 @@ impl PeerServer {
             };
             match frame.kind {
                 LaneFrameKind::Request => {
-                    let session = match sessions.get(&frame.session) {
-                        Some(session) => session,
-                        None => match self.open_session(frame.session, &answers) {
-                            Some(session) => sessions.entry(frame.session).or_insert(session),
-                            None => {
-                                drop(answers.send(frame::encode(LaneFrameKind::End, frame.session, Vec::new())).await);
-                                continue;
-                            }
-                        },
-                    };
+                    if !sessions.contains_key(&frame.session) {
+                        sessions.retain(|_, session| !session.is_closed());
+                        let Some(session) = self.open_session(frame.session, &answers) else {
+                            drop(answers.send(frame::encode(LaneFrameKind::End, frame.session, Vec::new())).await);
+                            continue;
+                        };
+                        sessions.insert(frame.session, session);
+                    }
+                    let Some(session) = sessions.get(&frame.session) else { continue };
                     if session.send(frame.body).await.is_err() {
                         sessions.remove(&frame.session);
                     }
@@ -119,7 +118,6 @@ impl PeerServer {
                 LaneFrameKind::End => drop(sessions.remove(&frame.session)),
                 LaneFrameKind::Answer => break io::Error::new(io::ErrorKind::InvalidData, "an answer to nothing"),
             }
-            sessions.retain(|_, session| !session.is_closed());
         };
         tracing::debug!(?from, %error, "a peer's lane ended");
         writer.abort();

@@ -15,8 +15,9 @@ use super::{
 use crate::{
     clock::WallClock,
     environment::Environment,
-    group::{Group, GroupOpenError, ProposeError, open_log},
+    group::{Group, ProposeError},
     log_store::LogStore,
+    open::{GroupOpenError, open_log},
     state_machine::Machine,
     store::ReplicaRecord,
     types::{Applied, Proposal},
@@ -54,10 +55,8 @@ impl MetadataGroup {
             let opened = open_log(&env, &rec, loaded.applied, &mut |_, _| Ok(()))?;
             Ok::<_, GroupOpenError>((loaded, opened))
         };
-        let failed = |error: tokio::task::JoinError| GroupOpenError::Raft {
-            replica: record.replica,
-            reason: error.to_string(),
-        };
+        let failed =
+            |error: tokio::task::JoinError| GroupOpenError::Raft { replica: record.replica, reason: error.to_string() };
         let (loaded, opened) = tokio::task::spawn_blocking(open).await.map_err(failed)??;
         let committed = opened.committed;
         let store = LogStore::new(opened.log, None, committed);

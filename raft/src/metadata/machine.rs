@@ -23,6 +23,7 @@ use super::{
 };
 use crate::{
     codec,
+    log_store::DurableEnd,
     store::{KvBatch, KvError, KvStore, family},
     types::{Applied, Entry, LogId, StoredMembership},
 };
@@ -38,7 +39,7 @@ pub(crate) struct MetadataMachine {
     /// One past the last applied log index.
     applied_end: watch::Sender<u64>,
     /// One past the greatest log index on stable storage; set once the log is open.
-    durable_end: std::sync::OnceLock<watch::Receiver<u64>>,
+    durable_end: std::sync::OnceLock<watch::Receiver<DurableEnd>>,
 }
 
 /// What was found in the store.
@@ -73,7 +74,7 @@ impl MetadataMachine {
     }
 
     /// Connects the machine to its log, before the first entry is applied.
-    pub(crate) fn follow(&self, durable_end: watch::Receiver<u64>) {
+    pub(crate) fn follow(&self, durable_end: watch::Receiver<DurableEnd>) {
         assert!(self.durable_end.set(durable_end).is_ok(), "a machine has one log");
     }
 
@@ -87,8 +88,11 @@ impl MetadataMachine {
 
     pub(crate) async fn apply(&self, entry: &Entry, membership: &StoredMembership) -> io::Result<Applied> {
         let index = entry.log_id.index;
-        let mut durable = self.durable_end.get().ok_or_else(|| io::Error::other("the metadata log is not open"))?.clone();
-        durable.wait_for(|end| *end > index).await.map_err(io::Error::other)?;
+        let mut durable =
+            self.durable_end.get().ok_or_else(|| io::Error::other("the metadata log is not open"))?.clone();
+        // A failed log ends the wait, or the group could not stop.
+        let reached = |end: &DurableEnd| end.as_ref().map_or(true, |end| *end > index);
+        durable.wait_for(reached).await.map_err(io::Error::other)?.clone()?;
         let mut state = MetadataState::clone(&self.state());
         let (applied, rows) = match &entry.payload {
             EntryPayload::Blank => (Applied::Nothing, Vec::new()),

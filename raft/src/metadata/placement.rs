@@ -1,5 +1,7 @@
 //! Where the replicas of a new topic go: a pure function.
 
+use std::cmp::Reverse;
+
 use quorate_cluster_config::NodeId;
 
 /// A node and what it carries already.
@@ -28,7 +30,9 @@ pub fn place(partitions: u32, replication_factor: u32, nodes: &[NodeLoad]) -> Op
     }
     let mut nodes = nodes.to_vec();
     let mut place_one = || {
+        // The first will lead. The others are those that lead most already: they leave the rest to lead later.
         nodes.sort_by_key(|load| (!load.live, load.replicas, load.leaders, load.node));
+        nodes[1..].sort_by_key(|load| (!load.live, load.replicas, Reverse(load.leaders), load.node));
         let chosen = &mut nodes[..replicas];
         chosen.sort_by_key(|load| (!load.live, load.leaders, load.replicas, load.node));
         chosen.iter_mut().for_each(|load| load.replicas += 1);

@@ -12,8 +12,9 @@ use super::{Outcome, PartitionMachine, Tracker, machine::Committed};
 use crate::{
     clock::WallClock,
     environment::Environment,
-    group::{Group, GroupOpenError, ProposalResult, ProposeError, Role, open_log},
+    group::{Group, ProposalResult, ProposeError, Role},
     log_store::LogStore,
+    open::{GroupOpenError, open_log},
     state_machine::Machine,
     store::ReplicaRecord,
     types::{Applied, Proposal},
@@ -107,10 +108,8 @@ impl PartitionGroup {
             })?;
             Ok::<_, GroupOpenError>((opened, tracker, high_watermark))
         };
-        let failed = |error: tokio::task::JoinError| GroupOpenError::Raft {
-            replica: record.replica,
-            reason: error.to_string(),
-        };
+        let failed =
+            |error: tokio::task::JoinError| GroupOpenError::Raft { replica: record.replica, reason: error.to_string() };
         let (opened, tracker, high_watermark) = tokio::task::spawn_blocking(open).await.map_err(failed)??;
         let committed = opened.committed;
         let end_index = committed.map_or(0, |id| id.index + 1);
@@ -231,7 +230,9 @@ impl PartitionGroup {
                     Err(_) => Vec::new(),
                 },
             };
-            let Some(last) = frames.last().map(|frame| frame.index) else { return Ok(frames) };
+            let Some(last) = frames.last().map(|frame| frame.index) else {
+                return Ok(frames);
+            };
             let batches: Vec<Frame> = frames.into_iter().filter(|frame| frame.stamp.is_some()).collect();
             if !batches.is_empty() || last + 1 >= end_index {
                 return Ok(batches);

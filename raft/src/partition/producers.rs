@@ -39,7 +39,8 @@ impl ProducerEntry {
     /// The batch of exactly these sequences, if it is among the last.
     #[must_use]
     pub fn find(&self, first_sequence: i32, last_sequence: i32) -> Option<Written> {
-        let same = |written: &Written| (written.first_sequence, written.last_sequence) == (first_sequence, last_sequence);
+        let same =
+            |written: &Written| (written.first_sequence, written.last_sequence) == (first_sequence, last_sequence);
         self.written.iter().flatten().find(|written| same(written)).copied()
     }
 

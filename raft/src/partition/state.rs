@@ -159,16 +159,17 @@ mod tests {
     /// A script of appends, one outcome a line: readable as a protocol trace.
     fn play(state: &mut PartitionState, script: &[(i64, i16, i32, usize, Option<u64>)]) -> Vec<Outcome> {
         let mut index = 0;
-        let play = |&(producer, epoch, sequence, records, expected_end_offset): &(i64, i16, i32, usize, Option<u64>)| {
-            index += 1;
-            let batch = batch(producer, epoch, sequence, records);
-            let before = state.clone();
-            let (outcome, undo) = state.advance(&Append { index, batch: &batch, expected_end_offset });
-            let mut undone = state.clone();
-            undone.undo(undo);
-            assert_eq!(undone, before, "undo restores the state before");
-            outcome
-        };
+        let play =
+            |&(producer, epoch, sequence, records, expected_end_offset): &(i64, i16, i32, usize, Option<u64>)| {
+                index += 1;
+                let batch = batch(producer, epoch, sequence, records);
+                let before = state.clone();
+                let (outcome, undo) = state.advance(&Append { index, batch: &batch, expected_end_offset });
+                let mut undone = state.clone();
+                undone.undo(undo);
+                assert_eq!(undone, before, "undo restores the state before");
+                outcome
+            };
         script.iter().map(play).collect()
     }
 
@@ -178,11 +179,11 @@ mod tests {
         let outcomes = play(
             &mut PartitionState::default(),
             &[
-                (7, 0, 0, 2, None),  // the first batch
-                (7, 0, 2, 3, None),  // the next one
-                (7, 0, 0, 2, None),  // the first again
-                (7, 0, 9, 1, None),  // a gap
-                (8, 0, 4, 1, None),  // nobody knows producer 8
+                (7, 0, 0, 2, None),    // the first batch
+                (7, 0, 2, 3, None),    // the next one
+                (7, 0, 0, 2, None),    // the first again
+                (7, 0, 9, 1, None),    // a gap
+                (8, 0, 4, 1, None),    // nobody knows producer 8
                 (-1, -1, -1, 1, None), // no producer at all
                 (7, 0, 5, 1, None),
                 (7, 0, 2, 3, None),
@@ -219,8 +220,12 @@ mod tests {
             &mut PartitionState::default(),
             &[(1, 0, 0, 1, None), (1, 1, 5, 1, None), (1, 1, 0, 1, None), (1, 0, 1, 1, None)],
         );
-        let expected =
-            [Appended { base_offset: 0 }, OutOfOrderSequence { expected: 0 }, Appended { base_offset: 1 }, Fenced { epoch: 1 }];
+        let expected = [
+            Appended { base_offset: 0 },
+            OutOfOrderSequence { expected: 0 },
+            Appended { base_offset: 1 },
+            Fenced { epoch: 1 },
+        ];
         assert_eq!(outcomes, expected);
     }
 

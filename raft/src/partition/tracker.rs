@@ -33,8 +33,7 @@ impl Tracker {
         let mut decided = None;
         if frame.kind == FrameKind::Batch {
             let batch = BatchHeader::parse(&frame.payload).map_err(|error| error.to_string())?;
-            let append =
-                Append { index: frame.index, batch: &batch, expected_end_offset: frame.expected_end_offset };
+            let append = Append { index: frame.index, batch: &batch, expected_end_offset: frame.expected_end_offset };
             let (outcome, undo) = self.state.advance(&append);
             if let Outcome::Appended { base_offset } = outcome {
                 // Kafka's field is 32 bits wide; the frame header holds the whole term.
@@ -92,3 +91,6 @@ impl Tracker {
         self.unapplied.push_back(Unapplied { index, decided });
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -22,10 +22,11 @@ fn key(replica: ReplicaId) -> Vec<u8> {
 
 impl CommittedMarks {
     pub(crate) fn get(&self, replica: ReplicaId) -> Result<Option<LogId>, KvError> {
-        let Some(value) = self.0.get(&key(replica))? else { return Ok(None) };
-        let value: [u8; 16] = value
-            .try_into()
-            .map_err(|_| KvError(format!("the committed mark of replica {replica} is malformed")))?;
+        let Some(value) = self.0.get(&key(replica))? else {
+            return Ok(None);
+        };
+        let value: [u8; 16] =
+            value.try_into().map_err(|_| KvError(format!("the committed mark of replica {replica} is malformed")))?;
         let value = u128::from_le_bytes(value);
         Ok(Some(log_id(value as u64, (value >> 64) as u64)))
     }

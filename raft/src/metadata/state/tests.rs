@@ -1,0 +1,74 @@
+#![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
+use super::*;
+
+fn three_nodes() -> MetadataState {
+    let mut state = MetadataState::default();
+    state.reserve_replicas([1, 2, 3].map(ReplicaId).into_iter());
+    for id in 1..=3 {
+        let address = |port: u64| Address::parse(&format!("127.0.0.1:{}", port + id)).unwrap();
+        let (client_address, peer_address) = (address(7100), address(7200));
+        state.apply(&MetadataCommand::RegisterNode { node: NodeId(id), client_address, peer_address }, id);
+    }
+    state
+}
+
+fn create(state: &mut MetadataState, name: &str, factor: u32) -> MetadataReply {
+    let config = TopicConfig { partitions: 3, replication_factor: factor, ..TopicConfig::default() };
+    let name = TopicName::parse(name).unwrap();
+    state.apply(&MetadataCommand::CreateTopic { name, config, live: vec![NodeId(1), NodeId(2), NodeId(3)] }, 9).0
+}
+
+#[test]
+fn ids_are_never_given_twice() {
+    let mut state = three_nodes();
+    let MetadataReply::TopicCreated { topic: first } = create(&mut state, "orders", 3) else { panic!("created") };
+    let replicas: BTreeSet<_> = state.topic(first).unwrap().partitions.iter().flatten().map(|a| a.replica).collect();
+    assert_eq!(replicas, (4..13).map(ReplicaId).collect(), "beyond the metadata replicas, all different");
+    let name = TopicName::parse("orders").unwrap();
+    state.apply(&MetadataCommand::DeleteTopic { name }, 10);
+    assert!(state.was_deleted(first) && replicas.iter().all(|replica| state.has_tombstone(*replica)));
+    let MetadataReply::TopicCreated { topic: second } = create(&mut state, "orders", 3) else { panic!("created") };
+    assert_ne!(first, second);
+    let again: BTreeSet<_> = state.topic(second).unwrap().partitions.iter().flatten().map(|a| a.replica).collect();
+    assert!(again.is_disjoint(&replicas));
+    assert!(!state.was_deleted(second) && !state.was_deleted(TopicId(second.0 + 1)));
+}
+
+#[test]
+fn impossible_topics_are_refused_and_change_nothing() {
+    let mut state = three_nodes();
+    create(&mut state, "orders", 3);
+    let before = state.clone();
+    assert!(matches!(create(&mut state, "orders", 3), MetadataReply::Refused(MetadataRefusal::TopicExists(_))));
+    assert!(matches!(
+        create(&mut state, "payments", 4),
+        MetadataReply::Refused(MetadataRefusal::NotEnoughNodes { wanted: 4, nodes: 3 })
+    ));
+    assert_eq!(state, before);
+}
+
+#[test]
+fn the_rows_rebuild_the_state() {
+    let mut state = MetadataState::default();
+    let mut rebuilt = MetadataState::default();
+    rebuilt.load(state.reserve_replicas([5].map(ReplicaId).into_iter()));
+    let address = Address::parse("localhost:1").unwrap();
+    let config = TopicConfig { replication_factor: 1, ..TopicConfig::default() };
+    for (index, command) in [
+        MetadataCommand::RegisterNode {
+            node: NodeId(1),
+            client_address: address.clone(),
+            peer_address: address.clone(),
+        },
+        MetadataCommand::CreateTopic { name: TopicName::parse("a/b").unwrap(), config: config.clone(), live: vec![] },
+        MetadataCommand::ReserveProducerIds { count: 10 },
+        MetadataCommand::DeleteTopic { name: TopicName::parse("a/b").unwrap() },
+        MetadataCommand::CreateTopic { name: TopicName::parse("a/b").unwrap(), config, live: vec![] },
+    ]
+    .iter()
+    .enumerate()
+    {
+        rebuilt.load(state.apply(command, index as u64).1);
+        assert_eq!(rebuilt, state, "after {command:?}");
+    }
+}

@@ -1,0 +1,172 @@
+//! Runs a scenario written down as text: a line `> command` each, and behind it what came of it. `UPDATE=1` writes
+//! what came; read the difference before you keep it.
+//!
+//! Nodes are named by their part, since nobody knows who will be elected: `elect` makes A the leader, B and C the
+//! others; `elect B C` makes L the leader among these and F the other one.
+//!
+//! | command | |
+//! |---|---|
+//! | `append N P S COUNT [if OFFSET]` | producer P appends COUNT records from sequence S on, at node N |
+//! | `start T N P S COUNT`, `finish T` | the same, in two steps |
+//! | `read N…` | what these nodes serve |
+//! | `settle` | waits until all running nodes hold and have committed the same |
+//! | `mark N…` | the tick of once a second, and a flush of the store |
+//! | `crash N…`, `restart N…` | power is lost and comes back |
+//! | `hold-sync N…`, `release-sync N…` | `fdatasync` waits |
+//! | `cut N M`, `hold N>M`, `heal` | faults of links |
+//! | `written N P S COUNT` | waits until that batch is in the node's log, synced or not |
+
+use std::{collections::BTreeMap, fmt::Write, path::PathBuf, time::Duration};
+
+use quorate_cluster_config::NodeId;
+use quorate_raft::{AppendError, AppendTicket, ProposeError};
+use quorate_record::BatchHeader;
+
+use super::cluster::{PARTITION, TestCluster, batch, eventually};
+
+/// How long one command may take: longer than anything within it may.
+const STEP_TIME_MAX: Duration = Duration::from_secs(7);
+
+struct Runner {
+    cluster: TestCluster,
+    names: BTreeMap<String, NodeId>,
+    started: BTreeMap<String, AppendTicket>,
+}
+
+/// Runs `tests/scripts/NAME.txt` and compares.
+pub(crate) async fn run(name: &str) {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/scripts").join(name).with_extension("txt");
+    let script = std::fs::read_to_string(&path).unwrap();
+    let cluster = TestCluster::start().await;
+    let mut runner = Runner { cluster, names: BTreeMap::new(), started: BTreeMap::new() };
+    let mut found = String::new();
+    for line in script.lines() {
+        if let Some(command) = line.strip_prefix("> ") {
+            writeln!(found, "{line}").unwrap();
+            let output = tokio::time::timeout(STEP_TIME_MAX, runner.step(command)).await;
+            let state = || runner.cluster.describe();
+            found += &output.unwrap_or_else(|_| panic!("{name}: {command:?} took too long\n{found}{}", state()));
+        } else if line.is_empty() || line.starts_with('#') {
+            writeln!(found, "{line}").unwrap();
+        }
+    }
+    runner.cluster.inspect();
+    if std::env::var_os("UPDATE").is_some() {
+        std::fs::write(&path, &found).unwrap();
+        return;
+    }
+    assert_eq!(found, script, "{name}: the left is what came\n{found}");
+}
+
+impl Runner {
+    async fn step(&mut self, command: &str) -> String {
+        let words: Vec<&str> = command.split_whitespace().collect();
+        let (verb, words) = words.split_first().unwrap();
+        let number = |at: usize| words[at].parse::<i64>().unwrap();
+        match *verb {
+            "elect" => self.elect(words).await,
+            "append" => {
+                let condition = words.get(5).map(|offset| offset.parse().unwrap());
+                let (producer, sequence, count) = (number(1), number(2) as i32, number(3) as i32);
+                let ticket = self.cluster.append(self.node(words[0]), producer, sequence, count, condition).await;
+                finish(ticket).await
+            }
+            "start" => {
+                let (producer, sequence, count) = (number(2), number(3) as i32, number(4) as i32);
+                let ticket = self.cluster.append(self.node(words[1]), producer, sequence, count, None).await;
+                self.started.insert(words[0].to_owned(), ticket);
+                String::new()
+            }
+            "finish" => finish(self.started.remove(words[0]).unwrap()).await,
+            "read" => self.read(words).await,
+            "settle" => {
+                self.cluster.settle().await;
+                let any = self.cluster.running()[0];
+                format!("high watermark {} everywhere\n", self.cluster.partition(any).high_watermark())
+            }
+            "written" => {
+                let batch = batch(number(1), number(2) as i32, number(3) as i32);
+                let content = BatchHeader::parse(&batch).unwrap().crc.to_string();
+                let node = self.node(words[0]);
+                let there = async || {
+                    let log = self.cluster.log(PARTITION, node);
+                    log.values().any(|entry| entry.ends_with(&content)).then_some(())
+                };
+                eventually("batch in the log", there).await;
+                String::new()
+            }
+            "cut" => {
+                self.cluster.net.cut(self.node(words[0]), self.node(words[1]));
+                String::new()
+            }
+            "hold" => {
+                let (from, to) = words[0].split_once('>').unwrap();
+                self.cluster.net.hold(self.node(from), self.node(to));
+                String::new()
+            }
+            "heal" => {
+                self.cluster.net.heal();
+                String::new()
+            }
+            verb => {
+                for name in words {
+                    self.on_node(verb, self.node(name)).await;
+                }
+                String::new()
+            }
+        }
+    }
+
+    async fn on_node(&mut self, verb: &str, node: NodeId) {
+        match verb {
+            "crash" => self.cluster.crash(node),
+            "restart" => self.cluster.restart(node).await.unwrap(),
+            "hold-sync" => self.cluster.disk(node).hold_syncs(true),
+            "release-sync" => self.cluster.disk(node).hold_syncs(false),
+            "mark" => {
+                self.cluster.partition(node).group().tick().unwrap();
+                self.cluster.store(node).flush();
+            }
+            other => panic!("unknown command {other:?}"),
+        }
+    }
+
+    async fn elect(&mut self, among: &[&str]) -> String {
+        let all = self.cluster.all();
+        let among: Vec<NodeId> =
+            if among.is_empty() { all } else { among.iter().map(|name| self.node(name)).collect() };
+        let leader = self.cluster.leader(PARTITION, &among).await;
+        let others = among.iter().copied().filter(|id| *id != leader);
+        let names = if among.len() == 3 { ["A", "B", "C"] } else { ["L", "F", ""] };
+        let bound = names.iter().map(|name| (*name).to_owned()).zip(std::iter::once(leader).chain(others));
+        self.names.extend(bound);
+        format!("{} leads\n", names[0])
+    }
+
+    async fn read(&self, names: &[&str]) -> String {
+        let mut output = String::new();
+        let first = self.cluster.read(self.node(names[0])).await;
+        for name in names {
+            assert_eq!(self.cluster.read(self.node(name)).await, first, "{name} serves the same");
+        }
+        for (offset, value) in first {
+            writeln!(output, "{offset} {value}").unwrap();
+        }
+        output
+    }
+
+    fn node(&self, name: &str) -> NodeId {
+        self.names[name]
+    }
+}
+
+async fn finish(ticket: AppendTicket) -> String {
+    match ticket.finish().await {
+        Ok(appended) if appended.duplicate => format!("duplicate of offset {}\n", appended.base_offset),
+        Ok(appended) => format!("appended at offset {}\n", appended.base_offset),
+        Err(AppendError::Refused(outcome)) => format!("refused: {outcome:?}\n"),
+        Err(AppendError::Propose(ProposeError::NotLeader { .. })) => "not leader\n".to_owned(),
+        Err(AppendError::Propose(ProposeError::Unknown(_))) => "unknown\n".to_owned(),
+        Err(AppendError::Propose(ProposeError::Stopped(_))) => "stopped\n".to_owned(),
+    }
+}

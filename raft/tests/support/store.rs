@@ -1,0 +1,75 @@
+//! A keyed store in memory that loses unflushed writes at a crash.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+};
+
+use quorate_raft::{KvBatch, KvError, KvStore};
+
+/// The store of one node. It survives crashes; what is mounted from it does not.
+#[derive(Debug, Default)]
+pub(crate) struct Store(Mutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    life: u64,
+    live: BTreeMap<Vec<u8>, Vec<u8>>,
+    flushed: BTreeMap<Vec<u8>, Vec<u8>>,
+}
+
+impl Store {
+    /// A store that works until the next crash.
+    pub(crate) fn mount(self: &Arc<Self>) -> Arc<dyn KvStore> {
+        let life = self.0.lock().unwrap().life;
+        Arc::new(Mount { store: self.clone(), life })
+    }
+
+    /// Loses what was not flushed.
+    pub(crate) fn crash(&self) {
+        let mut state = self.0.lock().unwrap();
+        state.life += 1;
+        state.live = state.flushed.clone();
+    }
+
+    /// Flushes, as the operating system may at any time.
+    pub(crate) fn flush(&self) {
+        let mut state = self.0.lock().unwrap();
+        state.flushed = state.live.clone();
+    }
+}
+
+#[derive(Debug)]
+struct Mount {
+    store: Arc<Store>,
+    life: u64,
+}
+
+impl Mount {
+    fn with<T>(&self, use_it: impl FnOnce(&mut State) -> T) -> Result<T, KvError> {
+        let mut state = self.store.0.lock().unwrap();
+        if state.life == self.life { Ok(use_it(&mut state)) } else { Err(KvError("the node has crashed".into())) }
+    }
+}
+
+impl KvStore for Mount {
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, KvError> {
+        self.with(|state| state.live.get(key).cloned())
+    }
+
+    fn scan(&self, prefix: &[u8]) -> Result<Vec<(Vec<u8>, Vec<u8>)>, KvError> {
+        let matches = |(key, _): &(&Vec<u8>, &Vec<u8>)| key.starts_with(prefix);
+        self.with(|state| state.live.iter().filter(matches).map(|(key, value)| (key.clone(), value.clone())).collect())
+    }
+
+    fn write(&self, batch: KvBatch) -> Result<(), KvError> {
+        self.with(|state| {
+            state.live.extend(batch.puts);
+            batch.deletes.iter().for_each(|key| drop(state.live.remove(key)));
+        })
+    }
+
+    fn flush(&self) -> Result<(), KvError> {
+        self.with(|state| state.flushed = state.live.clone())
+    }
+}
