@@ -11,6 +11,9 @@ use tracing_subscriber::EnvFilter;
 
 use args::{Args, Command};
 
+/// openraft warns of every heartbeat to a node that is down; what matters of that is in `quorate cluster health`.
+const FILTER_DEFAULT: &str = "info,openraft=error";
+
 fn main() -> ExitCode {
     let args = Args::parse();
     match run(args) {
@@ -30,7 +33,7 @@ fn run(args: Args) -> Result<(), Box<dyn std::error::Error>> {
         }
         return Ok(());
     }
-    let filter = EnvFilter::try_from_env("QUORATE_LOG_FILTER").unwrap_or_else(|_| EnvFilter::new("info,openraft=warn"));
+    let filter = EnvFilter::try_from_env("QUORATE_LOG_FILTER").unwrap_or_else(|_| EnvFilter::new(FILTER_DEFAULT));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false).init();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(args.workers()).enable_all().build()?;
     runtime.block_on(async {

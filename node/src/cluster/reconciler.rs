@@ -96,6 +96,9 @@ async fn begin(member: Arc<Member>, group: Arc<PartitionGroup>, record: ReplicaR
         let rank = placed.and_then(|placed| placed.iter().position(|placed| placed.replica == record.replica));
         if let Some(rank) = rank {
             tokio::time::sleep(BEGIN_STAGGER * u32::try_from(rank).unwrap_or(u32::MAX)).await;
+            if member.replicas.running(record.replica).is_none() {
+                return;
+            }
             if !matches!(group.group().is_initialized().await, Ok(false)) {
                 return;
             }
