@@ -1,1 +1,10 @@
-//! .
+//! What tortures real node processes, and what checks afterwards that nothing was lost.
+//!
+//! [`lines`] judges a consumed stream by itself; [`power_loss`] is a disk that forgets what was not synced; [`harness`]
+//! runs clusters of real processes for the tests of `tests/process`.
+//!
+//! Not here: anything a shipped binary contains. Faults enter through the seams of `quorate-node` only.
+
+pub mod harness;
+pub mod lines;
+pub mod power_loss;

@@ -5,8 +5,8 @@ use std::{fmt::Debug, io, path::Path, sync::Arc};
 use quorate_cluster_config::{Address, GroupId, NodeConfig};
 use quorate_log_engine::{LogWriters, RealVfs, TailCache, Vfs};
 use quorate_raft::{
-    Environment, GroupOpenError, KvError, KvStore, MetadataGroup, ReplicaPhase, ReplicaRecord, ReplicaRecords,
-    RocksStore, SystemClock, WallClock,
+    BoxFuture, Environment, GroupOpenError, KvError, KvStore, MetadataGroup, ReplicaPhase, ReplicaRecord,
+    ReplicaRecords, RocksStore, SystemClock, WallClock,
 };
 use tokio::task::JoinSet;
 
@@ -96,9 +96,15 @@ async fn listen(
 impl Node {
     /// Starts a node. Returns once it is part of its cluster: a new cluster waits here for all of its seeds.
     ///
+    /// Boxed, so that what it is made of is compiled here and not again in every program that starts a node.
+    ///
     /// # Errors
     /// See [`NodeError`].
-    pub async fn start(config: NodeConfig, seams: Seams) -> Result<Self, NodeError> {
+    pub fn start(config: NodeConfig, seams: Seams) -> BoxFuture<'static, Result<Self, NodeError>> {
+        Box::pin(Self::run(config, seams))
+    }
+
+    async fn run(config: NodeConfig, seams: Seams) -> Result<Self, NodeError> {
         let data_dir = DataDir::open(&config.data_dir)?;
         let peer_listener = listen(&seams.net, &config.peer_listen, "--peer-listen").await?;
         let client_listener = listen(&seams.net, &config.listen, "--listen").await?;
@@ -152,7 +158,11 @@ impl Node {
     }
 
     /// Stops serving, then all groups, and writes down how far they are committed.
-    pub async fn stop(mut self) {
+    pub fn stop(self) -> BoxFuture<'static, ()> {
+        Box::pin(self.end())
+    }
+
+    async fn end(mut self) {
         self.tasks.shutdown().await;
         let Some(member) = self.cluster.member().cloned() else { return };
         let groups = member.replicas.all_running();

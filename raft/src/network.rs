@@ -28,6 +28,8 @@ const IN_FLIGHT_BYTES_MAX: usize = 8 << 20;
 const IN_FLIGHT_REQUESTS_MAX: usize = 256;
 /// A session whose oldest request has no answer for this long is given up.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long after a session could not be opened the next try may come.
+const REOPEN_PAUSE: Duration = Duration::from_millis(100);
 /// A vote waits for its voter's `fsync`, which a loaded disk may hold up far longer than a heartbeat takes.
 const VOTE_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -97,7 +99,16 @@ impl RaftNetworkV2<TypeConfig> for Network {
             // openraft sends a heartbeat as a stream that is known to hold one request, beside the replication stream.
             let lane = if input.size_hint().1 == Some(1) { Lane::Heartbeat } else { Lane::Append };
             let opening = tokio::time::timeout(ANSWER_TIMEOUT, self.transport.open_session(self.route, lane)).await;
-            let session = opening.map_err(unreachable)?.map_err(unreachable)?;
+            let session = match opening {
+                Ok(Ok(session)) => session,
+                // openraft's own backoff begins in the request stream, which is not polled before there is a session:
+                // without a pause here it would try again at once, for as long as the peer is down.
+                Ok(Err(error)) => {
+                    tokio::time::sleep(REOPEN_PAUSE).await;
+                    return Err(unreachable(error));
+                }
+                Err(error) => return Err(unreachable(error)),
+            };
             let pipeline = Pipeline {
                 session,
                 input: Some(input),

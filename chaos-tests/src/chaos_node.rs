@@ -1,0 +1,70 @@
+//! `quorate-chaos-node`: a node whose disk forgets at a kill what was not synced, and whose syncs can be held.
+//!
+//! It is the shipped node but for the file system seam. While the file `hold-sync` exists in the data directory, every
+//! sync waits.
+
+use std::{process::ExitCode, sync::Arc};
+
+use clap::Parser;
+use quorate_chaos_tests::power_loss::{HOLD_SYNC, PowerLossVfs};
+use quorate_cluster_config::{NodeConfig, Sources};
+use quorate_node::{Node, Seams};
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+/// One node of a Quorate cluster on a disk that loses power at every kill
+#[derive(Debug, Parser)]
+#[command(name = "quorate-chaos-node", version)]
+struct Args {
+    /// The directory that holds all of the node's data
+    #[arg(long, value_name = "DIR")]
+    data_dir: String,
+    /// Where clients connect
+    #[arg(long, value_name = "HOST:PORT")]
+    listen: Option<String>,
+    /// Where other nodes connect
+    #[arg(long, value_name = "HOST:PORT")]
+    peer_listen: Option<String>,
+    /// Peer addresses of all nodes that form the cluster, this one included
+    #[arg(long, value_name = "HOST:PORT,…")]
+    seeds: Option<String>,
+}
+
+fn main() -> ExitCode {
+    match run(Args::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("quorate-chaos-node: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(args: Args) -> Result<(), Box<dyn std::error::Error>> {
+    let flags = [
+        ("data_dir", Some(args.data_dir)),
+        ("listen", args.listen),
+        ("peer_listen", args.peer_listen),
+        ("seeds", args.seeds),
+    ];
+    let flags = flags.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?))).collect();
+    let sources = Sources { flags, ..Sources::default() };
+    let config = NodeConfig::load(&sources.with_process_environment())?.config;
+    let filter =
+        EnvFilter::try_from_env("QUORATE_LOG_FILTER").unwrap_or_else(|_| EnvFilter::new("info,openraft=error"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false).init();
+    let vfs = Arc::new(PowerLossVfs::new(config.data_dir.join(HOLD_SYNC)));
+    let seams = Seams { vfs, ..Seams::default() };
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let mut terminate = signal(SignalKind::terminate())?;
+        let node = tokio::select! {
+            node = Node::start(config, seams) => node?,
+            _ = terminate.recv() => return Ok(()),
+        };
+        tracing::info!("ready");
+        terminate.recv().await;
+        node.stop().await;
+        Ok(())
+    })
+}

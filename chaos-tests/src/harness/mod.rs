@@ -1,0 +1,25 @@
+//! Clusters of real processes, records that can be told apart, and the check of what is read back.
+//!
+//! For tests: a helper that cannot do its work panics and says why, with what the nodes wrote.
+
+mod binaries;
+mod check;
+mod cli;
+mod cluster;
+mod consume;
+mod node;
+mod ports;
+mod replica_log;
+mod wait;
+mod writers;
+
+pub use binaries::binary;
+pub use check::{Acknowledged, Consumed, Summary, check};
+pub use cli::{Cli, Ran};
+pub use cluster::{Cluster, connect};
+pub use consume::consume_all;
+pub use node::{Node, NodeKind};
+pub use ports::free_ports;
+pub use replica_log::{LoggedEntry, read_replica};
+pub use wait::{alone, until};
+pub use writers::{Entry, Journal, Writers};

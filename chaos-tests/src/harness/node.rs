@@ -1,0 +1,202 @@
+//! One node process.
+
+use std::{
+    fs::{self, File},
+    io,
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus, Stdio},
+    time::Duration,
+};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::{binary, until};
+
+/// A node that is asked to stop does so by then.
+const STOP_MAX: Duration = Duration::from_secs(20);
+/// The unit of times in `/proc`: fixed by Linux's interface, whatever the kernel's own clock.
+const PROC_TICKS_PER_SECOND: u64 = 100;
+/// Lines of its log shown when a test fails.
+const LOG_LINES_SHOWN: usize = 40;
+
+/// Which binary runs a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NodeKind {
+    /// The shipped `quorate-node`.
+    Shipped,
+    /// `quorate-chaos-node`: a kill is a power cut, and syncs can be held.
+    PowerLoss,
+}
+
+/// A node, running or not. Its process is killed when it is dropped.
+#[derive(Debug)]
+pub struct Node {
+    /// What runs it.
+    pub kind: NodeKind,
+    /// The port for clients.
+    pub client_port: u16,
+    /// The port for peers.
+    pub peer_port: u16,
+    /// All of its data.
+    pub data_dir: PathBuf,
+    /// The peer addresses it forms a cluster with.
+    pub seeds: String,
+    log: PathBuf,
+    child: Option<Child>,
+}
+
+impl Node {
+    /// A node that does not run yet and keeps everything below `directory`.
+    #[must_use]
+    pub fn new(kind: NodeKind, directory: &Path, ports: (u16, u16), seeds: &str) -> Self {
+        let (client_port, peer_port) = ports;
+        let (data_dir, log) = (directory.join("data"), directory.join("log"));
+        Self { kind, client_port, peer_port, data_dir, seeds: seeds.to_owned(), log, child: None }
+    }
+
+    /// Where clients reach it.
+    #[must_use]
+    pub fn client_address(&self) -> String {
+        format!("127.0.0.1:{}", self.client_port)
+    }
+
+    /// Where its peers reach it.
+    #[must_use]
+    pub fn peer_address(&self) -> String {
+        format!("127.0.0.1:{}", self.peer_port)
+    }
+
+    /// Starts the process.
+    ///
+    /// # Panics
+    /// If it runs already or cannot be started.
+    pub fn start(&mut self) {
+        assert!(self.child.is_none(), "the node runs already");
+        let child = self.spawn().unwrap_or_else(|error| panic!("cannot start a node: {error}"));
+        self.child = Some(child);
+    }
+
+    fn spawn(&self) -> io::Result<Child> {
+        let program = binary(match self.kind {
+            NodeKind::Shipped => "quorate-node",
+            NodeKind::PowerLoss => "quorate-chaos-node",
+        });
+        if let Some(directory) = self.log.parent() {
+            fs::create_dir_all(directory)?;
+        }
+        let log = File::options().create(true).append(true).open(&self.log)?;
+        let mut command = Command::new(program);
+        for (name, _) in std::env::vars_os().filter(|(name, _)| name.as_encoded_bytes().starts_with(b"QUORATE_")) {
+            command.env_remove(name);
+        }
+        command.arg("--data-dir").arg(&self.data_dir).args(["--listen", &self.client_address()]);
+        command.args(["--peer-listen", &self.peer_address(), "--seeds", &self.seeds]);
+        command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).spawn()
+    }
+
+    /// Kills the process as a crash would, if it runs.
+    ///
+    /// # Panics
+    /// If it cannot be killed.
+    pub fn kill_9(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            let ended = child.kill().and_then(|()| child.wait());
+            ended.unwrap_or_else(|error| panic!("cannot kill process {}: {error}", child.id()));
+        }
+    }
+
+    /// Asks the process to stop and waits until it has.
+    ///
+    /// # Panics
+    /// If it does not stop, or not with exit code 0.
+    pub async fn stop(&mut self) {
+        self.signal(Signal::TERM);
+        let status = self.exited(STOP_MAX).await;
+        assert!(status.success(), "the node stopped with {status}: {}", self.log_tail());
+    }
+
+    /// Stops the process in its tracks until [`resume`](Self::resume).
+    pub fn pause(&self) {
+        self.signal(Signal::STOP);
+    }
+
+    /// Lets a paused process go on.
+    pub fn resume(&self) {
+        self.signal(Signal::CONT);
+    }
+
+    fn signal(&self, signal: Signal) {
+        let pid = self.child.as_ref().and_then(|child| Pid::from_raw(i32::try_from(child.id()).ok()?));
+        let pid = pid.unwrap_or_else(|| panic!("the node does not run"));
+        kill_process(pid, signal).unwrap_or_else(|error| panic!("cannot signal process {pid:?}: {error}"));
+    }
+
+    /// Waits until the process has ended by itself.
+    ///
+    /// # Panics
+    /// If it does not.
+    pub async fn exited(&mut self, within: Duration) -> ExitStatus {
+        let mut child = self.child.take().unwrap_or_else(|| panic!("the node does not run"));
+        let looked = until("the process ends", within, async || match child.try_wait() {
+            Ok(Some(status)) => Ok(status),
+            Ok(None) => Err("it still runs".to_owned()),
+            Err(error) => Err(error.to_string()),
+        });
+        looked.await.0
+    }
+
+    /// Holds or releases the syncs of a [`NodeKind::PowerLoss`] node.
+    ///
+    /// # Panics
+    /// If the file system fails.
+    pub fn hold_sync(&self, held: bool) {
+        let path = self.data_dir.join(crate::power_loss::HOLD_SYNC);
+        let done = if held { fs::write(&path, b"") } else { fs::remove_file(&path) };
+        done.unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    }
+
+    /// Processor time its process has used, where there is `/proc`.
+    #[must_use]
+    pub fn processor_time(&self) -> Option<Duration> {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.as_ref()?.id())).ok()?;
+        // What follows the name in parentheses: the state is field 3, user and system time are fields 14 and 15.
+        let mut times = stat.rsplit_once(')')?.1.split_whitespace().skip(11).take(2).map(str::parse::<u64>);
+        let ticks = times.next()?.ok()? + times.next()?.ok()?;
+        Some(Duration::from_millis(ticks * 1000 / PROC_TICKS_PER_SECOND))
+    }
+
+    /// The directories of its replicas.
+    #[must_use]
+    pub fn replica_directories(&self) -> Vec<PathBuf> {
+        let Ok(entries) = fs::read_dir(self.data_dir.join("replicas")) else { return Vec::new() };
+        let mut directories: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
+        directories.sort();
+        directories
+    }
+
+    /// Everything its processes wrote.
+    #[must_use]
+    pub fn log(&self) -> String {
+        fs::read(&self.log).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
+    }
+
+    /// The end of [`log`](Self::log).
+    #[must_use]
+    pub fn log_tail(&self) -> String {
+        let log = self.log();
+        let lines: Vec<&str> = log.lines().collect();
+        lines[lines.len().saturating_sub(LOG_LINES_SHOWN)..].join("\n")
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("--- the node at {} wrote at last:\n{}", self.client_address(), self.log_tail());
+        }
+        if let Some(mut child) = self.child.take() {
+            // Already dead is as good.
+            let _ = child.kill().and_then(|()| child.wait());
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! A disk that forgets what was not synced: a kill of the process loses what a power cut would.
+//!
+//! Unsynced writes and truncations are kept in memory. A new file lives under a hidden name until its directory is
+//! synced, and a removed one stays on the disk until then. While a given file exists, every sync of data waits.
+//!
+//! Not here: torn or reordered writes (the log engine's own tests have them), and RocksDB, whose store buffers its
+//! write-ahead log in memory until it is flushed anyway.
+
+mod file;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ffi::OsString,
+    fs, io,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use quorate_log_engine::{RealVfs, Vfs, VfsFile};
+
+use file::{Cached, Hold};
+
+/// The file in the data directory that holds all syncs while it exists.
+pub const HOLD_SYNC: &str = "hold-sync";
+
+/// What a file is called until its directory is synced.
+const HIDDEN_PREFIX: &str = ".unsynced-";
+
+/// A [`Vfs`] over the real one that makes durable only what was synced.
+///
+/// Invariant: a path is never both in `created` and in `removed` without the removal being the older one.
+#[derive(Debug)]
+pub struct PowerLossVfs {
+    hold: Arc<Hold>,
+    names: Mutex<Names>,
+}
+
+#[derive(Debug, Default)]
+struct Names {
+    /// Files met so far: all handles of one file share its unsynced bytes.
+    files: BTreeMap<PathBuf, Arc<Cached>>,
+    /// Files whose names are not durable yet.
+    created: BTreeSet<PathBuf>,
+    /// Files whose removal is not durable yet.
+    removed: BTreeSet<PathBuf>,
+}
+
+impl PowerLossVfs {
+    /// The disk of a node; syncs wait while `hold` exists.
+    #[must_use]
+    pub fn new(hold: PathBuf) -> Self {
+        Self { hold: Arc::new(Hold(hold)), names: Mutex::default() }
+    }
+
+    fn names(&self) -> MutexGuard<'_, Names> {
+        self.names.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn hidden(path: &Path) -> PathBuf {
+    let mut name = OsString::from(HIDDEN_PREFIX);
+    name.push(path.file_name().unwrap_or_default());
+    path.with_file_name(name)
+}
+
+impl Vfs for PowerLossVfs {
+    fn create(&self, path: &Path) -> io::Result<Arc<dyn VfsFile>> {
+        let mut names = self.names();
+        if names.created.contains(path) || (path.exists() && !names.removed.contains(path)) {
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
+        // What an earlier process had created there is lost.
+        match fs::remove_file(hidden(path)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let file = Cached::new(RealVfs.create(&hidden(path))?, self.hold.clone())?;
+        names.files.insert(path.to_owned(), file.clone());
+        names.created.insert(path.to_owned());
+        Ok(file)
+    }
+
+    fn open(&self, path: &Path) -> io::Result<Arc<dyn VfsFile>> {
+        let mut names = self.names();
+        if let Some(file) = names.files.get(path) {
+            return Ok(file.clone());
+        }
+        if names.removed.contains(path) {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        let file = Cached::new(RealVfs.open(path)?, self.hold.clone())?;
+        names.files.insert(path.to_owned(), file.clone());
+        Ok(file)
+    }
+
+    fn list(&self, directory: &Path) -> io::Result<Vec<String>> {
+        let names = self.names();
+        let mut listed: BTreeSet<String> = RealVfs.list(directory)?.into_iter().collect();
+        listed.retain(|name| !name.starts_with(HIDDEN_PREFIX) && !names.removed.contains(&directory.join(name)));
+        let created = names.created.iter().filter(|path| path.parent() == Some(directory));
+        listed.extend(created.filter_map(|path| Some(path.file_name()?.to_string_lossy().into_owned())));
+        Ok(listed.into_iter().collect())
+    }
+
+    fn create_directory(&self, directory: &Path) -> io::Result<()> {
+        RealVfs.create_directory(directory)
+    }
+
+    fn sync_directory(&self, directory: &Path) -> io::Result<()> {
+        let mut names = self.names();
+        for path in names.removed.extract_if(.., |path| path.parent() == Some(directory)) {
+            fs::remove_file(path)?;
+        }
+        for path in names.created.extract_if(.., |path| path.parent() == Some(directory)) {
+            fs::rename(hidden(&path), path)?;
+        }
+        drop(names);
+        RealVfs.sync_directory(directory)
+    }
+
+    fn remove_file(&self, path: &Path) -> io::Result<()> {
+        let mut names = self.names();
+        names.files.remove(path);
+        if names.created.remove(path) {
+            return fs::remove_file(hidden(path));
+        }
+        if !path.exists() || !names.removed.insert(path.to_owned()) {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        Ok(())
+    }
+
+    fn remove_directory(&self, directory: &Path) -> io::Result<()> {
+        let mut names = self.names();
+        let inside = |path: &PathBuf| path.starts_with(directory);
+        names.files.retain(|path, _| !inside(path));
+        names.created.retain(|path| !inside(path));
+        names.removed.retain(|path| !inside(path));
+        drop(names);
+        RealVfs.remove_directory(directory)
+    }
+
+    fn directory_exists(&self, directory: &Path) -> bool {
+        RealVfs.directory_exists(directory)
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
+mod tests;

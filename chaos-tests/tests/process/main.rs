@@ -1,0 +1,45 @@
+//! Real processes on loopback: killed, starved of their disk, wiped, and used wrongly.
+//!
+//! Here is what only processes show; the layers below have tests of their own.
+
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+mod any_node;
+mod bad_input;
+mod held_sync;
+mod leader_loss;
+mod missing_node;
+mod output;
+mod power_cycle;
+mod refused_start;
+mod topic_deletion;
+mod unresponsive;
+mod verify_lines;
+
+use std::time::Duration;
+
+use quorate::{Client, NodeId, TopicName};
+use quorate_chaos_tests::harness::{Cluster, Journal, check, consume_all};
+
+/// The node that leads most partitions of the topic, as an index of the cluster's nodes.
+async fn busiest_leader(client: &Client, topic: &TopicName) -> usize {
+    let partitions = client.topic(topic).await.unwrap().partitions;
+    let leads = |node: &u64| partitions.iter().filter(|partition| partition.leader == Some(NodeId(*node))).count();
+    let busiest = (1..=3).max_by_key(leads).unwrap();
+    assert!(leads(&busiest) > 0, "{partitions:?}");
+    busiest as usize - 1
+}
+
+/// Checks that nothing failed and that what was acknowledged is there, once and in order; prints how much that is.
+async fn assert_exactly_once(what: &str, cluster: &Cluster, topic: &TopicName, journal: &Journal) {
+    assert!(journal.failure().is_none(), "{:?}", journal.failure());
+    let acknowledged = journal.acknowledged();
+    let consumed = consume_all(&cluster.client().await, topic).await;
+    let summary = check(&acknowledged, &consumed).unwrap_or_else(|violation| panic!("{what}: {violation}"));
+    println!("{what}: {} records acknowledged, {} read back", acknowledged.len(), summary.records);
+    assert_eq!(summary.records, acknowledged.len(), "every record was acknowledged in the end");
+}
+
+fn show(what: &str, took: Duration) {
+    println!("{what}: {:.2} s", took.as_secs_f64());
+}
