@@ -22,7 +22,7 @@ use tokio::{net::TcpStream, time::timeout_at};
 /// Requests that may await being written, per connection. They hold batches, so this bounds memory.
 const REQUESTS_PENDING_MAX: usize = 64;
 /// How long establishing a connection may take, handshake included.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 /// How much longer than the node the client waits: the node's own answer says more than silence.
 const ANSWER_GRACE: Duration = Duration::from_millis(100);
 
@@ -67,7 +67,7 @@ impl Connection {
         };
         let stream = timeout_at((now + limit).into(), connecting)
             .await
-            .map_err(|_| format!("no connection within {limit:?}"))
+            .map_err(|_| format!("no connection within {limit:.1?}"))
             .flatten()
             .map_err(|reason: String| format!("{address}: {reason}"))?;
 

@@ -14,7 +14,7 @@ pub enum Error {
 
     /// No node could be reached, so nothing was sent.
     #[error(
-        "cannot {action}: no node could be reached within {waited:?} (tried {servers}; last: {reason}); check that the \
+        "cannot {action}: no node could be reached within {waited:.1?} (tried {servers}; last: {reason}); check that the \
          cluster runs and that the addresses are its client addresses"
     )]
     Unreachable {
@@ -42,7 +42,7 @@ pub enum Error {
     },
 
     /// Every try failed in a way that may pass, until the time was up.
-    #[error("cannot {action} within {waited:?}{}; last problem: {reason}", unknown(*outcome_unknown))]
+    #[error("cannot {action} within {waited:.1?}{}; last problem: {reason}", unknown(*outcome_unknown))]
     TimedOut {
         /// What was attempted.
         action: String,

@@ -28,7 +28,7 @@ pub enum ProduceError {
     },
     /// The producer's buffer stayed full for the whole delivery timeout; the record was not sent.
     #[error(
-        "no room in the producer's buffer within {waited:?}: the cluster takes records more slowly than they come; send \
+        "no room in the producer's buffer within {waited:.1?}: the cluster takes records more slowly than they come; send \
          more slowly or give more buffer_bytes"
     )]
     BufferFull {
@@ -37,7 +37,7 @@ pub enum ProduceError {
     },
     /// The delivery timeout passed.
     #[error(
-        "no acknowledgement from partition {partition} within {waited:?}{}; last problem: {reason}",
+        "no acknowledgement from partition {partition} within {waited:.1?}{}; last problem: {reason}",
         unknown(*outcome_unknown)
     )]
     TimedOut {

@@ -92,7 +92,7 @@ impl Router {
         loop {
             let turn = self.current.load(Ordering::Relaxed);
             let address = named.take().unwrap_or_else(|| self.address_of_turn(turn));
-            let tried = match self.pool.get(&address, attempts.deadline()).await {
+            let tried = match self.pool.get(&address, attempts.attempt_deadline(Duration::ZERO)).await {
                 Ok(connection) => connection.call(attempts.attempt_deadline(call.wait), &request).await,
                 Err(failure) => Err(failure),
             };
@@ -124,7 +124,7 @@ impl Router {
     {
         let mut attempts = Attempts::new(call.action, call.timeout);
         loop {
-            let failure = match self.leader_connection(topic, partition, attempts.deadline()).await {
+            let failure = match self.leader_connection(topic, partition, attempts.attempt_deadline(Duration::ZERO)).await {
                 Ok((node, connection)) => match connection.call(attempts.attempt_deadline(call.wait), &request).await {
                     Ok(answer) => return Ok(answer),
                     Err(failure) => self.note_failure(topic, partition, node, failure),

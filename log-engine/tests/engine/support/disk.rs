@@ -304,7 +304,7 @@ impl Vfs for MemoryVfs {
     }
 
     fn remove_directory(&self, _: &Path) -> io::Result<()> {
-        unimplemented!("the engine removes no directory")
+        Err(io::Error::new(io::ErrorKind::Unsupported, "the engine removes no directory"))
     }
 
     fn directory_exists(&self, directory: &Path) -> bool {
