@@ -113,7 +113,7 @@ impl QuorateApi for FakeNode {
 
     async fn delete_topic(self, _: Context, request: DeleteTopicRequest) -> Outcome<u64> {
         let mut state = self.state();
-        let topic = state.topics.remove(&request.name).ok_or_else(unknown)?;
+        let topic = state.topics.remove(&request.name).filter(|topic| topic.id == request.id).ok_or_else(unknown)?;
         state.logs.retain(|(id, _), _| *id != topic.id);
         Ok(2)
     }

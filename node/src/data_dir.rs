@@ -58,6 +58,12 @@ impl DataDir {
         self.path.join("store")
     }
 
+    /// Whether there is any replica's log.
+    #[must_use]
+    pub fn has_replicas(&self) -> bool {
+        std::fs::read_dir(self.replicas()).is_ok_and(|mut entries| entries.next().is_some())
+    }
+
     /// Where the replicas' logs live.
     #[must_use]
     pub fn replicas(&self) -> PathBuf {

@@ -1,6 +1,11 @@
 //! Starting and stopping a node.
 
-use std::{fmt::Debug, io, path::Path, sync::Arc};
+use std::{
+    fmt::Debug,
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use quorate_cluster_config::{Address, GroupId, NodeConfig};
 use quorate_log_engine::{LogWriters, RealVfs, TailCache, Vfs};
@@ -56,6 +61,12 @@ pub enum NodeError {
     /// The keyed store could not be opened or read.
     #[error("{0}; the store may be damaged: restore the data directory, or start this node anew with an empty one")]
     Store(#[from] KvError),
+    /// There are replicas, but nothing says whose they are.
+    #[error("{path}: holds replicas, but the store that says of which node and cluster is gone; restore the whole data directory, or start with an empty one as a new node", path = path.display())]
+    IdentityLost {
+        /// The data directory.
+        path: PathBuf,
+    },
     /// A port could not be listened on.
     #[error("cannot listen on {address}: {source}; stop what uses it or choose another {flag}")]
     Listen {
@@ -113,6 +124,9 @@ impl Node {
             .await
             .unwrap_or_else(|error| Err(KvError(error.to_string())))?;
         let identity = Identity::load(&store)?;
+        if identity.is_none() && data_dir.has_replicas() {
+            return Err(NodeError::IdentityLost { path: config.data_dir });
+        }
         let cluster = Cluster::new(config.clone(), store.clone(), seams.net.clone(), identity);
         let mut tasks = JoinSet::new();
         tasks.spawn(PeerServer { cluster: cluster.clone() }.run(peer_listener));

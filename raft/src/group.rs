@@ -192,11 +192,19 @@ impl Group {
     /// Proposes. Returns once Raft's core has taken it, so that proposals made one after the other keep their order;
     /// the result comes when it is applied. Dropping the result does not take the proposal back.
     ///
+    /// `claim` is dropped when the proposal has left Raft's hands, however long its proposer waits: a claim on a
+    /// budget of memory, say.
+    ///
     /// # Errors
     /// When the replica has stopped.
-    pub async fn propose(&self, proposal: Proposal) -> Result<ProposalResult, ProposeError> {
+    pub async fn propose(
+        &self,
+        proposal: Proposal,
+        claim: impl Send + 'static,
+    ) -> Result<ProposalResult, ProposeError> {
         let (answer, result) = oneshot::channel();
         let respond = move |written: openraft::raft::ClientWriteResult<TypeConfig>| {
+            drop(claim);
             let result = match written {
                 Ok(response) => Ok(Proposed {
                     index: response.log_id.index,

@@ -113,6 +113,11 @@ pub(crate) fn open_log(
         let reason = format!("the entry at {id} was committed, and the log holds another one there");
         return Err(GroupOpenError::Inconsistent { replica, reason });
     }
+    // Raft runs only on a log that is recorded as created: what a new one holds already is from another life.
+    if !created && (log.next_index() > 0 || log.vote().is_some()) {
+        let reason = "its directory holds a log although the replica is new; move that directory away".to_owned();
+        return Err(GroupOpenError::Inconsistent { replica, reason });
+    }
     if !created {
         records.put(&ReplicaRecord { phase: ReplicaPhase::Created, ..record.clone() })?;
     }

@@ -66,7 +66,9 @@ async fn metadata_is_equal_everywhere_and_survives_restarts() {
     create(&cluster, leader, "orders").await;
     create(&cluster, leader, "payments").await;
     let name = TopicName::parse("orders").unwrap();
-    let (reply, index) = cluster.metadata(leader).execute(&MetadataCommand::DeleteTopic { name }).await.unwrap();
+    let topic = cluster.metadata(leader).state().topic_named(&name).unwrap().id;
+    let delete = MetadataCommand::DeleteTopic { topic, name };
+    let (reply, index) = cluster.metadata(leader).execute(&delete).await.unwrap();
     assert!(matches!(reply, MetadataReply::TopicDeleted { .. }), "{reply:?}");
     let before = cluster.metadata(leader).state();
     assert_eq!(before.topics().count(), 1);

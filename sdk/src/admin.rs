@@ -99,7 +99,7 @@ impl Client {
     /// # Errors
     /// [`Error::Refused`] with [`ErrorCode::UnknownTopic`] if there is none of that name.
     pub async fn delete_topic(&self, name: &TopicName) -> Result<(), Error> {
-        let request = DeleteTopicRequest { name: name.clone() };
+        let request = DeleteTopicRequest { id: self.topic(name).await?.id, name: name.clone() };
         let call = self.call(format!("delete topic {name}"));
         let deleted = self.router().call_any_tracked(call, |api, context| {
             let request = request.clone();

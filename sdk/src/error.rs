@@ -138,7 +138,7 @@ mod tests {
         };
         assert_eq!(
             unreachable.to_string(),
-            "cannot list topics: no node could be reached within 10s (tried 127.0.0.1:7101; last: connection refused); \
+            "cannot list topics: no node could be reached within 10.0s (tried 127.0.0.1:7101; last: connection refused); \
              check that the cluster runs and that the addresses are its client addresses"
         );
         let refused = Error::Refused {
@@ -157,7 +157,7 @@ mod tests {
         };
         assert_eq!(
             timed_out.to_string(),
-            "cannot delete topic orders within 3s; whether it took effect is unknown, look before you repeat it; last \
+            "cannot delete topic orders within 3.0s; whether it took effect is unknown, look before you repeat it; last \
              problem: no leader"
         );
     }

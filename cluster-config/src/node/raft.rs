@@ -79,7 +79,7 @@ mod tests {
 
     #[test]
     fn the_defaults_and_the_ends_of_the_bounds_are_valid() {
-        assert_eq!(RaftConfig::default(), config(200, 600, 1_000));
+        assert_eq!(RaftConfig::default(), config(150, 500, 750));
         for config in [RaftConfig::default(), config(10, 30, 31), config(10_000, 30_000, 60_000)] {
             assert_eq!(config.validate(), Ok(()));
         }

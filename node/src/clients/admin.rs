@@ -57,7 +57,7 @@ pub(super) async fn delete_topic(
     request: DeleteTopicRequest,
     deadline: Instant,
 ) -> Result<u64, ApiError> {
-    Ok(execute(member, &MetadataCommand::DeleteTopic { name: request.name }, deadline).await?.1)
+    Ok(execute(member, &MetadataCommand::DeleteTopic { topic: request.id, name: request.name }, deadline).await?.1)
 }
 
 pub(super) async fn allocate_producer_id(member: &Arc<Member>, deadline: Instant) -> Result<ProducerId, ApiError> {

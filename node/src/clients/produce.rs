@@ -6,13 +6,17 @@ use quorate_cluster_config::{PartitionId, limits};
 use quorate_protocol::{ApiError, ErrorCode, ProduceRequest, ProduceResponse};
 use quorate_raft::{AppendTicket, PartitionGroup};
 use quorate_record::BatchLimits;
-use tokio::sync::OwnedSemaphorePermit;
 
 use super::errors;
 use crate::cluster::{Member, Slot};
 
 /// Records in one batch: as many as its bytes can hold, but not more than this.
 const RECORDS_PER_BATCH_MAX: i32 = 1 << 20;
+
+/// How long a batch may wait for its place in a group's queue.
+const ADMISSION_MAX: Duration = Duration::from_secs(1);
+/// How long a client may have the node wait for a majority.
+const ANSWER_WAIT_MAX: Duration = Duration::from_secs(60);
 
 /// The replica of a partition on this node.
 pub(super) fn find(member: &Member, id: PartitionId) -> Result<Arc<PartitionGroup>, ApiError> {
@@ -47,8 +51,6 @@ pub(super) struct Admitted {
     partition: PartitionId,
     ticket: AppendTicket,
     timeout: Duration,
-    /// Its claim on the node's budget of bytes in flight.
-    _bytes: OwnedSemaphorePermit,
 }
 
 /// Checks a batch and hands it to Raft. Called in the order in which requests arrived on their connection; what can be
@@ -68,8 +70,10 @@ pub(super) async fn admit(member: &Arc<Member>, request: ProduceRequest) -> Resu
         );
         ApiError::new(ErrorCode::Overloaded, message)
     })?;
-    let ticket = group.append(request.batch, &header, request.expected_end_offset).await;
-    Ok(Admitted { partition, ticket, timeout: request.timeout, _bytes: bytes })
+    let append = group.append_claiming(request.batch, &header, request.expected_end_offset, bytes);
+    // A group whose queue is full must not hold up the other requests of this connection.
+    let ticket = tokio::time::timeout(ADMISSION_MAX, append).await.map_err(|_| errors::timeout("the append"))?;
+    Ok(Admitted { partition, ticket, timeout: request.timeout.min(ANSWER_WAIT_MAX) })
 }
 
 impl Admitted {

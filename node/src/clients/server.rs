@@ -94,7 +94,12 @@ impl ClientServer {
     }
 
     fn member(&self) -> Result<&Arc<Member>, ApiError> {
-        self.cluster.member().ok_or_else(errors::not_ready)
+        let member = self.cluster.member().ok_or_else(errors::not_ready)?;
+        // Before that this node's metadata may know no node at all.
+        match member.metadata.state().node(member.identity.node) {
+            Some(_) => Ok(member),
+            None => Err(errors::not_ready()),
+        }
     }
 
     async fn admit(&self, request: ProduceRequest) -> Result<produce::Admitted, ApiError> {

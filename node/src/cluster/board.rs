@@ -65,12 +65,16 @@ pub(crate) async fn keep(member: Arc<Member>) {
         let others = member.directory.nodes().into_iter().filter(|node| *node != member.identity.node);
         let member = &member;
         join_all(others.map(|node| async move {
-            let Ok(client) = member.rpc.get(node).await else { return };
-            match client.status(crate::peers::within(CALL_TIMEOUT)).await {
-                Ok(Ok(status)) if status.node == node => member.board.take(status),
-                Ok(_) => {}
-                Err(_) => member.rpc.forget(node).await,
-            }
+            let ask = async {
+                let Ok(client) = member.rpc.get(node).await else { return };
+                match client.status(crate::peers::within(CALL_TIMEOUT)).await {
+                    Ok(Ok(status)) if status.node == node => member.board.take(status),
+                    Ok(_) => {}
+                    Err(_) => member.rpc.forget(node).await,
+                }
+            };
+            // A node that hangs must not keep the statuses of the others from coming.
+            drop(tokio::time::timeout(CALL_TIMEOUT, ask).await);
         }))
         .await;
     }

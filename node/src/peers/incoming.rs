@@ -32,7 +32,7 @@ const CONNECTIONS_MAX: usize = limits::NODES_MAX as usize * 8;
 const RPCS_MAX: usize = 1024;
 /// Answers of a lane that wait to be written.
 const ANSWERS_QUEUED_MAX: usize = 4096;
-/// A lane on which nothing has come for so long is closed; a peer that is alive opens another when it needs one.
+/// A lane without an open session on which nothing has come for so long is closed.
 const IDLE_MAX: Duration = Duration::from_secs(60);
 /// After an error of `accept` (out of file descriptors, say).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -95,10 +95,20 @@ impl PeerServer {
         let mut reader = FrameReader::new(reader);
         let mut sessions: HashMap<SessionKey, mpsc::Sender<Bytes>> = HashMap::new();
         let error = loop {
-            let frame = match tokio::time::timeout(IDLE_MAX, reader.next()).await {
-                Ok(Ok(frame)) => frame,
-                Ok(Err(error)) => break error,
-                Err(_) => break io::Error::new(io::ErrorKind::TimedOut, "it was idle"),
+            let frame = {
+                let mut next = std::pin::pin!(reader.next());
+                loop {
+                    match tokio::time::timeout(IDLE_MAX, &mut next).await {
+                        Ok(frame) => break frame,
+                        // An idle leader keeps its session open for the next append.
+                        Err(_) if sessions.values().any(|session| !session.is_closed()) => {}
+                        Err(_) => break Err(io::Error::new(io::ErrorKind::TimedOut, "it was idle")),
+                    }
+                }
+            };
+            let frame = match frame {
+                Ok(frame) => frame,
+                Err(error) => break error,
             };
             match frame.kind {
                 LaneFrameKind::Request => {
@@ -124,9 +134,9 @@ impl PeerServer {
     }
 
     fn open_session(&self, key: SessionKey, answers: &mpsc::Sender<Vec<Bytes>>) -> Option<mpsc::Sender<Bytes>> {
-        let (requests, mut replies) = self
-            .cluster
-            .with_group(key.to, |group| (group.id().kind() == key.kind).then(|| group.append_session()))??;
+        let (requests, mut replies) = self.cluster.with_group(key.to, |group| {
+            (group.id().kind() == key.kind && group.status().failure.is_none()).then(|| group.append_session())
+        })??;
         let answers = answers.clone();
         tokio::spawn(async move {
             while let Some(reply) = replies.recv().await {

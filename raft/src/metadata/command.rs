@@ -26,6 +26,8 @@ pub enum MetadataCommand {
     },
     /// Deletes a topic; its replicas get tombstones.
     DeleteTopic {
+        /// Its id: a topic of the same name created meanwhile stays.
+        topic: TopicId,
         /// Its name.
         name: TopicName,
     },

@@ -103,7 +103,7 @@ impl MetadataGroup {
             expected_end_offset: None,
             payload: Bytes::from(payload),
         };
-        let result = self.group.propose(proposal).await?;
+        let result = self.group.propose(proposal, ()).await?;
         let proposed =
             result.await.map_err(|_| ProposeError::Unknown("the replica stopped before it answered".to_owned()))??;
         let Applied::Reply(reply) = proposed.applied else {

@@ -147,7 +147,7 @@ impl MetadataState {
                 self.register_node(*node, client_address, peer_address)
             }
             MetadataCommand::CreateTopic { name, config, live } => self.create_topic(name, config, live, index),
-            MetadataCommand::DeleteTopic { name } => self.delete_topic(name),
+            MetadataCommand::DeleteTopic { topic, name } => self.delete_topic(*topic, name),
             MetadataCommand::ReserveProducerIds { count } => self.reserve_producers(*count),
         };
         result.unwrap_or_else(|refusal| (MetadataReply::Refused(refusal), Vec::new()))
@@ -201,9 +201,9 @@ impl MetadataState {
         Ok((MetadataReply::TopicCreated { topic }, rows))
     }
 
-    fn delete_topic(&mut self, name: &TopicName) -> Result<(MetadataReply, Vec<Row>), MetadataRefusal> {
-        let topic = self.topic_named(name).ok_or_else(|| MetadataRefusal::UnknownTopic(name.clone()))?;
-        let id = topic.id;
+    fn delete_topic(&mut self, id: TopicId, name: &TopicName) -> Result<(MetadataReply, Vec<Row>), MetadataRefusal> {
+        let topic = self.topic_named(name).filter(|topic| topic.id == id);
+        let topic = topic.ok_or_else(|| MetadataRefusal::UnknownTopic(name.clone()))?;
         let replicas = topic.partitions.iter().flatten().map(|assignment| Row::Tombstone(assignment.replica));
         let rows: Vec<Row> = replicas.chain([Row::TopicGone(id)]).collect();
         self.load(rows.clone());

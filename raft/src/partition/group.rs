@@ -131,6 +131,18 @@ impl PartitionGroup {
     ///
     /// A retry of a committed batch is answered from memory: it needs no place in the log.
     pub async fn append(&self, batch: Bytes, header: &BatchHeader, expected_end_offset: Option<u64>) -> AppendTicket {
+        self.append_claiming(batch, header, expected_end_offset, ()).await
+    }
+
+    /// [`PartitionGroup::append`] with a claim that is dropped once Raft no longer holds the batch as a proposal, even
+    /// if nobody waits for the answer any more.
+    pub async fn append_claiming(
+        &self,
+        batch: Bytes,
+        header: &BatchHeader,
+        expected_end_offset: Option<u64>,
+        claim: impl Send + 'static,
+    ) -> AppendTicket {
         if let Some(known) = self.known(header) {
             return AppendTicket::Known(Ok(known));
         }
@@ -140,7 +152,7 @@ impl PartitionGroup {
             expected_end_offset,
             payload: batch,
         };
-        match self.group.propose(proposal).await {
+        match self.group.propose(proposal, claim).await {
             Ok(result) => AppendTicket::Pending(result),
             Err(error) => AppendTicket::Known(Err(error.into())),
         }

@@ -30,7 +30,7 @@ pub enum HandshakeError {
     #[error("the connection ended during the handshake: {0}")]
     Io(#[from] io::Error),
     /// The other side did not answer in time.
-    #[error("no handshake within {0:?}; is this the client port of a Quorate node?")]
+    #[error("no handshake within {0:.1?}; is this the client port of a Quorate node?")]
     Timeout(Duration),
     /// Something else listens or connects there.
     #[error("the other side does not speak Quorate's client protocol; is this the client port (7101 by default)?")]

@@ -159,6 +159,8 @@ pub struct CreateTopicRequest {
 /// Deletes a topic and all of its records.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeleteTopicRequest {
+    /// Its id: a topic of the same name created meanwhile is another topic and stays.
+    pub id: TopicId,
     /// Its name.
     pub name: TopicName,
 }

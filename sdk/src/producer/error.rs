@@ -167,7 +167,7 @@ mod tests {
         };
         assert_eq!(
             timed_out(true).to_string(),
-            "no acknowledgement from partition 3 within 30s; whether they were appended is unknown; last problem: no \
+            "no acknowledgement from partition 3 within 30.0s; whether they were appended is unknown; last problem: no \
              leader"
         );
         assert!(!timed_out(false).to_string().contains("unknown"));

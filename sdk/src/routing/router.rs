@@ -124,7 +124,10 @@ impl Router {
     {
         let mut attempts = Attempts::new(call.action, call.timeout);
         loop {
-            let failure = match self.leader_connection(topic, partition, attempts.attempt_deadline(Duration::ZERO)).await {
+            let failure = match self
+                .leader_connection(topic, partition, attempts.attempt_deadline(Duration::ZERO))
+                .await
+            {
                 Ok((node, connection)) => match connection.call(attempts.attempt_deadline(call.wait), &request).await {
                     Ok(answer) => return Ok(answer),
                     Err(failure) => self.note_failure(topic, partition, node, failure),

@@ -67,7 +67,7 @@ pub(crate) async fn run(context: &Context, args: ConsumeArgs) -> Result<(), Fail
 
     let mut writer = RecordWriter::new(topic.to_string(), format, args.count);
     let written = if args.follow || args.count.is_some() {
-        follow(&mut consumer, &mut writer).await
+        follow(context, &mut consumer, &mut writer, args.follow).await
     } else {
         read_until_end(context, &mut consumer, &mut writer, range::unread(ranges, args.from)).await
     };
@@ -88,10 +88,26 @@ fn record_format(output: Format, asked: Option<RecordFormat>) -> Result<RecordFo
     }
 }
 
-/// Prints records until there are as many as asked for, or without end.
-async fn follow(consumer: &mut Consumer, writer: &mut RecordWriter) -> Result<(), Failure> {
+/// Prints records until there are as many as asked for, or without end. Unless told to be `patient`, it fails if none
+/// comes for as long as `--timeout`.
+async fn follow(
+    context: &Context,
+    consumer: &mut Consumer,
+    writer: &mut RecordWriter,
+    patient: bool,
+) -> Result<(), Failure> {
+    let mut progress = Instant::now();
     while !writer.is_full() {
-        for record in poll(consumer, writer).await? {
+        let records = poll(consumer, writer).await?;
+        if !records.is_empty() {
+            progress = Instant::now();
+        } else if !patient && progress.elapsed() >= context.timeout() {
+            return Err(Failure::message(format!(
+                "no more records came for {}, fewer are there than --count asks for, add --follow to wait for them",
+                humantime::format_duration(context.timeout()),
+            )));
+        }
+        for record in records {
             if !writer.is_full() {
                 writer.write(&record)?;
             }

@@ -25,7 +25,7 @@ fn ids_are_never_given_twice() {
     let replicas: BTreeSet<_> = state.topic(first).unwrap().partitions.iter().flatten().map(|a| a.replica).collect();
     assert_eq!(replicas, (4..13).map(ReplicaId).collect(), "beyond the metadata replicas, all different");
     let name = TopicName::parse("orders").unwrap();
-    state.apply(&MetadataCommand::DeleteTopic { name }, 10);
+    state.apply(&MetadataCommand::DeleteTopic { topic: first, name }, 10);
     assert!(state.was_deleted(first) && replicas.iter().all(|replica| state.has_tombstone(*replica)));
     let MetadataReply::TopicCreated { topic: second } = create(&mut state, "orders", 3) else { panic!("created") };
     assert_ne!(first, second);
@@ -62,7 +62,7 @@ fn the_rows_rebuild_the_state() {
         },
         MetadataCommand::CreateTopic { name: TopicName::parse("a/b").unwrap(), config: config.clone(), live: vec![] },
         MetadataCommand::ReserveProducerIds { count: 10 },
-        MetadataCommand::DeleteTopic { name: TopicName::parse("a/b").unwrap() },
+        MetadataCommand::DeleteTopic { topic: TopicId(1), name: TopicName::parse("a/b").unwrap() },
         MetadataCommand::CreateTopic { name: TopicName::parse("a/b").unwrap(), config, live: vec![] },
     ]
     .iter()
