@@ -147,7 +147,8 @@ pub const CLIENT_CONNECTIONS_MAX: u32 = 1_024;
 /// What the most client connections of a node may be set to.
 pub const CLIENT_CONNECTIONS_BOUNDS: RangeInclusive<u32> = 1..=65_536;
 
-/// The most requests a node handles at once for one client connection; it reads no further until one is answered.
+/// The most requests a node handles at once for one client connection; those beyond are refused at once, to be tried
+/// again.
 pub const REQUESTS_IN_FLIGHT_PER_CONNECTION_MAX: usize = 256;
 
 /// The bytes of batches a node has admitted and not yet answered, at most, unless its configuration says otherwise.

@@ -16,7 +16,7 @@ pub enum OpenError {
         source: io::Error,
     },
     /// The replica had a log, and it is gone.
-    #[error("{path}: the log of this replica is missing although it was created; it is damaged, not new", path = path.display())]
+    #[error("{path}: the log of this replica is missing although it was created: it is damaged, not new; put its directory back, or leave it to the other replicas", path = path.display())]
     Lost {
         /// The directory.
         path: PathBuf,
@@ -73,7 +73,7 @@ pub enum OpenError {
 
 /// A write or an fsync failed: the log is poisoned and takes no further writes.
 #[derive(Clone, Debug, thiserror::Error)]
-#[error("the log is poisoned: {0}")]
+#[error("a write failed, and the log takes no further ones: {0}; mend the disk or make room, then restart the node")]
 pub struct LogFailure(pub Arc<str>);
 
 impl From<LogFailure> for io::Error {

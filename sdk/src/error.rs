@@ -91,6 +91,14 @@ fn unknown(outcome_unknown: bool) -> &'static str {
 }
 
 impl Error {
+    /// The error of a call that changes nothing, whatever became of it.
+    pub(crate) fn without_effects(mut self) -> Self {
+        if let Self::Refused { outcome_unknown, .. } | Self::TimedOut { outcome_unknown, .. } = &mut self {
+            *outcome_unknown = false;
+        }
+        self
+    }
+
     /// Whether the same call may succeed later.
     #[must_use]
     pub fn is_retryable(&self) -> bool {

@@ -71,13 +71,13 @@ impl Router {
         self.topology.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Asks any node.
+    /// Asks any node something that changes nothing a caller could mind.
     pub(crate) async fn call_any<T, F, Fut>(&self, call: Call, request: F) -> Result<T, Error>
     where
         F: Fn(QuorateApiClient, Context) -> Fut,
         Fut: Future<Output = Result<Result<T, ApiError>, RpcError>>,
     {
-        self.call_any_tracked(call, request).await.map_err(|(error, _)| error)
+        self.call_any_tracked(call, request).await.map_err(|(error, _)| error.without_effects())
     }
 
     /// Asks any node; an error comes with whether an earlier try may have taken effect, because then a refusal such
@@ -110,7 +110,7 @@ impl Router {
         }
     }
 
-    /// Asks the leader of a partition, wherever it moves while the call lasts.
+    /// Asks the leader of a partition for what can be read there, wherever it moves while the call lasts.
     pub(crate) async fn call_leader<T, F, Fut>(
         &self,
         topic: TopicId,
@@ -141,9 +141,10 @@ impl Router {
                 }
                 failure => failure,
             };
-            attempts.pause(&failure, || self.describe_addresses()).await?;
+            let paused = attempts.pause(&failure, || self.describe_addresses()).await;
+            paused.map_err(Error::without_effects)?;
             if let Refreshed::Gone(refusal) = self.refresh(topic, attempts.deadline()).await {
-                return Err(attempts.refused(refusal));
+                return Err(attempts.refused(refusal).without_effects());
             }
         }
     }
