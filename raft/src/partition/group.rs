@@ -3,10 +3,9 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use quorate_cluster_config::{GroupId, NodeId};
+use quorate_cluster_config::GroupId;
 use quorate_log_engine::{Frame, FrameKind, ReadError, ReadPlan, ReadStart};
 use quorate_record::BatchHeader;
-use tokio::sync::watch;
 
 use super::{Outcome, PartitionMachine, Tracker, machine::Committed};
 use crate::{
@@ -251,17 +250,5 @@ impl PartitionGroup {
             }
             start = ReadStart::Index(last + 1);
         }
-    }
-
-    /// The node that leads, as far as this replica knows.
-    #[must_use]
-    pub fn leader_node(&self) -> Option<NodeId> {
-        self.group.status().leader_node
-    }
-
-    /// A watch that changes whenever more is committed.
-    #[must_use]
-    pub fn commits(&self) -> watch::Receiver<impl Sized + use<>> {
-        self.machine.committed()
     }
 }

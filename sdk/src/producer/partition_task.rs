@@ -9,7 +9,7 @@ use std::{
 
 use futures::{StreamExt, stream::FuturesUnordered};
 use quorate_cluster_config::{NodeId, PartitionIndex, ProducerId};
-use quorate_protocol::{ErrorCode, ProduceRequest, ProduceResponse};
+use quorate_protocol::{ApiError, ErrorCode, ProduceRequest, ProduceResponse};
 use quorate_record::ProducerStamp;
 use tokio::time::sleep_until;
 
@@ -152,6 +152,13 @@ impl PartitionTask {
             self.pending(batch.completion, batch.reserved).end(Err(error));
         }
         self.accumulator.forget_finished();
+    }
+
+    /// Fails a batch that was refused for good, and those behind it.
+    fn refuse_from(&mut self, number: BatchNumber, refusal: ApiError) {
+        let (partition, ApiError { code, message, .. }) = (self.partition, refusal);
+        let refused = |outcome_unknown| ProduceError::Refused { partition, code, message, outcome_unknown };
+        self.fail_from(number, refused);
     }
 
     /// Fails a batch for good with the error `cause` makes, and those behind it as its consequence. Their sequences
@@ -320,13 +327,7 @@ impl PartitionTask {
             }
             Err(CallFailure::Refused(refusal)) => {
                 if self.window.refuse(number, &refusal) == Verdict::Fatal {
-                    let partition = self.partition;
-                    self.fail_from(number, |outcome_unknown| ProduceError::Refused {
-                        partition,
-                        code: refusal.code,
-                        message: refusal.message,
-                        outcome_unknown,
-                    });
+                    self.refuse_from(number, refusal);
                 } else {
                     // From a node that does not serve the partition, answers to the others may never come. Elsewhere
                     // they are on their way, and sending those batches again would be in vain.
@@ -379,13 +380,7 @@ impl PartitionTask {
         if let Refreshed::Gone(refusal) = router.refresh(self.shared.topic, deadline).await
             && let Some((number, _)) = self.window.first()
         {
-            let partition = self.partition;
-            self.fail_from(number, |outcome_unknown| ProduceError::Refused {
-                partition,
-                code: refusal.code,
-                message: refusal.message,
-                outcome_unknown,
-            });
+            self.refuse_from(number, refusal);
         }
         self.window.resume();
     }
