@@ -3,6 +3,8 @@
 use std::{
     fs::{self, File, OpenOptions},
     io::{self, IoSlice},
+    num::NonZeroU64,
+    ops::Range,
     os::unix::fs::FileExt,
     path::Path,
     sync::Arc,
@@ -28,6 +30,14 @@ impl Vfs for RealVfs {
 
     fn open(&self, path: &Path) -> io::Result<Arc<dyn VfsFile>> {
         Ok(Arc::new(RealFile(OpenOptions::new().read(true).write(true).open(path)?)))
+    }
+
+    fn open_read_only(&self, path: &Path) -> io::Result<Arc<dyn VfsFile>> {
+        Ok(Arc::new(RealFile(File::open(path)?)))
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        fs::rename(from, to)
     }
 
     fn list(&self, directory: &Path) -> io::Result<Vec<String>> {
@@ -112,6 +122,16 @@ impl VfsFile for RealFile {
 
     fn sync_data(&self) -> io::Result<()> {
         self.0.sync_data()
+    }
+
+    #[cfg(target_os = "linux")]
+    fn will_not_need(&self, bytes: Range<u64>) {
+        let size = NonZeroU64::new(bytes.end.saturating_sub(bytes.start));
+        if let Some(size) = size
+            && let Err(error) = rustix::fs::fadvise(&self.0, bytes.start, Some(size), rustix::fs::Advice::DontNeed)
+        {
+            tracing::debug!(%error, "fadvise");
+        }
     }
 
     fn size(&self) -> io::Result<u64> {

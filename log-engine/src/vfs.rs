@@ -3,6 +3,7 @@
 use std::{
     fmt::Debug,
     io::{self, IoSlice},
+    ops::Range,
     path::Path,
     sync::Arc,
 };
@@ -20,6 +21,18 @@ pub trait Vfs: Debug + Send + Sync {
     /// # Errors
     /// As the file system reports.
     fn open(&self, path: &Path) -> io::Result<Arc<dyn VfsFile>>;
+
+    /// Opens an existing file for reading.
+    ///
+    /// # Errors
+    /// As the file system reports.
+    fn open_read_only(&self, path: &Path) -> io::Result<Arc<dyn VfsFile>>;
+
+    /// Gives a file another name in the same directory, in place of the file of that name if there is one.
+    ///
+    /// # Errors
+    /// As the file system reports.
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
 
     /// The names of the files in a directory, in no order.
     ///
@@ -76,6 +89,10 @@ pub trait VfsFile: Debug + Send + Sync {
     /// As the file system reports; then nothing is known of any byte written since the last success, and the call
     /// must not be repeated in the hope of better luck.
     fn sync_data(&self) -> io::Result<()>;
+
+    /// Tells that these bytes, which are on stable storage, will hardly be read again soon: a cache may give them up.
+    /// Does nothing where there is no such thing.
+    fn will_not_need(&self, _bytes: Range<u64>) {}
 
     /// The file's size.
     ///

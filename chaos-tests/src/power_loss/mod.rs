@@ -93,6 +93,26 @@ impl Vfs for PowerLossVfs {
         Ok(file)
     }
 
+    fn open_read_only(&self, path: &Path) -> io::Result<Arc<dyn VfsFile>> {
+        self.open(path)
+    }
+
+    /// Only for what the engine does: a new file gets its final name before its directory is synced.
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let mut names = self.names();
+        if !names.created.contains(from) || names.created.contains(to) || (to.exists() && !names.removed.contains(to)) {
+            let reason = format!("{} is not a new file, or {} exists", from.display(), to.display());
+            return Err(io::Error::new(io::ErrorKind::Unsupported, reason));
+        }
+        fs::rename(hidden(from), hidden(to))?;
+        names.created.remove(from);
+        names.created.insert(to.to_owned());
+        if let Some(file) = names.files.remove(from) {
+            names.files.insert(to.to_owned(), file);
+        }
+        Ok(())
+    }
+
     fn list(&self, directory: &Path) -> io::Result<Vec<String>> {
         let names = self.names();
         let mut listed: BTreeSet<String> = RealVfs.list(directory)?.into_iter().collect();

@@ -114,6 +114,17 @@ impl Vfs for Mount {
         Ok(self.file(path))
     }
 
+    fn open_read_only(&self, path: &Path) -> io::Result<Arc<dyn VfsFile>> {
+        self.open(path)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let mut state = self.lock()?;
+        let file = state.files.remove(from).ok_or(io::ErrorKind::NotFound)?;
+        state.files.insert(to.to_owned(), file);
+        Ok(())
+    }
+
     fn list(&self, directory: &Path) -> io::Result<Vec<String>> {
         let state = self.lock()?;
         let inside = state.files.keys().filter(|path| path.parent() == Some(directory));

@@ -269,6 +269,20 @@ impl Vfs for MemoryVfs {
         state.live.get(path).map(|file| self.handle(*file)).ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
+    fn open_read_only(&self, path: &Path) -> io::Result<Arc<dyn VfsFile>> {
+        self.open(path)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let mut state = self.inner.lock();
+        state.change(self.epoch)?;
+        let file = state.live.remove(from).ok_or(io::ErrorKind::NotFound)?;
+        state.live.insert(to.to_owned(), file);
+        state.pending.push((from.to_owned(), None));
+        state.pending.push((to.to_owned(), Some(file)));
+        Ok(())
+    }
+
     fn list(&self, directory: &Path) -> io::Result<Vec<String>> {
         let state = self.inner.lock();
         let inside = state.live.keys().filter(|path| path.parent() == Some(directory));
