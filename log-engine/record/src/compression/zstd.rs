@@ -17,6 +17,8 @@ const MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
 /// Bounds of the window that a frame may ask for, as a power of two: RFC 8878 wants decoders to support 8 MiB, and
 /// beyond 128 MiB the library itself refuses.
 const WINDOW_LOG_BOUNDS: (u32, u32) = (23, 27);
+/// No byte of a frame yields more: a block is of 128 KiB at most, and takes a header of three bytes and one byte more.
+const EXPANSION_MAX: u64 = (128 << 10) / 4;
 
 /// Appends one frame to `head_size` zero bytes. `None` if it would not be smaller than `plain`.
 pub(super) fn compress(plain: &[u8], head_size: usize) -> Result<Option<Vec<u8>>, String> {
@@ -50,6 +52,10 @@ pub(super) fn decompress(frame: &[u8], size_max: usize) -> Result<Vec<u8>, Decom
     }
     match zstd::decompressed_size(frame) {
         Some(size) if size > size_max as u64 => Err(DecompressError::TooLarge),
+        // Before memory is set aside for it: a frame of a few bytes may claim all that the limit allows.
+        Some(size) if size > frame.len() as u64 * EXPANSION_MAX => {
+            Err(DecompressError::malformed(format!("{} bytes cannot hold the {size} they claim", frame.len())))
+        }
         Some(size) => decompress_known(frame, size as usize),
         None => decompress_unknown(frame, size_max),
     }
@@ -136,6 +142,24 @@ mod tests {
                 assert_eq!(decompress(&frame, size_max), Err(DecompressError::TooLarge), "{size_max}");
             }
         }
+    }
+
+    #[test]
+    fn a_frame_that_claims_more_than_its_blocks_can_hold_is_refused() {
+        // Magic; single segment with a size of four bytes; two blocks of 128 KiB that repeat one byte, the densest.
+        let frame = |size: u32| {
+            let blocks = [0x02, 0x00, 0x10, b'a', 0x03, 0x00, 0x10, b'a'];
+            [&[0x28, 0xb5, 0x2f, 0xfd, 0xa0][..], &size.to_le_bytes(), &blocks].concat()
+        };
+        let size = 2 * (128 << 10);
+        assert_eq!(decompress(&frame(size), size as usize).unwrap(), vec![b'a'; size as usize]);
+        let possible = frame(0).len() as u32 * EXPANSION_MAX as u32;
+        let refusal = |size| match decompress(&frame(size), 1 << 30) {
+            Err(DecompressError::Malformed(reason)) => reason,
+            other => panic!("expected a malformed frame, got {other:?}"),
+        };
+        assert!(!refusal(possible).contains("cannot hold"));
+        assert!(refusal(possible + 1).contains("cannot hold"));
     }
 
     #[test]
