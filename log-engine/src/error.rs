@@ -59,6 +59,22 @@ pub enum OpenError {
         /// The last log index found.
         found: Option<u64>,
     },
+    /// Entries were trimmed away, and the checkpoint that stands for them is missing or damaged.
+    #[error("{path}: no checkpoint stands for the entries before log index {index}, which were trimmed away; leave it to the other replicas", path = path.display())]
+    NoCheckpoint {
+        /// The log's directory.
+        path: PathBuf,
+        /// The first log index there is.
+        index: u64,
+    },
+    /// What the log holds contradicts itself, as its caller says.
+    #[error("{path}: {reason}", path = path.display())]
+    Contradiction {
+        /// The log's directory.
+        path: PathBuf,
+        /// What the caller says.
+        reason: String,
+    },
     /// Written by a build that this one does not understand.
     #[error("{path}: disk format {found} is not supported (this build: {supported}); use the build that wrote it", path = path.display())]
     Format {
@@ -94,14 +110,24 @@ pub enum ReadError {
         source: io::Error,
     },
     /// A frame that should be there is damaged.
-    #[error("{path}: damaged frame at byte {position}: {source}", path = path.display())]
+    #[error("{path}: damaged frame at byte {position} (log index {index}): {source}", path = path.display())]
     Damaged {
         /// The segment file.
         path: PathBuf,
         /// The position of the frame.
         position: u64,
+        /// The log index expected there.
+        index: u64,
         /// What is wrong with it.
         source: FrameError,
+    },
+    /// A segment's file is not what it was.
+    #[error("{path}: {reason}", path = path.display())]
+    Segment {
+        /// The segment file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
     },
 }
 

@@ -3,7 +3,10 @@
 use bytes::{BufMut, Bytes, BytesMut};
 use quorate_record::UNPROTECTED_SIZE;
 
-use crate::{FRAME_HEADER_SIZE, FrameError, FrameHeader, FrameKind, frame_header::ALIGNMENT};
+use crate::{
+    FRAME_HEADER_SIZE, FrameError, FrameHeader, FrameKind,
+    format::{ALIGNMENT, DurableMark},
+};
 
 /// What fixing the log order gave a batch: written into the bytes its CRC leaves out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,7 +20,7 @@ pub struct Stamp {
 /// A log entry in memory. The payload is shared, never copied.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Frame {
-    /// What it holds; never [`FrameKind::Vote`].
+    /// What it holds: an entry, never a local frame.
     pub kind: FrameKind,
     /// The term.
     pub term: u64,
@@ -67,14 +70,19 @@ impl Frame {
     /// Appends the parts of this frame as the disk holds it and returns the header's checksum.
     pub(crate) fn encode_for_disk(
         &self,
-        durable_through: Option<u64>,
-        durable_position: u64,
+        mark: DurableMark,
         previous_checksum: u32,
+        salt: u32,
         heads: &mut BytesMut,
         parts: &mut Vec<Bytes>,
     ) -> u32 {
-        let header = FrameHeader { durable_through, durable_position, previous_checksum, ..self.header() };
-        let checksum = self.encode(&header, self.unprotected(), heads, parts);
+        let header = FrameHeader {
+            durable_through: mark.through,
+            durable_position: mark.position,
+            previous_checksum,
+            ..self.header()
+        };
+        let checksum = self.encode(&header, self.unprotected(), salt, heads, parts);
         let padding = self.disk_size() as usize - FRAME_HEADER_SIZE - self.payload.len();
         if padding > 0 {
             parts.push(Bytes::from_static(&[0; ALIGNMENT as usize]).slice(..padding));
@@ -86,13 +94,14 @@ impl Frame {
     /// scratch space for the small parts.
     pub fn encode_for_wire(&self, heads: &mut BytesMut, parts: &mut Vec<Bytes>) {
         let unprotected = (self.kind == FrameKind::Batch).then(|| quorate_record::stamp(&self.payload, 0, -1));
-        self.encode(&FrameHeader { rejected: false, ..self.header() }, unprotected, heads, parts);
+        self.encode(&FrameHeader { rejected: false, ..self.header() }, unprotected, 0, heads, parts);
     }
 
     fn encode(
         &self,
         header: &FrameHeader,
         unprotected: Option<[u8; UNPROTECTED_SIZE]>,
+        salt: u32,
         heads: &mut BytesMut,
         parts: &mut Vec<Bytes>,
     ) -> u32 {
@@ -105,7 +114,7 @@ impl Frame {
             }
             None => &[],
         };
-        let checksum = header.encode(batch_header, heads);
+        let checksum = header.encode(salt, batch_header, heads);
         heads.put_slice(batch_header);
         parts.push(heads.split().freeze());
         let rest = self.payload.slice(batch_header.len()..);
@@ -127,7 +136,7 @@ impl Frame {
     /// # Errors
     /// See [`FrameError`].
     pub fn decode_from_wire(bytes: &mut Bytes, payload_bytes_max: u64) -> Result<Self, FrameError> {
-        let header = FrameHeader::decode(bytes, payload_bytes_max)?;
+        let header = FrameHeader::decode(bytes, 0, payload_bytes_max)?;
         let size = FRAME_HEADER_SIZE + header.payload_bytes as usize;
         if bytes.len() < size {
             return Err(FrameError::Short { expected: size as u64, found: bytes.len() as u64 });

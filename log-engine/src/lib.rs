@@ -2,44 +2,49 @@
 //!
 //! A [`Log`] is a chain of segment files. Each segment is a header and then frames; each frame holds one log entry
 //! or one vote and the checksum of the frame before it. Appends return at once and are written, synced and answered
-//! by a small fixed set of threads ([`LogWriters`]) that serve all logs of a node, so that whatever queued up during
-//! one `fdatasync` shares the next.
+//! by a small fixed set of threads of the node's [`LogEngine`], so that whatever queued up during one `fdatasync` shares
+//! the next.
 //!
 //! *Architecture invariant:* bytes of a log are never overwritten. A truncation starts a new segment that names the
 //! position where its predecessor ends, so stale frames stay behind where no recovery looks.
 //!
 //! Not here: Raft, networks, async. What an entry means (offsets, producers, membership) is the caller's business.
 
-mod cache;
-mod chain;
-mod cold;
+mod engine;
 mod error;
+mod format;
 mod frame;
-mod frame_error;
-mod frame_header;
+mod hole;
+mod inspect;
 mod log;
-mod open;
-mod real_vfs;
-mod scan;
-mod segment;
-mod sparse;
+mod read;
+mod recover;
+mod scrub;
+mod segment_file;
+mod shared;
 mod state;
 mod vfs;
-mod vote;
-mod walk;
-mod writer;
+mod write;
 
-pub use cache::TailCache;
-pub use cold::ColdRead;
+pub use engine::{EngineOptions, EngineStats, LogEngine};
 pub use error::{LogFailure, OpenError, ReadError};
+pub use format::{
+    Checkpoint, CheckpointError, FORMAT, FRAME_HEADER_SIZE, FrameError, FrameHeader, FrameKind, IndexFile,
+    IndexFileError, IndexPoint, LogStart, PreviousSegment, SEGMENT_HEADER_SIZE, SegmentExtent, SegmentHeader,
+    SegmentHeaderError, SparseIndex, TermStart, Vote,
+};
 pub use frame::{Frame, Stamp};
-pub use frame_error::FrameError;
-pub use frame_header::{FRAME_HEADER_SIZE, FrameHeader, FrameKind};
+pub use hole::Hole;
+pub use inspect::{
+    CheckpointSummary, Damage, FrameCounts, InspectOptions, InspectedFrame, Inspection, NextOpen, SegmentInspection,
+    SegmentSpan, SegmentState, SideFile, Tail, inspect,
+};
 pub use log::{Log, LogOptions, ReadPlan, ReadStart};
-pub use open::Opened;
-pub use real_vfs::RealVfs;
-pub use scan::RecoveredEntry;
-pub use segment::{PreviousSegment, SEGMENT_HEADER_SIZE, SegmentHeader};
-pub use vfs::{Vfs, VfsFile};
-pub use vote::Vote;
-pub use writer::{Completion, LogWriters, WriterStats};
+pub use read::ColdRead;
+pub use recover::{Opened, RecoveredEntry, Recovery};
+pub use scrub::{ScrubOptions, ScrubReport};
+pub use vfs::{RealVfs, Vfs, VfsFile};
+pub use write::{Completion, WriterStats};
+
+use read::TailCache;
+use write::LogWriters;

@@ -2,19 +2,18 @@
 
 use std::{ops::RangeInclusive, path::Path, sync::Arc};
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 
 use crate::{
-    ColdRead, Completion, Frame, LogFailure, LogWriters, OpenError, Opened, ReadError, SEGMENT_HEADER_SIZE, TailCache,
-    Vfs, Vote,
-    cache::FrameEnd,
-    frame_header::BATCH_FRAME_SIZE_MIN,
-    open,
-    scan::RecoveredEntry,
-    sparse::SPACING,
-    state::{Segment, Shared, State},
-    walk::{Stretch, Walk},
-    writer::{Job, Mark, WriteJob, WriterHandle},
+    ColdRead, Completion, Frame, Hole, IndexFile, LogEngine, LogFailure, LogStart, OpenError, Opened, ReadError,
+    Recovery, SEGMENT_HEADER_SIZE, ScrubReport, Vfs, Vote,
+    format::BATCH_FRAME_SIZE_MIN,
+    read::{FrameEnd, Stretch, Walk, point_is_before},
+    recover, scrub,
+    segment_file::SegmentFile,
+    shared::Shared,
+    state::{Begun, Segment, State},
+    write::{Job, MaintenanceJob, Mark, Roll, WriteJob, WriterHandle, checkpoint_state},
 };
 
 /// How a log is opened.
@@ -22,14 +21,17 @@ use crate::{
 pub struct LogOptions {
     /// The replica the log belongs to; a log of another one is refused.
     pub replica: u64,
+    /// Whose replica that is: the id of its cluster. A log of another one is refused.
+    pub owner: u128,
     /// A segment is closed before it grows beyond this many bytes.
     pub segment_bytes: u64,
     /// The longest payload of a frame.
     pub payload_bytes_max: u64,
     /// Whether the log was created before: then its absence is a loss and not a beginning.
     pub must_exist: bool,
-    /// A log index that is known to have been on stable storage.
-    pub durable_through: Option<u64>,
+    /// A log index known to be on stable storage and never to be truncated away again (of Raft: committed). The log must
+    /// reach it, and no checkpoint beyond it is used.
+    pub settled_through: Option<u64>,
 }
 
 /// Where a read starts.
@@ -37,8 +39,11 @@ pub struct LogOptions {
 pub enum ReadStart {
     /// At the entry of this log index.
     Index(u64),
-    /// At the batch that holds this offset.
+    /// At the batch that holds this offset; at the start of the log, if that is behind it.
     Offset(u64),
+    /// At the first entry of this leader time (milliseconds since 1970) or later. Leader times may go back a little from
+    /// one entry to the next: what follows may have been proposed before.
+    Time(i64),
 }
 
 /// How to get what was asked for.
@@ -50,10 +55,12 @@ pub enum ReadPlan {
     Cold(ColdRead),
 }
 
-/// An open log. Dropping it leaves queued writes to the writer threads.
+/// An open log. Dropping it leaves queued writes to the writer threads, and ends all other work on its files.
 pub struct Log {
     shared: Arc<Shared>,
     writer: WriterHandle,
+    /// Its threads serve the log as long as it is open.
+    _engine: Arc<LogEngine>,
 }
 
 impl std::fmt::Debug for Log {
@@ -62,24 +69,30 @@ impl std::fmt::Debug for Log {
     }
 }
 
+impl Drop for Log {
+    fn drop(&mut self) {
+        self.shared.close();
+    }
+}
+
 impl Log {
-    pub(crate) fn new(shared: Arc<Shared>, writer: WriterHandle) -> Self {
-        Self { shared, writer }
+    pub(crate) fn new(shared: Arc<Shared>, engine: Arc<LogEngine>) -> Self {
+        engine.logs().add(&shared);
+        Self { shared, writer: engine.writers().assign(), _engine: engine }
     }
 
-    /// Opens or creates the log in `directory`. Blocks; `visit` sees every entry in log order.
+    /// Opens or creates the log in `directory`. Blocks; `recovery` is told what the log holds.
     ///
     /// # Errors
-    /// See [`OpenError`]. Whatever the error, nothing of the log was changed.
+    /// See [`OpenError`]. Whatever the error, nothing of the log was changed, unless the file system failed.
     pub fn open(
+        engine: &Arc<LogEngine>,
         vfs: Arc<dyn Vfs>,
         directory: &Path,
         options: &LogOptions,
-        writers: &Arc<LogWriters>,
-        cache: &TailCache,
-        visit: &mut dyn FnMut(RecoveredEntry<'_>),
+        recovery: &mut dyn Recovery,
     ) -> Result<Opened, OpenError> {
-        open::open(vfs, directory, options, writers, cache, visit)
+        recover::open(engine, vfs, directory, options, recovery)
     }
 
     /// One past the last log index.
@@ -100,7 +113,19 @@ impl Log {
         self.shared.lock().durable.through
     }
 
-    /// The term of the entry of this log index, if the log has it.
+    /// Where the log starts: nothing before it is kept.
+    #[must_use]
+    pub fn start(&self) -> LogStart {
+        self.shared.lock().start
+    }
+
+    /// What is known to be damaged, in the order it was found.
+    #[must_use]
+    pub fn holes(&self) -> Vec<Hole> {
+        self.shared.holes().clone()
+    }
+
+    /// The term of the entry of this log index, if the log has it; also of the last one that was trimmed away.
     #[must_use]
     pub fn term_of(&self, index: u64) -> Option<u64> {
         self.shared.lock().term_of(index)
@@ -134,27 +159,37 @@ impl Log {
 
     /// Appends entries, dense in log index from [`Log::next_index`] on. They can be read at once; `done` is told when
     /// they are on stable storage.
-    pub fn append(&self, frames: Vec<Frame>, done: Completion) {
+    ///
+    /// Returns the first log indexes of the segments that began: the caller may give each a checkpoint.
+    pub fn append(&self, frames: Vec<Frame>, done: Completion) -> Vec<u64> {
         let mut state = self.shared.lock();
         if let Some(failure) = self.shared.failure() {
             // The caller may ask the log again.
             drop(state);
-            return done(Err(failure.clone()));
+            done(Err(failure.clone()));
+            return Vec::new();
         }
+        let mut begun = Vec::new();
         let mut heads = BytesMut::with_capacity(frames.len() * BATCH_FRAME_SIZE_MIN);
         let mut parts = Vec::with_capacity(frames.len() * 2);
-        let mut position = state.active().end;
+        let mut position = state.active().extent.end;
         for frame in frames {
-            let end = state.active().end;
+            let end = state.active().extent.end;
             if end > SEGMENT_HEADER_SIZE as u64 && end + frame.disk_size() > self.shared.segment_bytes {
-                self.write(&mut state, position, std::mem::take(&mut parts), None);
-                self.roll(&mut state);
-                position = state.active().end;
+                self.write(&state, position, std::mem::take(&mut parts), None);
+                begun.push(self.roll(&mut state, Vec::new()));
+                position = state.active().extent.end;
             }
             state.push(frame, &mut heads, &mut parts);
         }
-        self.write(&mut state, position, parts, Some(done));
+        self.write(&state, position, parts, Some(done));
+        if !state.next_prepared && state.active().extent.end >= self.shared.segment_bytes / 2 {
+            state.next_prepared = true;
+            let (log, number) = (self.shared.clone(), state.next_number);
+            self.shared.maintenance.push(MaintenanceJob::Prepare { log, number });
+        }
         state.check();
+        begun
     }
 
     /// Saves a vote, in order with the appends; `done` is told when it is on stable storage.
@@ -167,60 +202,146 @@ impl Log {
         }
         state.vote = Some(vote);
         state.unmarked = true;
-        let position = state.active().end;
+        let position = state.active().extent.end;
         let bytes = state.push_vote();
-        self.write(&mut state, position, vec![bytes], Some(done));
+        self.write(&state, position, vec![bytes], Some(done));
     }
 
     /// If the log has been idle since its last write was synced, writes down that it was, so that later damage is
     /// told from a torn tail. Meant to be called about once a second.
     pub fn mark_if_idle(&self) {
         let mut state = self.shared.lock();
-        let (number, end) = (state.active().file.number, state.active().end);
+        let (number, end) = (state.active().extent.number, state.active().extent.end);
         let synced = state.durable.segment == number && state.durable.position == end;
         if state.unmarked && synced && state.vote.is_some() && self.shared.failure().is_none() {
             state.unmarked = false;
             let bytes = state.push_vote();
-            self.write(&mut state, end, vec![bytes], None);
+            self.write(&state, end, vec![bytes], None);
         }
     }
 
-    /// Forgets all entries after `last` (all entries, if `None`). Later appends go on from there.
+    /// Keeps the caller's state before the entry of log index `base_index`, at which a segment has just begun: a later
+    /// recovery may begin there. Does nothing if that segment is gone again. In the background; it may come to nothing,
+    /// and then a recovery begins at an older checkpoint.
+    pub fn checkpoint(&self, base_index: u64, state: Bytes) {
+        if let Some(checkpoint) = self.shared.lock().checkpoint(base_index, state) {
+            self.shared.maintenance.push(MaintenanceJob::Checkpoint { log: self.shared.clone(), checkpoint });
+        }
+    }
+
+    /// The newest checkpoint at or before `next_index` that is on stable storage: the log index of the first entry it
+    /// does not hold, and the state. Blocks.
+    #[must_use]
+    pub fn last_checkpoint(&self, next_index: u64) -> Option<(u64, Bytes)> {
+        let mut candidates: Vec<Segment> = self.shared.lock().segments.clone();
+        candidates.retain(|segment| segment.checkpointed && segment.extent.base_index <= next_index);
+        let read =
+            |segment: &Segment| Some((segment.extent.base_index, checkpoint_state(&self.shared, &segment.extent)?));
+        candidates.iter().rev().find_map(read)
+    }
+
+    /// Forgets all entries after `last` (all entries, if `None`). Later appends go on from there. Returns the first log
+    /// index of the segment that began, if anything was forgotten.
     ///
-    /// The bytes stay where they are: a new segment begins whose header names the end of its predecessor and the vote, so that no moment exists at which a crash could lose it.
+    /// The bytes stay where they are: a new segment begins whose header names the end of its predecessor, the vote and
+    /// the start of the log, so that no moment exists at which a crash could lose them.
     ///
     /// # Errors
     /// Fails when the place of `last` had to be looked up on disk and could not be read; the log is then poisoned.
-    pub fn truncate_after(&self, last: Option<u64>) -> Result<(), LogFailure> {
+    ///
+    /// # Panics
+    /// If `last` lies before the start of the log.
+    pub fn truncate_after(&self, last: Option<u64>) -> Result<Option<u64>, LogFailure> {
         let mut state = self.shared.lock();
         if let Some(failure) = self.shared.failure() {
             return Err(failure.clone());
         }
         let from = last.map_or(0, |last| last + 1);
         if from >= state.next_index {
-            return Ok(());
+            return Ok(None);
         }
-        let keep = state.segments.partition_point(|segment| segment.base_index < from).max(1);
+        assert!(from >= state.start.index, "what was trimmed away is not truncated");
+        let keep = state.segments.partition_point(|segment| segment.extent.base_index < from).max(1);
         let (end, offset) = match last.and_then(|last| state.tail.get(last)) {
             Some((frame, end)) => (*end, frame.next_offset),
-            None => end_before(&state.segments[keep - 1], from, self.shared.payload_bytes_max)
+            None => self
+                .end_before(&state.segments[keep - 1], from)
                 .map_err(|error| self.shared.poison(&error.to_string()))?,
         };
-        state.segments.truncate(keep);
-        assert_eq!(end.segment, state.active().file.number, "the last entry kept is in the last segment kept");
-        let active = state.active();
-        (active.end, active.chain) = (end.position, end.chain);
-        active.index.truncate_from(from);
-        state.tail.truncate_from(from);
-        state.next_index = from;
-        state.end_offset = offset;
-        let starts = state.terms.partition_point(|start| start.index < from);
-        state.terms.truncate(starts);
-        state.generation += 1;
-        state.durable.through = state.durable.through.min(last);
-        self.roll(&mut state);
+        let dropped = state.truncate_from(from, keep, end, offset);
+        let base_index = self.roll(&mut state, dropped);
         state.check();
-        Ok(())
+        Ok(Some(base_index))
+    }
+
+    /// Forgets the entries before `start.index`, which lies within the log or is its end. `done` is told when that is on
+    /// stable storage; only then files go, in the background: those of whole segments that no recovery needs. Does
+    /// nothing if the log starts there or later already.
+    ///
+    /// # Panics
+    /// If `start` lies beyond the end of the log or names another term than the log.
+    pub fn trim_prefix(&self, start: LogStart, done: Completion) {
+        let mut state = self.shared.lock();
+        if let Some(failure) = self.shared.failure() {
+            drop(state);
+            return done(Err(failure.clone()));
+        }
+        if start.index <= state.start.index {
+            drop(state);
+            return done(Ok(()));
+        }
+        assert!(start.index <= state.next_index, "a trim stays within the log");
+        assert_eq!(
+            state.term_of(start.index - 1),
+            Some(start.term),
+            "a trim names the term of the last entry it forgets"
+        );
+        state.trim(start.index, start.offset);
+        let position = state.active().extent.end;
+        let bytes = state.push_start();
+        state.unmarked = true;
+        let log = self.shared.clone();
+        let then_remove: Completion = Box::new(move |result| {
+            if result.is_ok() {
+                let mut state = log.lock();
+                state.durable_start = state.durable_start.max(start.index);
+                drop(state);
+                log.maintenance.push(MaintenanceJob::Trim { log: log.clone() });
+            }
+            done(result);
+        });
+        self.write(&state, position, vec![bytes], Some(then_remove));
+        state.check();
+    }
+
+    /// Forgets everything and goes on at `start`, with the caller's `state` before it: the log of a replica that has
+    /// taken a snapshot. `done` is told when that is on stable storage; until then a crash may bring the old log back.
+    /// The vote stays.
+    pub fn restart_at(&self, start: LogStart, state: Bytes, done: Completion) {
+        let mut log_state = self.shared.lock();
+        if let Some(failure) = self.shared.failure() {
+            drop(log_state);
+            return done(Err(failure.clone()));
+        }
+        let dropped = log_state.segments.iter().map(|segment| segment.file.clone()).collect();
+        let Begun { file, header, base_index } = log_state.restart(start);
+        let checkpoint = log_state.checkpoint(base_index, state);
+        let (log, mark) = (self.shared.clone(), Self::mark(&log_state));
+        let roll = Roll { log, file, header, mark, finished: Vec::new(), dropped, index: None, checkpoint };
+        self.writer.push(Job::Roll(Box::new(roll)));
+        let position = log_state.active().extent.end;
+        self.write(&log_state, position, Vec::new(), Some(done));
+        log_state.check();
+    }
+
+    pub(crate) fn remove_trimmed(&self) {
+        self.shared.maintenance.push(MaintenanceJob::Trim { log: self.shared.clone() });
+    }
+
+    /// Rereads all finished segments at full speed and reports what is damaged: also to [`Log::holes`]. Blocks.
+    #[must_use]
+    pub fn scrub(&self) -> ScrubReport {
+        scrub::scrub(&self.shared, &mut |_| true).unwrap_or_default()
     }
 
     /// Finds entries from `start` on, below `end_index`, at most `bytes_max` bytes beyond the first. A cold read may
@@ -229,26 +350,25 @@ impl Log {
     pub fn plan_read(&self, start: ReadStart, end_index: u64, bytes_max: usize) -> ReadPlan {
         let state = self.shared.lock();
         let end_index = end_index.min(state.next_index);
+        let first_index = state.start.index;
         let first = match start {
-            ReadStart::Index(index) => Some(index),
+            ReadStart::Index(index) => Some(index.max(first_index)),
             ReadStart::Offset(offset) if offset >= state.end_offset => return ReadPlan::Ready(Vec::new()),
-            ReadStart::Offset(offset) => state.tail.find_offset(offset),
+            ReadStart::Offset(offset) if offset < state.start.offset => Some(first_index),
+            ReadStart::Offset(offset) => state.tail.find_offset(offset).filter(|first| *first >= first_index),
+            ReadStart::Time(time_ms) if time_ms > state.time_ms => return ReadPlan::Ready(Vec::new()),
+            // The first of that time may have been trimmed away, and the next of that time be anywhere behind it.
+            ReadStart::Time(time_ms) => state.tail.find_time(time_ms).filter(|first| *first >= first_index),
         };
         if first.is_some_and(|first| first >= end_index) {
             return ReadPlan::Ready(Vec::new());
         }
         match first.filter(|first| state.tail.get(*first).is_some()) {
-            Some(first) => {
-                let mut bytes = 0;
-                let frames = (first..end_index).map_while(|index| state.tail.get(index)).map(|(frame, _)| frame);
-                let wanted = frames.take_while(|frame| {
-                    let fits = bytes == 0 || bytes + frame.wire_size() <= bytes_max;
-                    bytes += frame.wire_size();
-                    fits
-                });
-                ReadPlan::Ready(wanted.cloned().collect())
+            Some(first) => ReadPlan::Ready(state.tail.read(first, end_index, bytes_max)),
+            None => {
+                let start = first.map_or(start, ReadStart::Index);
+                ReadPlan::Cold(self.cold_read(&state, start, end_index, bytes_max))
             }
-            None => ReadPlan::Cold(self.cold_read(&state, start, end_index, bytes_max)),
         }
     }
 
@@ -258,65 +378,113 @@ impl Log {
     }
 
     fn cold_read(&self, state: &State, start: ReadStart, end_index: u64, bytes_max: usize) -> ColdRead {
-        let first = match start {
-            ReadStart::Index(index) => state.segments.partition_point(|segment| segment.base_index <= index),
-            ReadStart::Offset(offset) => state.segments.partition_point(|segment| segment.base_offset <= offset),
+        let first_index = state.start.index;
+        let begins_before = |segment: &Segment| {
+            segment.extent.base_index <= first_index
+                || match start {
+                    ReadStart::Index(index) => segment.extent.base_index <= index,
+                    ReadStart::Offset(offset) => segment.extent.base_offset <= offset,
+                    ReadStart::Time(time_ms) => segment.extent.base_time_ms < time_ms,
+                }
         };
+        let first = state.segments.partition_point(begins_before).saturating_sub(1);
+        let last = state.segments.len() - 1;
         let mut stretches: Vec<Stretch> = Vec::new();
-        for segment in &state.segments[first.saturating_sub(1)..] {
-            let point = match start {
-                _ if !stretches.is_empty() => None,
-                ReadStart::Index(index) => segment.index.by_index(index),
-                ReadStart::Offset(offset) => segment.index.by_offset(offset),
-            };
-            stretches.push(Stretch::new(segment, point));
+        // The first segment may end anywhere; those after it are read from their beginning, as far as bytes are wanted.
+        let mut bytes = 0;
+        for (at, Segment { file, extent, .. }) in state.segments.iter().enumerate().skip(first) {
+            let point = || state.index.last_before(extent.end, |point| point_is_before(point, start, first_index));
+            let point = if at == last && at == first { point() } else { None };
+            stretches.push(Stretch { file: file.clone(), extent: *extent, point, finished: at < last });
+            bytes += if at > first { extent.end as usize } else { 0 };
+            if bytes > bytes_max && !matches!(start, ReadStart::Time(_)) {
+                break;
+            }
         }
-        let (from_index, behind_offset) = match start {
-            ReadStart::Index(index) => (index, None),
-            ReadStart::Offset(offset) => (0, Some(offset)),
+        // The first entry of some time may be in memory or on the disk, if the first of all was trimmed away.
+        let otherwise = match start {
+            ReadStart::Time(time_ms) => state.tail.read_time(time_ms, first_index, end_index, bytes_max),
+            _ => Vec::new(),
         };
         ColdRead {
+            log: self.shared.clone(),
             stretches,
-            from_index,
-            behind_offset,
+            start,
+            first_index,
             end_index: state.tail.first().map_or(end_index, |first| first.min(end_index)),
             bytes_max,
-            payload_bytes_max: self.shared.payload_bytes_max,
+            otherwise,
         }
     }
 
-    fn write(&self, state: &mut State, position: u64, parts: Vec<bytes::Bytes>, done: Option<Completion>) {
+    /// Looks up on disk where the entries before `from` end in a segment, and the partition's end offset there. All of
+    /// them must be on stable storage; nothing behind them is read, since it may not be written yet.
+    fn end_before(&self, segment: &Segment, from: u64) -> Result<(FrameEnd, u64), ReadError> {
+        let Segment { file, extent, .. } = segment;
+        let mut end = FrameEnd {
+            segment: extent.number,
+            position: SEGMENT_HEADER_SIZE as u64,
+            checksum: extent.head_checksum,
+            time_ms: extent.base_time_ms,
+        };
+        let mut offset = extent.base_offset;
+        let Some(last) = from.checked_sub(1).filter(|_| from > extent.base_index) else {
+            return Ok((end, offset));
+        };
+        let stretch = Stretch { file: file.clone(), extent: *extent, point: None, finished: false };
+        let read = ColdRead {
+            log: self.shared.clone(),
+            stretches: Vec::new(),
+            start: ReadStart::Index(last),
+            first_index: 0,
+            end_index: from,
+            bytes_max: 0,
+            otherwise: Vec::new(),
+        };
+        let (handle, point) = read.open(&stretch, true)?;
+        let max = self.shared.payload_bytes_max;
+        let mut walk = Walk::new((&*handle, &file.path), extent, point, from, max, LOOKUP_CHUNK);
+        while let Some(found) = walk.find()? {
+            // All of it: the entries before an unsound one must not become the end of the log unseen.
+            walk.take(&found)?;
+            (end.position, end.checksum, end.time_ms) = (walk.position, found.header.checksum, found.time_ms);
+            offset = walk.offset;
+        }
+        if walk.index != from {
+            return Err(walk.damaged(crate::FrameError::Index { expected: from, found: walk.index }));
+        }
+        Ok((end, offset))
+    }
+
+    fn mark(state: &State) -> Mark {
+        Mark { generation: state.generation, through: state.next_index.checked_sub(1) }
+    }
+
+    fn write(&self, state: &State, position: u64, parts: Vec<Bytes>, done: Option<Completion>) {
         if parts.is_empty() && done.is_none() {
             return;
         }
-        let mark = Mark { generation: state.generation, through: state.next_index.checked_sub(1) };
-        let (log, file) = (self.shared.clone(), state.active().file.clone());
+        let (log, file, mark) = (self.shared.clone(), state.active().file.clone(), Self::mark(state));
         self.writer.push(Job::Write(WriteJob { log, file, position, parts, mark, done }));
     }
 
-    fn roll(&self, state: &mut State) {
-        let (file, header) = state.roll();
-        let mark = Mark { generation: state.generation, through: state.next_index.checked_sub(1) };
-        self.writer.push(Job::Roll { log: self.shared.clone(), file, header, mark });
+    /// Begins a segment behind the end of the log; `dropped` are those that a truncation took off the chain. Returns its
+    /// first log index.
+    fn roll(&self, state: &mut State, dropped: Vec<Arc<SegmentFile>>) -> u64 {
+        let sealed = state.active().clone();
+        // The index in memory is that of the segment which was active, and a truncation may have dropped that.
+        let index = dropped.is_empty().then(|| IndexFile {
+            segment: sealed.extent.number,
+            segment_checksum: sealed.extent.head_checksum,
+            index: std::mem::take(&mut state.index),
+        });
+        let Begun { file, header, base_index } = state.roll();
+        let (log, mark, finished) = (self.shared.clone(), Self::mark(state), vec![sealed.file]);
+        let roll = Roll { log, file, header, mark, finished, dropped, index, checkpoint: None };
+        self.writer.push(Job::Roll(Box::new(roll)));
+        base_index
     }
 }
 
-/// Looks up on disk where the entries before `from` end in a segment, and the partition's end offset there. All of
-/// them must be on stable storage; nothing behind them is read, since it may not be written yet.
-fn end_before(segment: &Segment, from: u64, payload_bytes_max: u64) -> Result<(FrameEnd, u64), ReadError> {
-    let mut end =
-        FrameEnd { segment: segment.file.number, position: SEGMENT_HEADER_SIZE as u64, chain: segment.head_chain };
-    let mut offset = segment.base_offset;
-    let Some(last) = from.checked_sub(1).filter(|_| from > segment.base_index) else {
-        return Ok((end, offset));
-    };
-    let stretch = Stretch::new(segment, segment.index.by_index(last));
-    let mut walk = Walk::new(&stretch, payload_bytes_max, SPACING);
-    while let Some((frame, checksum)) = walk.next()? {
-        (end.position, end.chain, offset) = (walk.position, checksum, walk.offset);
-        if frame.index == last {
-            break;
-        }
-    }
-    Ok((end, offset))
-}
+/// Bytes read at once to look a place up.
+const LOOKUP_CHUNK: u64 = 16 << 10;

@@ -1,38 +1,36 @@
-//! The frame: one log entry or one vote, on disk and on the wire. All integers are little-endian.
+//! The frame: one log entry, one vote or one log start, on disk and on the wire.
 //!
 //! ```text
 //!  0  magic u16 = "FQ"     2  format u8      3  kind u8        4  flags u16       6  reserved u16
 //!  8  payload bytes u32   12  payload checksum u32 (CRC-32C; 0 for a batch, which carries its own)
-//! 16  term u64            24  log index u64 (of a vote: the next entry's)         32  leader time i64, ms
+//! 16  term u64            24  log index u64 (of a local frame: the next entry's)  32  leader time i64, ms
 //! 40  expected end offset u64 (all ones: none)
 //! 48  durable through u64: greatest log index known to be on stable storage when this was written (all ones: none)
 //! 56  durable position u64: bytes of this segment known to be on stable storage when this was written
 //! 64  reserved [u8; 16], zero
 //! 80  checksum of the previous frame's header (of the segment header for the first)
-//! 84  checksum u32: CRC-32C of bytes 0 to 83 and, for a batch, of its 61-byte header, so that a recovery
+//! 84  checksum u32: CRC-32C of the salt, bytes 0 to 83 and, for a batch, its 61-byte header, so that a recovery
 //!    may trust the header of a batch without reading the records
 //! 88  payload, on disk zero-padded to a multiple of 8
 //! ```
 //! Flags: 1 the batch was rejected when the log order was fixed (a duplicate, say) and holds no offsets. That flag,
-//! both durable marks and the checksum chain are local to a replica: on the wire they are 0 (none).
+//! both durable marks, the checksum chain and the salt are local to a replica: on the wire they are 0 (none).
 
 use bytes::{BufMut, BytesMut};
 use quorate_record::BatchHeader;
 
-use crate::FrameError;
+use super::{
+    ALIGNMENT, FORMAT, FrameError, NONE,
+    bytes_at::{u16_at, u32_at, u64_at},
+};
 
 /// Bytes of a frame header.
 pub const FRAME_HEADER_SIZE: usize = 88;
 /// Bytes of a frame header and the header of the batch behind it: what a walk over the frames needs of each.
 pub(crate) const BATCH_FRAME_SIZE_MIN: usize = FRAME_HEADER_SIZE + quorate_record::HEADER_SIZE;
-/// Frames start at multiples of this many bytes within a segment.
-pub(crate) const ALIGNMENT: u64 = 8;
-/// The disk and wire format this build writes and reads.
-pub(crate) const FORMAT: u8 = 0;
 
 const MAGIC: u16 = u16::from_le_bytes(*b"FQ");
 const FLAG_REJECTED: u16 = 1;
-const NONE: u64 = u64::MAX;
 const CHECKSUM_AT: usize = 84;
 const RESERVED_SIZE: usize = 16;
 
@@ -57,6 +55,8 @@ pub enum FrameKind {
     Vote = 6,
     /// A command of the metadata group or of a coordinator group.
     Command = 7,
+    /// Where the log starts since entries were trimmed away. Not an entry.
+    Start = 8,
 }
 
 impl FrameKind {
@@ -69,6 +69,7 @@ impl FrameKind {
             5 => Self::ProducerExpiry,
             6 => Self::Vote,
             7 => Self::Command,
+            8 => Self::Start,
             _ => return None,
         })
     }
@@ -76,8 +77,17 @@ impl FrameKind {
     /// Whether frames of this kind take a log index.
     #[must_use]
     pub fn is_entry(self) -> bool {
-        self != Self::Vote
+        !matches!(self, Self::Vote | Self::Start)
     }
+}
+
+/// What is known to be on stable storage when a frame is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct DurableMark {
+    /// The greatest log index.
+    pub(crate) through: Option<u64>,
+    /// Bytes of the frame's segment.
+    pub(crate) position: u64,
 }
 
 /// A frame header, decoded.
@@ -93,7 +103,7 @@ pub struct FrameHeader {
     pub payload_checksum: u32,
     /// The term.
     pub term: u64,
-    /// The log index; of a vote, that of the next entry.
+    /// The log index; of a local frame, that of the next entry.
     pub index: u64,
     /// The leader's clock when it proposed the entry, milliseconds since 1970; 0 if it gave none.
     pub leader_time_ms: i64,
@@ -110,9 +120,10 @@ pub struct FrameHeader {
 }
 
 impl FrameHeader {
-    /// Appends the header's 88 bytes to `buffer` and returns its checksum. `batch_header` is the stamped header of a
-    /// batch, empty for other kinds. The `checksum` field is ignored.
-    pub fn encode(&self, batch_header: &[u8], buffer: &mut BytesMut) -> u32 {
+    /// Appends the header's 88 bytes to `buffer` and returns its checksum. `salt` is the checksum of the segment's
+    /// header, 0 on the wire; `batch_header` is the stamped header of a batch, empty for other kinds. The `checksum`
+    /// field is ignored.
+    pub fn encode(&self, salt: u32, batch_header: &[u8], buffer: &mut BytesMut) -> u32 {
         let start = buffer.len();
         buffer.put_u16_le(MAGIC);
         buffer.put_u8(FORMAT);
@@ -129,40 +140,37 @@ impl FrameHeader {
         buffer.put_u64_le(self.durable_position);
         buffer.put_bytes(0, RESERVED_SIZE);
         buffer.put_u32_le(self.previous_checksum);
-        let checksum = crc32c::crc32c_append(crc32c::crc32c(&buffer[start..]), batch_header);
+        let checksum = crc32c::crc32c_append(crc32c::crc32c_append(salt, &buffer[start..]), batch_header);
         buffer.put_u32_le(checksum);
         checksum
     }
 
     /// Decodes the header at the start of `bytes`, which for a batch must go on to the end of the batch header:
-    /// the checksum covers the header of the batch too.
+    /// the checksum covers the header of the batch too. `salt` is as in [`FrameHeader::encode`].
     ///
     /// # Errors
     /// See [`FrameError`]; the payload itself is not looked at.
-    pub fn decode(bytes: &[u8], payload_bytes_max: u64) -> Result<Self, FrameError> {
+    pub fn decode(bytes: &[u8], salt: u32, payload_bytes_max: u64) -> Result<Self, FrameError> {
         let Some(head) = bytes.first_chunk::<FRAME_HEADER_SIZE>() else {
             return Err(FrameError::Short { expected: FRAME_HEADER_SIZE as u64, found: bytes.len() as u64 });
         };
-        let u16_at = |at: usize| u16::from_le_bytes([head[at], head[at + 1]]);
-        let u32_at = |at: usize| u32::from_le_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]);
-        let u64_at = |at: usize| u64::from(u32_at(at)) | u64::from(u32_at(at + 4)) << 32;
         let some = |value: u64| (value != NONE).then_some(value);
-        if u16_at(0) != MAGIC {
-            return Err(FrameError::Magic(u16_at(0)));
+        if u16_at(head, 0) != MAGIC {
+            return Err(FrameError::Magic(u16_at(head, 0)));
         }
         if head[2] != FORMAT {
             return Err(FrameError::Format(head[2]));
         }
         let kind = FrameKind::from_code(head[3]).ok_or(FrameError::Kind(head[3]))?;
-        let payload_bytes = u32_at(8);
+        let payload_bytes = u32_at(head, 8);
         let batch_header = match kind {
             FrameKind::Batch => bytes
                 .get(FRAME_HEADER_SIZE..BATCH_FRAME_SIZE_MIN)
                 .ok_or(FrameError::Short { expected: BATCH_FRAME_SIZE_MIN as u64, found: bytes.len() as u64 })?,
             _ => &[],
         };
-        let computed = crc32c::crc32c_append(crc32c::crc32c(&head[..CHECKSUM_AT]), batch_header);
-        let found = u32_at(CHECKSUM_AT);
+        let computed = crc32c::crc32c_append(crc32c::crc32c_append(salt, &head[..CHECKSUM_AT]), batch_header);
+        let found = u32_at(head, CHECKSUM_AT);
         if found != computed {
             return Err(FrameError::HeaderChecksum { found, computed });
         }
@@ -174,16 +182,16 @@ impl FrameHeader {
         }
         Ok(Self {
             kind,
-            rejected: u16_at(4) & FLAG_REJECTED != 0,
+            rejected: u16_at(head, 4) & FLAG_REJECTED != 0,
             payload_bytes,
-            payload_checksum: u32_at(12),
-            term: u64_at(16),
-            index: u64_at(24),
-            leader_time_ms: u64_at(32).cast_signed(),
-            expected_end_offset: some(u64_at(40)),
-            durable_through: some(u64_at(48)),
-            durable_position: u64_at(56),
-            previous_checksum: u32_at(80),
+            payload_checksum: u32_at(head, 12),
+            term: u64_at(head, 16),
+            index: u64_at(head, 24),
+            leader_time_ms: u64_at(head, 32).cast_signed(),
+            expected_end_offset: some(u64_at(head, 40)),
+            durable_through: some(u64_at(head, 48)),
+            durable_position: u64_at(head, 56),
+            previous_checksum: u32_at(head, 80),
             checksum: found,
         })
     }

@@ -1,29 +1,44 @@
-//! Reading frames back from the disk, off the threads that must not block.
+//! Reading entries back from the disk, off the threads that must not block.
 
+use std::sync::Arc;
+
+use super::{Found, Walk};
 use crate::{
-    Frame, ReadError,
-    walk::{Stretch, Walk},
+    Frame, IndexPoint, ReadError, ReadStart, SegmentExtent, scrub, segment_file::SegmentFile, shared::Shared,
+    vfs::VfsFile,
 };
 
-/// Bytes read ahead at least, to find small frames with few reads.
+/// Bytes read at once at least, to find small frames with few reads.
 const CHUNK_MIN: u64 = 64 << 10;
-/// Bytes read ahead at most.
+/// Bytes read at once at most.
 const CHUNK_MAX: u64 = 1 << 20;
+
+/// A segment to read from.
+#[derive(Clone, Debug)]
+pub(crate) struct Stretch {
+    pub(crate) file: Arc<SegmentFile>,
+    pub(crate) extent: SegmentExtent,
+    /// Where to begin, of the active segment: its index is in the log's memory.
+    pub(crate) point: Option<IndexPoint>,
+    /// Whether another segment follows.
+    pub(crate) finished: bool,
+}
 
 /// A read that must go to the disk. [`ColdRead::run`] blocks.
 ///
 /// Invariant: all entries below `end_index` are on stable storage; what lies behind them may not be written yet.
 #[derive(Clone, Debug)]
 pub struct ColdRead {
+    pub(crate) log: Arc<Shared>,
     pub(crate) stretches: Vec<Stretch>,
-    /// The first log index wanted, or 0.
-    pub(crate) from_index: u64,
-    /// Only frames that end behind this offset are wanted.
-    pub(crate) behind_offset: Option<u64>,
+    pub(crate) start: ReadStart,
+    /// No entry below this log index is wanted.
+    pub(crate) first_index: u64,
     /// One past the last log index wanted.
     pub(crate) end_index: u64,
     pub(crate) bytes_max: usize,
-    pub(crate) payload_bytes_max: u64,
+    /// What was in memory, to be returned if there is nothing on the disk.
+    pub(crate) otherwise: Vec<Frame>,
 }
 
 impl ColdRead {
@@ -34,30 +49,87 @@ impl ColdRead {
     pub fn run(&self) -> Result<Vec<Frame>, ReadError> {
         let mut frames = Vec::new();
         let mut bytes = 0;
-        let chunk = (self.bytes_max as u64).clamp(CHUNK_MIN, CHUNK_MAX);
-        for stretch in &self.stretches {
-            let mut walk = Walk::new(stretch, self.payload_bytes_max, chunk);
-            while let Some((frame, _)) = walk.next()? {
-                // The walk to an offset may begin at or behind the end: what is there may not be committed.
-                if frame.index >= self.end_index {
-                    return Ok(frames);
-                }
-                let last = frame.index + 1 == self.end_index;
-                let wanted = frame.index >= self.from_index
-                    && self.behind_offset.is_none_or(|offset| frame.next_offset > offset);
-                if wanted {
-                    bytes += frame.wire_size();
-                    if bytes > self.bytes_max && !frames.is_empty() {
-                        return Ok(frames);
+        for (at, stretch) in self.stretches.iter().enumerate() {
+            match self.read(stretch, at == 0, &mut frames, &mut bytes) {
+                Ok(true) => {}
+                Ok(false) => break,
+                // What was read before the damage is sound: the next read will meet it first.
+                Err(_) if !frames.is_empty() => break,
+                Err(error) => {
+                    if stretch.finished {
+                        scrub::report(&self.log, stretch, &error);
                     }
-                    frames.push(frame);
-                }
-                // What follows may not be written yet: stop without a look behind the last frame wanted.
-                if last {
-                    return Ok(frames);
+                    return Err(error);
                 }
             }
         }
-        Ok(frames)
+        Ok(if frames.is_empty() { self.otherwise.clone() } else { frames })
     }
+
+    /// Reads from one segment; tells whether to go on with the next.
+    fn read(
+        &self,
+        stretch: &Stretch,
+        first: bool,
+        frames: &mut Vec<Frame>,
+        bytes: &mut usize,
+    ) -> Result<bool, ReadError> {
+        let Stretch { file, extent, .. } = stretch;
+        let (handle, point) = self.open(stretch, first)?;
+        let chunk = (self.bytes_max as u64).clamp(CHUNK_MIN, CHUNK_MAX);
+        let max = self.log.payload_bytes_max;
+        let mut walk = Walk::new((&*handle, &file.path), extent, point, self.end_index, max, chunk);
+        while let Some(found) = walk.find()? {
+            if frames.is_empty() && !self.is_wanted(&found) {
+                walk.skip(&found);
+                continue;
+            }
+            *bytes += crate::FRAME_HEADER_SIZE + found.header.payload_bytes as usize;
+            if *bytes > self.bytes_max && !frames.is_empty() {
+                return Ok(false);
+            }
+            frames.push(walk.take(&found)?);
+        }
+        Ok(walk.index < self.end_index)
+    }
+
+    /// The segment's handle, and where in it to begin: of the first one as near as its index knows.
+    pub(crate) fn open(
+        &self,
+        stretch: &Stretch,
+        first: bool,
+    ) -> Result<(Arc<dyn VfsFile>, Option<IndexPoint>), ReadError> {
+        // The log may have rolled since the read was planned: then the file is as good as any other finished one.
+        if let Some(handle) = stretch.file.writing() {
+            return Ok((handle, stretch.point));
+        }
+        let open = self.log.open_segments.get(&self.log, &stretch.file, &stretch.extent)?;
+        if !first || stretch.point.is_some() {
+            return Ok((open.handle.clone(), stretch.point));
+        }
+        let index = open.index(&self.log, &stretch.file, &stretch.extent)?;
+        let point = index.last_before(stretch.extent.end, |point| point_is_before(point, self.start, self.first_index));
+        Ok((open.handle.clone(), point))
+    }
+
+    /// Whether the frames wanted begin with this one.
+    fn is_wanted(&self, found: &Found) -> bool {
+        let header = &found.header;
+        header.index >= self.first_index
+            && match self.start {
+                ReadStart::Index(index) => header.index >= index,
+                ReadStart::Offset(offset) => found.next_offset > offset,
+                ReadStart::Time(time_ms) => header.leader_time_ms >= time_ms,
+            }
+    }
+}
+
+/// Whether what a read wants cannot lie before this point.
+pub(crate) fn point_is_before(point: &IndexPoint, start: ReadStart, first_index: u64) -> bool {
+    point.index <= first_index
+        || match start {
+            ReadStart::Index(index) => point.index <= index,
+            ReadStart::Offset(offset) => point.offset <= offset,
+            ReadStart::Time(time_ms) => point.time_ms < time_ms,
+        }
 }

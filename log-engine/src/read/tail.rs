@@ -15,7 +15,7 @@ use crate::Frame;
 /// Frames that are not yet on stable storage stay in memory whatever the budget; what is in flight is bounded by
 /// those who append.
 #[derive(Clone, Debug)]
-pub struct TailCache(Arc<Budget>);
+pub(crate) struct TailCache(Arc<Budget>);
 
 #[derive(Debug)]
 struct Budget {
@@ -25,8 +25,7 @@ struct Budget {
 
 impl TailCache {
     /// A cache of at most `bytes_max` bytes of payload over all logs.
-    #[must_use]
-    pub fn new(bytes_max: usize) -> Self {
+    pub(crate) fn new(bytes_max: usize) -> Self {
         Self(Arc::new(Budget { bytes_max, logs: AtomicUsize::new(0) }))
     }
 
@@ -48,7 +47,9 @@ pub(crate) struct FrameEnd {
     /// The byte position behind it.
     pub(crate) position: u64,
     /// The checksum of its header.
-    pub(crate) chain: u32,
+    pub(crate) checksum: u32,
+    /// The greatest leader time in the log up to it and with it, milliseconds since 1970.
+    pub(crate) time_ms: i64,
 }
 
 /// The newest frames of one log, dense in log index.
@@ -97,6 +98,13 @@ impl Tail {
         (at > 0 || self.first == 0 || holds).then_some(found.index)
     }
 
+    /// The log index of the first held frame of this leader time or later, if it is known that none before it is.
+    pub(crate) fn find_time(&self, time_ms: i64) -> Option<u64> {
+        let at = self.frames.partition_point(|(_, end)| end.time_ms < time_ms);
+        let (found, _) = self.frames.get(at)?;
+        (at > 0 || self.first == 0).then_some(found.index)
+    }
+
     pub(crate) fn push(&mut self, frame: Frame, end: FrameEnd) {
         if self.frames.is_empty() {
             self.first = frame.index;
@@ -115,6 +123,31 @@ impl Tail {
                 self.first += 1;
             }
         }
+    }
+
+    /// Held frames from this log index on, below `end_index`, at most `bytes_max` bytes beyond the first.
+    pub(crate) fn read(&self, first: u64, end_index: u64, bytes_max: usize) -> Vec<Frame> {
+        let mut bytes = 0;
+        let frames = (first..end_index).map_while(|index| self.get(index)).map(|(frame, _)| frame);
+        let wanted = frames.take_while(|frame| {
+            let fits = bytes == 0 || bytes + frame.wire_size() <= bytes_max;
+            bytes += frame.wire_size();
+            fits
+        });
+        wanted.cloned().collect()
+    }
+
+    /// [`Tail::read`] from the first held frame on that is of this leader time or later.
+    pub(crate) fn read_time(&self, time_ms: i64, first: u64, end_index: u64, bytes_max: usize) -> Vec<Frame> {
+        let is_wanted = |frame: &Frame| frame.index >= first && frame.leader_time_ms >= time_ms;
+        let found = self.frames.iter().map(|(frame, _)| frame).find(|frame| is_wanted(frame));
+        found.map_or_else(Vec::new, |frame| self.read(frame.index, end_index, bytes_max))
+    }
+
+    /// Forgets all frames.
+    pub(crate) fn clear(&mut self) {
+        self.frames.clear();
+        self.bytes = 0;
     }
 
     /// Forgets the frames from this log index on.

@@ -1,24 +1,25 @@
-//! Opening a log: checking the chain of segments, deciding what a bad end means, and only then changing anything.
+//! See the module above.
 
 use std::{
-    io::{self, IoSlice},
+    collections::BTreeSet,
+    io,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
-use crate::{
-    Log, LogOptions, LogWriters, OpenError, TailCache, Vfs, VfsFile,
-    chain::{Chain, Found},
-    frame_header::ALIGNMENT,
-    scan::{RecoveredEntry, Scan, SegmentScan, SegmentScanner, was_durable},
-    segment::{self, SegmentHeader},
-    sparse::SparseIndex,
-    state::{Durable, Segment, SegmentFile, Shared, State},
-    vfs::read_exact_at,
+use super::{
+    chain::{Found, Listing, Segments},
+    scan::{Recovery, Scan, SegmentScan, SegmentScanner, was_durable},
+    settle::settle,
 };
-
-/// Bytes rewritten at once.
-const REWRITE_CHUNK: u64 = 1 << 20;
+use crate::{
+    Hole, Log, LogEngine, LogOptions, LogStart, OpenError, SegmentExtent, SegmentHeader, SparseIndex, Vfs,
+    format::FileKind,
+    segment_file::SegmentFile,
+    shared::Shared,
+    state::{Durable, Segment, State, extent_of},
+    write::create_first,
+};
 
 /// A log that was opened, and what was done to it.
 #[derive(Debug)]
@@ -29,6 +30,8 @@ pub struct Opened {
     pub torn_bytes: u64,
     /// Bytes that were not proven to be on stable storage and were written again.
     pub rewritten_bytes: u64,
+    /// The first log index that was scanned: that of the checkpoint the recovery began at.
+    pub scanned_from: u64,
 }
 
 pub(crate) fn at(path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> OpenError {
@@ -37,72 +40,127 @@ pub(crate) fn at(path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> OpenErro
 }
 
 pub(crate) fn open(
+    engine: &Arc<LogEngine>,
     vfs: Arc<dyn Vfs>,
     directory: &Path,
     options: &LogOptions,
-    writers: &Arc<LogWriters>,
-    cache: &TailCache,
-    visit: &mut dyn FnMut(RecoveredEntry<'_>),
+    recovery: &mut dyn Recovery,
 ) -> Result<Opened, OpenError> {
-    let Chain { segments: chain, leftover } = Chain::find(&*vfs, directory, options)?;
-    if chain.is_empty() && options.must_exist {
-        return Err(OpenError::Lost { path: directory.to_owned() });
-    }
-    let mut scan = Scan { next_index: 0, end_offset: 0, terms: Vec::new(), vote: None };
-    let scans = check(directory, options, &chain, &mut scan, visit)?;
-    if let Some(expected) = options.durable_through.filter(|through| *through >= scan.next_index) {
-        let found = scan.next_index.checked_sub(1);
-        return Err(OpenError::TooShort { path: directory.to_owned(), expected, found });
-    }
+    let listing = match vfs.directory_exists(directory) {
+        true => Listing::read(&*vfs, directory).map_err(at(directory))?,
+        false => Listing::default(),
+    };
+    let Examined { chain, before, base_index, mut segments, scans, scan } =
+        examine(&*vfs, directory, options, &listing, recovery)?;
     // From here on nothing refuses the log but the file system.
     let (mut torn_bytes, mut rewritten_bytes) = (0, 0);
-    if let (Some(newest), Some(scanned)) = (chain.last(), scans.last()) {
-        torn_bytes = newest.size - scanned.end;
-        rewritten_bytes =
-            settle(&*newest.handle, newest.size, scanned).map_err(at(segment::path(directory, newest.number)))?;
+    if let (Some(newest), Some(scanned)) = (segments.last_mut(), scans.last()) {
+        let path = FileKind::Segment.path(directory, newest.header.number);
+        (torn_bytes, rewritten_bytes) = settle(&*newest.handle, newest.size, scanned).map_err(at(&path))?;
+        if torn_bytes > 0 {
+            newest.size = scanned.end;
+        }
         vfs.sync_directory(directory).map_err(at(directory))?;
     }
     // After the sync: until then, what was truncated away may still be the log. A removal may be lost, and is repeated.
-    for number in leftover {
-        let path = segment::path(directory, number);
-        vfs.remove_file(&path).map_err(at(&path))?;
-    }
-    let mut segments: Vec<Segment> =
-        chain.into_iter().zip(scans).map(|(found, scanned)| segment_of(directory, found, scanned)).collect();
-    if segments.is_empty() {
-        segments.push(create(&*vfs, directory, options)?);
-    }
-    let newest = &segments[segments.len() - 1];
-    let state = State {
+    let leftover = listing.leftover(directory, &chain);
+    remove(&*vfs, directory, &leftover)?;
+    let (segments, index) = match segments.is_empty() {
+        true => (vec![create(&*vfs, directory, options)?], SparseIndex::default()),
+        false => assemble(directory, &listing, before, segments, scans),
+    };
+    let newest = &segments[segments.len() - 1].extent;
+    let mut state = State {
         replica: options.replica,
+        owner: options.owner,
         directory: directory.to_owned(),
-        next_number: newest.file.number + 1,
-        durable: Durable { through: scan.next_index.checked_sub(1), segment: newest.file.number, position: newest.end },
+        next_number: newest.number + 1,
+        durable: Durable { through: scan.next_index.checked_sub(1), segment: newest.number, position: newest.end },
         segments,
+        index,
         next_index: scan.next_index,
         end_offset: scan.end_offset,
+        time_ms: scan.time_ms,
         terms: scan.terms,
         vote: scan.vote,
-        tail: cache.tail(),
+        start: scan.start,
+        durable_start: scan.start.index,
+        tail: engine.cache().tail(),
         generation: 0,
         unmarked: true,
+        next_prepared: false,
     };
+    state.forget_terms();
+    state.forget_trimmed(&listing.segments);
     state.check();
-    let shared = Shared::new(vfs, options.segment_bytes, options.payload_bytes_max, state);
-    Ok(Opened { log: Log::new(Arc::new(shared), writers.assign()), torn_bytes, rewritten_bytes })
+    let holes = missing(&state, &listing.segments);
+    let shared = Shared::new(vfs, options.segment_bytes, options.payload_bytes_max, engine.common().clone(), state);
+    holes.into_iter().for_each(|hole| shared.report(hole));
+    let log = Log::new(Arc::new(shared), engine.clone());
+    // What a crash kept from being removed.
+    log.remove_trimmed();
+    Ok(Opened { log, torn_bytes, rewritten_bytes, scanned_from: base_index })
 }
 
-/// Scans the chain. Changes nothing.
+/// What the first half of an open has found.
+pub(super) struct Examined {
+    /// The numbers of the chain's segments.
+    chain: BTreeSet<u64>,
+    /// The segments before those scanned.
+    before: Vec<SegmentExtent>,
+    /// The first log index scanned.
+    pub(super) base_index: u64,
+    pub(super) segments: Vec<Found>,
+    pub(super) scans: Vec<SegmentScan>,
+    scan: Scan,
+}
+
+/// Finds and checks the log. Changes nothing, so that whatever is refused is left as it is.
+pub(super) fn examine(
+    vfs: &dyn Vfs,
+    directory: &Path,
+    options: &LogOptions,
+    listing: &Listing,
+    recovery: &mut dyn Recovery,
+) -> Result<Examined, OpenError> {
+    let found = Segments::find(vfs, directory, options, listing)?;
+    if found.scanned.is_empty() && options.must_exist {
+        return Err(OpenError::Lost { path: directory.to_owned() });
+    }
+    let chain = found.numbers();
+    let Segments { checkpoint, scanned: segments, missing_before } = found;
+    let mut scan = Scan::default();
+    let mut before = Vec::new();
+    let base_index = segments.first().map_or(0, |first| first.header.base_index);
+    if let Some(checkpoint) = checkpoint {
+        let first = segments[0].header;
+        (scan.next_index, scan.end_offset, scan.time_ms) = (first.base_index, first.base_offset, first.base_time_ms);
+        (scan.terms, before) = (checkpoint.terms, checkpoint.segments);
+        let refused = |reason| OpenError::Contradiction { path: directory.to_owned(), reason };
+        recovery.restore(base_index, checkpoint.state).map_err(refused)?;
+    }
+    let scans = check(directory, options, &segments, &mut scan, recovery)?;
+    if let Some(missing) = missing_before.filter(|_| base_index > scan.start.index) {
+        return Err(OpenError::SegmentMissing { path: directory.to_owned(), missing });
+    }
+    if let Some(expected) = options.settled_through.filter(|through| *through >= scan.next_index) {
+        let found = scan.next_index.checked_sub(1);
+        return Err(OpenError::TooShort { path: directory.to_owned(), expected, found });
+    }
+    Ok(Examined { chain, before, base_index, segments, scans, scan })
+}
+
+/// Scans the segments. Changes nothing.
 fn check(
     directory: &Path,
     options: &LogOptions,
-    chain: &[Found],
+    segments: &[Found],
     scan: &mut Scan,
-    visit: &mut dyn FnMut(RecoveredEntry<'_>),
+    recovery: &mut dyn Recovery,
 ) -> Result<Vec<SegmentScan>, OpenError> {
-    let mut scans = Vec::with_capacity(chain.len());
-    for (at_segment, found) in chain.iter().enumerate() {
-        let path = segment::path(directory, found.number);
+    let mut scans = Vec::with_capacity(segments.len());
+    for (number, found) in segments.iter().enumerate() {
+        let path = FileKind::Segment.path(directory, found.header.number);
         let corrupt = |position, log_index, reason: String| OpenError::Corrupt {
             path: path.clone(),
             position,
@@ -113,26 +171,41 @@ fn check(
             let reason = format!("the segment begins at log index {}", found.header.base_index);
             return Err(corrupt(0, scan.next_index, reason));
         }
-        let sealed = chain.get(at_segment + 1).and_then(|next| next.header.previous);
+        let sealed = segments.get(number + 1).and_then(|next| next.header.previous);
         let limit = sealed.map_or(found.size, |previous| previous.end);
         if limit > found.size {
             return Err(corrupt(found.size, scan.next_index, format!("the file is shorter than {limit} bytes")));
         }
         scan.vote = found.header.vote.or(scan.vote);
-        let scanner = SegmentScanner {
+        if found.header.start.index >= scan.start.index {
+            scan.start = found.header.start;
+        }
+        let scanner = |verify_from| SegmentScanner {
             file: &*found.handle,
-            chain: found.checksum,
+            head_checksum: found.checksum,
             limit,
-            verify_batches: sealed.is_none(),
+            verify_from,
             payload_bytes_max: options.payload_bytes_max,
         };
-        let scanned = scanner.run(scan, visit).map_err(at(&path))?;
+        // Records below the durable mark were checked when they were written; the scrub looks after them.
+        let verify_from = match sealed {
+            Some(_) => u64::MAX,
+            None => {
+                let headers = scanner(u64::MAX).run(&mut scan.clone(), &mut |_| Ok(())).map_err(at(&path))?;
+                headers.durable_position
+            }
+        };
+        let scanned = scanner(verify_from).run(scan, &mut |entry| recovery.entry(entry)).map_err(at(&path))?;
+        if let Some(reason) = scanned.contradiction {
+            return Err(OpenError::Contradiction { path: directory.to_owned(), reason });
+        }
+        let durable = || was_durable(&*found.handle, found.checksum, found.size, scanned.end).map_err(at(&path));
         match (&scanned.stopped, sealed) {
             (Some(error), Some(_)) => return Err(corrupt(scanned.end, scan.next_index, error.to_string())),
-            (None, Some(previous)) if previous.checksum != scanned.chain => {
+            (None, Some(previous)) if previous.checksum != scanned.end_checksum => {
                 return Err(corrupt(scanned.end, scan.next_index, "its last frame is not the sealed one".into()));
             }
-            (Some(error), None) if was_durable(&*found.handle, found.size, scanned.end).map_err(at(&path))? => {
+            (Some(error), None) if durable()? => {
                 return Err(corrupt(scanned.end, scan.next_index, error.to_string()));
             }
             _ => scans.push(scanned),
@@ -141,57 +214,71 @@ fn check(
     Ok(scans)
 }
 
-fn segment_of(directory: &Path, found: Found, scanned: SegmentScan) -> Segment {
-    Segment {
-        file: SegmentFile::opened(directory, found.number, found.handle),
-        base_index: found.header.base_index,
-        base_offset: found.header.base_offset,
-        head_chain: found.checksum,
-        end: scanned.end,
-        chain: scanned.chain,
-        index: scanned.index,
+/// Removes files for good.
+fn remove(vfs: &dyn Vfs, directory: &Path, paths: &[PathBuf]) -> Result<(), OpenError> {
+    for path in paths {
+        vfs.remove_file(path).map_err(at(path))?;
     }
+    if paths.is_empty() { Ok(()) } else { vfs.sync_directory(directory).map_err(at(directory)) }
+}
+
+/// The chain as the open log keeps it, and the index of its active segment.
+fn assemble(
+    directory: &Path,
+    listing: &Listing,
+    before: Vec<SegmentExtent>,
+    found: Vec<Found>,
+    scans: Vec<SegmentScan>,
+) -> (Vec<Segment>, SparseIndex) {
+    let segment = |extent: SegmentExtent| Segment {
+        file: SegmentFile::planned(directory, extent.number),
+        extent,
+        checkpointed: listing.checkpoints.contains(&extent.number),
+    };
+    let mut segments: Vec<Segment> = before.into_iter().map(segment).collect();
+    let mut index = SparseIndex::default();
+    let mut newest = None;
+    for (found, scanned) in found.into_iter().zip(scans) {
+        let (end, end_checksum) = (scanned.end, scanned.end_checksum);
+        segments.push(segment(SegmentExtent { end, end_checksum, ..extent_of(&found.header, found.checksum) }));
+        (index, newest) = (scanned.index, Some((found.handle, found.size)));
+    }
+    // Only the newest is written; the others are opened again when they are read.
+    if let (Some((handle, size)), Some(segment)) = (newest, segments.last()) {
+        segment.file.begin(handle, size);
+    }
+    (segments, index)
+}
+
+/// The segments of the chain that are needed and not there.
+fn missing(state: &State, there: &BTreeSet<u64>) -> Vec<Hole> {
+    let pairs = state.segments.windows(2).map(|pair| (&pair[0], pair[1].extent.base_index));
+    let gone = pairs.filter(|(segment, end)| *end > state.start.index && !there.contains(&segment.extent.number));
+    let hole = |(segment, end): (&Segment, u64)| Hole {
+        indexes: segment.extent.base_index.max(state.start.index)..end,
+        path: segment.file.path.clone(),
+        reason: "the file is missing".to_owned(),
+    };
+    gone.map(hole).collect()
 }
 
 /// Creates the first segment of a new log.
 fn create(vfs: &dyn Vfs, directory: &Path, options: &LogOptions) -> Result<Segment, OpenError> {
     vfs.create_directory(directory).map_err(at(directory))?;
-    let replica = options.replica;
-    let header = SegmentHeader { number: 0, base_index: 0, replica, base_offset: 0, previous: None, vote: None };
-    let (bytes, checksum) = header.encode();
-    let path = segment::path(directory, 0);
-    let write = || -> io::Result<Arc<dyn VfsFile>> {
-        let handle = vfs.create(&path)?;
-        handle.write_all_at(&[IoSlice::new(&bytes)], 0)?;
-        handle.sync_data()?;
-        vfs.sync_directory(directory)?;
-        Ok(handle)
-    };
-    Ok(Segment {
-        file: SegmentFile::opened(directory, 0, write().map_err(at(&path))?),
+    let header = SegmentHeader {
+        number: 0,
         base_index: 0,
+        replica: options.replica,
+        owner: options.owner,
         base_offset: 0,
-        head_chain: checksum,
-        end: bytes.len() as u64,
-        chain: checksum,
-        index: SparseIndex::default(),
-    })
-}
-
-/// Cuts a torn tail off and writes all bytes after the last durable mark once more: after a failed `fsync` the page
-/// cache may hold bytes, marked clean, that the disk never got. Returns how many bytes were rewritten.
-fn settle(file: &dyn VfsFile, size: u64, scanned: &SegmentScan) -> io::Result<u64> {
-    if size > scanned.end {
-        file.truncate(scanned.end)?;
-    }
-    let from = scanned.durable_position.min(scanned.end) / ALIGNMENT * ALIGNMENT;
-    let mut position = from;
-    while position < scanned.end {
-        let mut buffer = vec![0; REWRITE_CHUNK.min(scanned.end - position) as usize];
-        read_exact_at(file, &mut buffer, position)?;
-        file.write_all_at(&[IoSlice::new(&buffer)], position)?;
-        position += buffer.len() as u64;
-    }
-    file.sync_data()?;
-    Ok(scanned.end - from)
+        base_time_ms: 0,
+        previous: None,
+        vote: None,
+        start: LogStart::default(),
+    };
+    let (bytes, checksum) = header.encode();
+    let file = SegmentFile::planned(directory, 0);
+    let handle = create_first(vfs, directory, &bytes).map_err(at(&file.path))?;
+    file.begin(handle, bytes.len() as u64);
+    Ok(Segment { file, extent: extent_of(&header, checksum), checkpointed: false })
 }

@@ -1,5 +1,9 @@
 //! The file system as the engine uses it: one of the seams at which tests put faults.
 
+mod real;
+
+pub use real::RealVfs;
+
 use std::{
     fmt::Debug,
     io::{self, IoSlice},

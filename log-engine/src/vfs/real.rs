@@ -10,7 +10,7 @@ use std::{
     sync::Arc,
 };
 
-use crate::{Vfs, VfsFile};
+use super::{Vfs, VfsFile};
 
 /// The most slices one `pwritev` takes (`IOV_MAX` on Linux).
 const SLICES_PER_WRITE_MAX: usize = 1024;

@@ -5,7 +5,7 @@
 //! Jobs of one log keep their order, votes and appends alike, since they share a queue.
 
 use std::{
-    io::{self, IoSlice},
+    io,
     sync::{
         Arc, Condvar, Mutex, PoisonError,
         atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
@@ -14,10 +14,11 @@ use std::{
 
 use bytes::Bytes;
 
-use crate::{
-    LogFailure,
-    state::{SegmentFile, Shared},
+use super::{
+    dirty::{Dirty, commit},
+    roll::Roll,
 };
+use crate::{LogFailure, segment_file::SegmentFile, shared::Shared};
 
 /// Told once, from a writer thread, when the bytes are on stable storage or never will be. Must not block.
 pub type Completion = Box<dyn FnOnce(Result<(), LogFailure>) + Send>;
@@ -29,22 +30,32 @@ pub struct WriterStats {
     pub requests: u64,
     /// `fdatasync` calls made.
     pub syncs: u64,
-    /// Bytes written.
+    /// Bytes of frames and headers written.
     pub bytes: u64,
 }
 
 #[derive(Debug, Default)]
-struct Counters {
+pub(super) struct Counters {
     requests: AtomicU64,
     syncs: AtomicU64,
     bytes: AtomicU64,
 }
 
+impl Counters {
+    pub(super) fn count_sync(&self) {
+        self.syncs.fetch_add(1, Relaxed);
+    }
+
+    pub(super) fn count_bytes(&self, bytes: u64) {
+        self.bytes.fetch_add(bytes, Relaxed);
+    }
+}
+
 pub(crate) enum Job {
     /// Bytes at the end of a segment.
     Write(WriteJob),
-    /// A new segment: what was written before is synced first, since the new header vouches for it.
-    Roll { log: Arc<Shared>, file: Arc<SegmentFile>, header: Bytes, mark: Mark },
+    /// A new segment.
+    Roll(Box<Roll>),
     /// Answered once everything before is done.
     Barrier(Box<dyn FnOnce() + Send>),
     /// Ends the thread.
@@ -91,7 +102,7 @@ impl Queue {
 }
 
 /// The writer threads of a node. Dropping it ends them once their queues are empty.
-pub struct LogWriters {
+pub(crate) struct LogWriters {
     queues: Vec<Arc<Queue>>,
     next: AtomicUsize,
     counters: Arc<Counters>,
@@ -108,7 +119,7 @@ impl LogWriters {
     ///
     /// # Errors
     /// When the operating system refuses a thread.
-    pub fn start(threads: usize) -> io::Result<Arc<Self>> {
+    pub(crate) fn start(threads: usize) -> io::Result<Arc<Self>> {
         let counters = Arc::new(Counters::default());
         let queues = (0..threads.max(1))
             .map(|number| {
@@ -124,8 +135,7 @@ impl LogWriters {
     }
 
     /// The counters so far.
-    #[must_use]
-    pub fn stats(&self) -> WriterStats {
+    pub(crate) fn stats(&self) -> WriterStats {
         WriterStats {
             requests: self.counters.requests.load(Relaxed),
             syncs: self.counters.syncs.load(Relaxed),
@@ -158,18 +168,8 @@ impl WriterHandle {
     }
 }
 
-/// Adjacent bytes of one log that a round writes and syncs together.
-struct Dirty {
-    log: Arc<Shared>,
-    file: Arc<SegmentFile>,
-    position: u64,
-    end: u64,
-    parts: Vec<Bytes>,
-    mark: Mark,
-    done: Vec<Completion>,
-}
-
 fn run(queue: &Queue, counters: &Counters) {
+    let _guard = AbortOnPanic;
     loop {
         let mut dirty: Vec<Dirty> = Vec::new();
         let mut barriers = Vec::new();
@@ -178,14 +178,17 @@ fn run(queue: &Queue, counters: &Counters) {
             match job {
                 Job::Write(write) => {
                     counters.requests.fetch_add(1, Relaxed);
-                    join(&mut dirty, write);
+                    match dirty.iter_mut().find(|run| Arc::ptr_eq(&run.log, &write.log)) {
+                        Some(run) => run.join(write),
+                        None => dirty.push(Dirty::new(write)),
+                    }
                 }
-                Job::Roll { log, file, header, mark } => {
+                Job::Roll(roll) => {
                     // What earlier rounds wrote is synced already.
-                    if let Some(at) = dirty.iter().position(|run| Arc::ptr_eq(&run.log, &log)) {
+                    if let Some(at) = dirty.iter().position(|run| Arc::ptr_eq(&run.log, &roll.log)) {
                         commit(vec![dirty.swap_remove(at)], counters);
                     }
-                    roll(&log, &file, &header, mark, counters);
+                    roll.run(counters);
                 }
                 Job::Barrier(done) => barriers.push(done),
                 Job::Stop => stop = true,
@@ -199,79 +202,15 @@ fn run(queue: &Queue, counters: &Counters) {
     }
 }
 
-fn join(dirty: &mut Vec<Dirty>, write: WriteJob) {
-    let size: u64 = write.parts.iter().map(|part| part.len() as u64).sum();
-    if let Some(run) = dirty.iter_mut().find(|run| Arc::ptr_eq(&run.log, &write.log)) {
-        assert!(
-            run.file.number == write.file.number && run.end == write.position,
-            "a log's writes are adjacent between rolls"
-        );
-        run.end += size;
-        run.parts.extend(write.parts);
-        run.mark = write.mark;
-        run.done.extend(write.done);
-        return;
-    }
-    dirty.push(Dirty {
-        log: write.log,
-        file: write.file,
-        position: write.position,
-        end: write.position + size,
-        parts: write.parts,
-        mark: write.mark,
-        done: write.done.into_iter().collect(),
-    });
-}
+/// A writer thread that panics has broken an invariant, and its logs would wait for ever: better that the process ends
+/// and recovers.
+struct AbortOnPanic;
 
-/// Writes all runs, then syncs them one by one, so that the device has work while the first sync waits.
-fn commit(dirty: Vec<Dirty>, counters: &Counters) {
-    let written: Vec<(Dirty, Result<(), LogFailure>)> = dirty
-        .into_iter()
-        .map(|run| {
-            let result = guarded(&run.log, &run.file, || {
-                let slices: Vec<IoSlice<'_>> = run.parts.iter().map(|part| IoSlice::new(part)).collect();
-                counters.bytes.fetch_add(run.end - run.position, Relaxed);
-                run.file.handle()?.write_all_at(&slices, run.position)
-            });
-            (run, result)
-        })
-        .collect();
-    for (run, result) in written {
-        let result = result.and_then(|()| {
-            guarded(&run.log, &run.file, || {
-                counters.syncs.fetch_add(1, Relaxed);
-                run.file.handle()?.sync_data()
-            })
-        });
-        if result.is_ok() {
-            run.log.synced(run.mark.generation, run.mark.through, run.file.number, run.end);
+impl Drop for AbortOnPanic {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            tracing::error!("a log-writer thread has panicked: the process ends");
+            std::process::abort();
         }
-        run.done.into_iter().for_each(|done| done(result.clone()));
     }
-}
-
-/// Creates a segment. It is whole on stable storage before anything else is written to it, so that a segment that
-/// holds more than its header has a sound one or is damaged.
-fn roll(log: &Arc<Shared>, file: &SegmentFile, header: &Bytes, mark: Mark, counters: &Counters) {
-    let result = guarded(log, file, || {
-        let handle = log.vfs.create(&file.path)?;
-        counters.bytes.fetch_add(header.len() as u64, Relaxed);
-        handle.write_all_at(&[IoSlice::new(header)], 0)?;
-        counters.syncs.fetch_add(1, Relaxed);
-        handle.sync_data()?;
-        log.vfs.sync_directory(&log.directory)?;
-        file.set(handle);
-        Ok(())
-    });
-    if result.is_ok() {
-        log.synced(mark.generation, mark.through, file.number, header.len() as u64);
-    }
-}
-
-/// Runs an operation on a file unless the log is poisoned, and poisons it if the operation fails.
-fn guarded(log: &Shared, file: &SegmentFile, operation: impl FnOnce() -> io::Result<()>) -> Result<(), LogFailure> {
-    if let Some(failure) = log.failure() {
-        return Err(failure.clone());
-    }
-    operation().map_err(|error| log.poison(&format!("{}: {error}", file.path.display())))
 }

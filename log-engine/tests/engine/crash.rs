@@ -91,7 +91,7 @@ fn step(fixture: &mut Fixture, model: &mut Model, step: Step, term: u64) -> Resu
         }
         Truncate(length) => {
             model.truncate(length);
-            return fixture.log().truncate_after((length as u64).checked_sub(1));
+            return fixture.truncate(length as u64);
         }
         Mark => {
             fixture.log().mark_if_idle();
@@ -172,8 +172,9 @@ fn a_failed_sync_poisons_the_log_and_a_reopened_one_writes_the_lost_pages_again(
             step(&mut fixture, &mut model, *next, at as u64 + 1).unwrap();
         }
         fixture.barrier();
-        fixture.disk.fail_next_sync();
+        fixture.fail_syncs();
         assert!(step(&mut fixture, &mut model, Append, 100).is_err());
+        fixture.disk.heal_all();
         let failure = fixture.log().failure().unwrap().to_string();
         assert!(failure.contains("the disk is broken") && failure.contains(".log"), "{failure}");
         assert!(fixture.append(vec![command(100, fixture.log().next_index(), 0, "")]).is_err());
@@ -189,7 +190,7 @@ fn a_failed_sync_poisons_the_log_and_a_reopened_one_writes_the_lost_pages_again(
 #[test]
 fn a_refused_append_may_ask_the_log_from_its_completion() {
     let mut fixture = Fixture::new(700);
-    fixture.disk.fail_next_sync();
+    fixture.fail_syncs();
     assert!(fixture.append(vec![command(1, 0, 0, "")]).is_err());
     let log = std::sync::Arc::new(fixture.opened.take().unwrap().log);
     let (done, receiver) = std::sync::mpsc::channel();

@@ -1,6 +1,6 @@
 //! Torn or corrupt: one flipped byte anywhere never goes unnoticed, and never costs what a durable mark vouches for.
 
-use quorate_log_engine::Vote;
+use quorate_log_engine::{FRAME_HEADER_SIZE, SEGMENT_HEADER_SIZE, Vote};
 
 use crate::support::{Disk, Fixture, Model, PowerCut, batch, command};
 
@@ -31,8 +31,7 @@ fn marked() -> (Fixture, Model) {
     append(&fixture, &mut model, 3, 2);
     model.acknowledge();
     fixture.log().mark_if_idle();
-    fixture.barrier();
-    fixture.opened = None;
+    fixture.close();
     (fixture, model)
 }
 
@@ -76,15 +75,21 @@ fn a_flipped_byte_above_the_durable_mark_costs_no_more_than_what_follows() {
     // Only the first of these names the four as durable.
     frames.extend((4..7).map(|index| batch(1, index, index, 1, true)));
     fixture.append(frames[4..].to_vec()).unwrap();
-    fixture.opened = None;
+    fixture.close();
     let contents = fixture.disk.contents();
     let frames: Vec<_> = frames.iter().map(crate::support::image).collect();
     let mut lengths = std::collections::BTreeSet::new();
-    for at in 0..contents[0].1.len() {
+    // Behind the last frame are zeros.
+    let end = contents[0].1.iter().rposition(|byte| *byte != 0).unwrap() + 9;
+    for at in 0..end {
         fixture.disk = Disk::of(&contents);
         fixture.disk.damage(&contents[0].0, |bytes| bytes[at] ^= 0x10);
         if fixture.open().is_ok() {
-            let found = fixture.read_all().unwrap();
+            // Of the four the records are not read at the open, only their headers.
+            let Ok(found) = fixture.read_all() else {
+                assert!(fixture.log().next_index() == 7 && at < end * 2 / 3, "byte {at}");
+                continue;
+            };
             assert!(found.len() >= 4 && frames.starts_with(&found), "byte {at}");
             lengths.insert(found.len());
             // The cut is for good.
@@ -116,14 +121,14 @@ fn a_sound_frame_of_another_history_does_not_join_the_chain() {
     let log = |text: &str| {
         let mut fixture = Fixture::new(1 << 20);
         (0..3).for_each(|index| fixture.append(vec![command(1, index, 0, text)]).unwrap());
-        fixture.opened = None;
+        fixture.close();
         fixture
     };
     let (mut fixture, other) = (log("one"), log("two"));
-    let path = fixture.disk.paths().remove(0);
+    let path = fixture.newest_segment();
     let stale = other.disk.bytes(&path);
     fixture.disk.damage(&path, |bytes| {
-        let last = bytes.len() - 80;
+        let last = SEGMENT_HEADER_SIZE + 2 * (FRAME_HEADER_SIZE + 8);
         bytes[last..].copy_from_slice(&stale[last..]);
     });
     fixture.open().unwrap();

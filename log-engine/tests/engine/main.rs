@@ -4,9 +4,12 @@
 mod crash;
 mod damage;
 mod group_commit;
+mod inspect;
 mod model;
 mod reading;
+mod real_files;
 mod refusals;
+mod replay;
 mod scripts;
 mod support;
 mod truncation;

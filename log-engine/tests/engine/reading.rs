@@ -1,13 +1,13 @@
 //! Hot and cold reads, at the edges between the two and at the end of what is written.
 
-use quorate_log_engine::{ReadStart, TailCache};
+use quorate_log_engine::ReadStart;
 
-use crate::support::{Fixture, Model, batch, command, image};
+use crate::support::{Fixture, Model, batch, command, engine, image};
 
 /// Forty entries of all sorts on stable storage, of which few are in memory.
 fn evicted(cache_bytes: usize) -> (Fixture, Model) {
     let (mut fixture, mut model) = (Fixture::closed(1_500), Model::default());
-    fixture.cache = TailCache::new(cache_bytes);
+    fixture.engine = engine(cache_bytes);
     fixture.open().unwrap();
     for index in 0..40 {
         let offset = model.end_offset();

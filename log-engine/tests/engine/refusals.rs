@@ -1,22 +1,17 @@
 //! Logs that must not be opened, and nothing of which may change.
 
-use std::path::{Path, PathBuf};
-
+use quorate_faulty_vfs::{Fault, Filter, OperationKind};
 use quorate_log_engine::{OpenError, RealVfs};
 
-use crate::support::{DIRECTORY, Disk, Fixture, PowerCut};
-
-fn segment(number: u64) -> PathBuf {
-    Path::new(DIRECTORY).join(format!("{number:020}.log"))
-}
+use crate::support::{Disk, Fixture, PowerCut, Visited, segment_path as segment};
 
 /// A closed log of a few segments.
 fn closed() -> Fixture {
     let mut fixture = Fixture::new(500);
     fixture.vote(1, 1).unwrap();
     (0..6).for_each(|_| drop(fixture.append_batches(1, 1)));
-    fixture.opened = None;
-    assert!(fixture.disk.paths().len() > 2);
+    fixture.close();
+    assert!(fixture.segments().len() > 2);
     fixture
 }
 
@@ -55,29 +50,39 @@ fn a_log_of_another_replica_is_refused() {
 #[test]
 fn a_log_shorter_than_known_to_be_durable_is_refused() {
     let mut fixture = closed();
-    fixture.options.durable_through = Some(5);
+    fixture.options.settled_through = Some(5);
     fixture.open().unwrap();
-    fixture.options.durable_through = Some(6);
+    fixture.options.settled_through = Some(6);
     assert!(matches!(refused(&mut fixture), OpenError::TooShort { expected: 6, found: Some(5), .. }));
     let mut fixture = Fixture::closed(500);
-    fixture.options.durable_through = Some(0);
+    fixture.options.settled_through = Some(0);
     assert!(matches!(refused(&mut fixture), OpenError::TooShort { expected: 0, found: None, .. }));
 }
 
 #[test]
 fn a_torn_tail_is_not_cut_when_the_log_is_then_too_short() {
     let mut fixture = closed();
-    let newest = fixture.disk.paths().pop().unwrap();
-    fixture.disk.damage(&newest, |bytes| bytes.truncate(bytes.len() - 8));
-    fixture.options.durable_through = Some(5);
+    let newest = fixture.newest_segment();
+    fixture.disk.damage(&newest, |bytes| {
+        let end = bytes.iter().rposition(|byte| *byte != 0).unwrap();
+        bytes.truncate(end);
+    });
+    fixture.options.settled_through = Some(5);
     assert!(matches!(refused(&mut fixture), OpenError::TooShort { expected: 5, found: Some(4), .. }));
 }
 
 #[test]
 fn another_disk_format_is_refused() {
     let mut fixture = closed();
-    fixture.disk.damage(&segment(1), |bytes| bytes[4] = 1);
-    assert!(matches!(refused(&mut fixture), OpenError::Format { found: 1, supported: 0, .. }));
+    for format in [0, 2] {
+        fixture.disk.damage(&segment(1), |bytes| bytes[4] = format);
+        let error = refused(&mut fixture);
+        assert!(matches!(error, OpenError::Format { found, supported: 1, .. } if found == format), "{error}");
+    }
+    // That of format 0 was shorter.
+    let mut fixture = Fixture::closed(500);
+    fixture.disk = Disk::of(&[(segment(0), [b"QSEG\0".as_slice(), &[7; 75]].concat())]);
+    assert!(matches!(refused(&mut fixture), OpenError::Format { found: 0, supported: 1, .. }));
 }
 
 #[test]
@@ -90,7 +95,7 @@ fn a_missing_segment_is_noticed() {
     }
     // All but one whose creation was cut short.
     let mut fixture = closed();
-    let unfinished = vec![(segment(fixture.disk.paths().len() as u64), Vec::new())];
+    let unfinished = vec![(segment(fixture.segments().len() as u64), Vec::new())];
     fixture.disk = Disk::of(&unfinished);
     assert!(matches!(refused(&mut fixture), OpenError::SegmentMissing { missing: 0, .. }));
 }
@@ -99,13 +104,16 @@ fn a_missing_segment_is_noticed() {
 fn leftover_segments_stay_when_the_log_is_refused() {
     let mut fixture = Fixture::new(500);
     (0..6).for_each(|_| drop(fixture.append_batches(1, 1)));
+    // The process dies before it has removed them.
+    fixture.disk.inject(Filter::on(OperationKind::Remove).suffix(".log"), Fault::Broken);
     fixture.log().truncate_after(Some(1)).unwrap();
     fixture.append_batches(2, 1);
-    fixture.opened = None;
+    fixture.close();
+    fixture.disk.heal_all();
     let before = fixture.disk.paths().len();
-    fixture.options.durable_through = Some(3);
+    fixture.options.settled_through = Some(3);
     assert!(matches!(refused(&mut fixture), OpenError::TooShort { .. }));
-    fixture.options.durable_through = Some(2);
+    fixture.options.settled_through = Some(2);
     fixture.open().unwrap();
     assert!(fixture.disk.paths().len() < before, "what was truncated away is removed");
 }
@@ -118,7 +126,7 @@ fn the_real_file_system_keeps_a_log() {
     let open = |must_exist| {
         let options = quorate_log_engine::LogOptions { must_exist, ..fixture.options.clone() };
         let vfs = std::sync::Arc::new(RealVfs);
-        quorate_log_engine::Log::open(vfs, &path, &options, &fixture.writers, &fixture.cache, &mut |_| {})
+        quorate_log_engine::Log::open(&fixture.engine, vfs, &path, &options, &mut Visited::default())
     };
     assert!(matches!(open(true), Err(OpenError::Lost { .. })));
     let (mut fixture, open) = (Fixture::closed(100_000), open);
@@ -127,6 +135,7 @@ fn the_real_file_system_keeps_a_log() {
     fixture.log().truncate_after(Some(600)).unwrap();
     frames.truncate(601);
     frames.extend(fixture.append_batches(2, 3));
+    fixture.close();
     fixture.opened = Some(open(true).unwrap());
     let frames: Vec<_> = frames.iter().map(crate::support::image).collect();
     assert_eq!(fixture.read_all().unwrap(), frames);

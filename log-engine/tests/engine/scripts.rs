@@ -5,9 +5,9 @@
 
 use std::{fmt::Write, path::Path};
 
-use quorate_log_engine::{Frame, FrameKind, ReadStart};
+use quorate_log_engine::{Frame, FrameKind, LogStart, ReadStart};
 
-use crate::support::{DIRECTORY, Fixture, PowerCut, batch, command};
+use crate::support::{DIRECTORY, Fixture, PowerCut, batch, command, engine};
 
 struct Script(Fixture);
 
@@ -21,17 +21,18 @@ impl Script {
         let fixture = &mut self.0;
         match name {
             "open" => {
-                fixture.options.durable_through = number("durable_through");
+                fixture.disk.heal_all();
+                fixture.options.settled_through = number("settled_through");
                 fixture.options.must_exist = words.contains(&"must_exist");
                 fixture.options.segment_bytes = number("segment_bytes").unwrap_or(fixture.options.segment_bytes);
                 fixture.open().map_err(|error| error.to_string())?;
                 let opened = fixture.opened.as_ref().unwrap();
                 let (torn, rewritten) = (opened.torn_bytes, opened.rewritten_bytes);
-                return Ok(format!(
-                    "torn {torn} rewritten {rewritten}
-{}",
-                    self.state()
-                ));
+                let from = match &fixture.visited.restored {
+                    Some((index, _)) => format!(" from the checkpoint at {index}"),
+                    None => String::new(),
+                };
+                return Ok(format!("torn {torn} rewritten {rewritten}{from}\n{}", self.state()));
             }
             "append" => {
                 let (mut index, mut offset) = (fixture.log().next_index(), fixture.log().end_offset());
@@ -53,8 +54,22 @@ impl Script {
                 fixture.vote(number("term").unwrap(), number("for").unwrap()).map_err(|error| error.to_string())?
             }
             "truncate" => {
-                fixture.log().truncate_after(number("last")).map_err(|error| error.to_string())?;
-                fixture.barrier();
+                fixture.truncate(number("last").map_or(0, |last| last + 1)).map_err(|error| error.to_string())?;
+            }
+            "trim" => {
+                let (index, offset) = (number("index").unwrap(), number("offset").unwrap());
+                fixture.trim(index, offset).map_err(|error| error.to_string())?;
+            }
+            "restart" => {
+                let number = |name| number(name).unwrap();
+                let start = LogStart { index: number("index"), term: number("term"), offset: number("offset") };
+                fixture.restart(start).map_err(|error| error.to_string())?;
+            }
+            "scrub" => {
+                let report = fixture.log().scrub();
+                let mut text = format!("{} segments, {} damages\n", report.segments, report.damages);
+                fixture.log().holes().iter().for_each(|hole| writeln!(text, "{hole}").unwrap());
+                return Ok(text);
             }
             "mark" => {
                 fixture.log().mark_if_idle();
@@ -67,6 +82,14 @@ impl Script {
                 });
                 return Ok(String::new());
             }
+            "lose" => {
+                fixture.disk.lose(&Path::new(DIRECTORY).join(format!(
+                    "{:0>1$}",
+                    words[0],
+                    20 + words[0].len() - words[0].find('.').unwrap()
+                )));
+                return Ok(String::new());
+            }
             "cut" | "flip" => {
                 let path = Path::new(DIRECTORY).join(format!("{:020}.log", number("segment").unwrap()));
                 let at = number("at").unwrap() as usize;
@@ -77,20 +100,27 @@ impl Script {
                 return Ok(String::new());
             }
             "fail_sync" => {
-                fixture.disk.fail_next_sync();
+                fixture.fail_syncs();
                 return Ok(String::new());
             }
             "files" => {
-                let names = fixture.disk.contents();
-                return Ok(names.iter().fold(String::new(), |mut text, (path, bytes)| {
-                    let number = path.file_stem().unwrap().to_str().unwrap().trim_start_matches('0');
-                    writeln!(text, "segment {} of {} bytes", if number.is_empty() { "0" } else { number }, bytes.len())
-                        .unwrap();
+                // Zeros ahead, and files made ahead, are there or not as the threads happen to run.
+                fixture.barrier();
+                return Ok(fixture.disk.contents().iter().fold(String::new(), |mut text, (path, bytes)| {
+                    let name = path.file_name().unwrap().to_str().unwrap().trim_start_matches('0');
+                    let name = if name.starts_with('.') { format!("0{name}") } else { name.to_owned() };
+                    let size =
+                        bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| (last + 1).next_multiple_of(8));
+                    if size > 0 {
+                        writeln!(text, "{name}: {size} bytes").unwrap();
+                    }
                     text
                 }));
             }
             "read" => {
-                let start = number("index").map(ReadStart::Index).or(number("offset").map(ReadStart::Offset)).unwrap();
+                let time = number("time").map(|time_ms| ReadStart::Time(time_ms as i64));
+                let start = number("index").map(ReadStart::Index).or(number("offset").map(ReadStart::Offset));
+                let start = start.or(time).unwrap();
                 let (end, bytes_max) = (number("end").unwrap_or(u64::MAX), number("bytes").unwrap_or(1 << 20));
                 let (frames, hot) = fixture.read(start, end, bytes_max as usize).map_err(|error| error.to_string())?;
                 let mut text = format!("{}\n", if hot { "hot" } else { "cold" });
@@ -100,6 +130,8 @@ impl Script {
             "state" => {}
             _ => panic!("no such command: {line}"),
         }
+        // What a command has started in the background is done before the next one.
+        fixture.barrier();
         Ok(self.state())
     }
 
@@ -107,7 +139,15 @@ impl Script {
         let log = self.0.log();
         let vote = log.vote().map_or("none".into(), |vote| format!("{} for {}", vote.term, vote.voted_for));
         let durable = log.durable_through().map_or("none".into(), |through| through.to_string());
-        format!("next index {} end offset {} durable {durable} vote {vote}\n", log.next_index(), log.end_offset())
+        let start = match log.start() {
+            LogStart { index: 0, .. } => String::new(),
+            LogStart { index, term, offset } => format!(" start {index} (term {term}, offset {offset})"),
+        };
+        format!(
+            "next index {} end offset {} durable {durable} vote {vote}{start}\n",
+            log.next_index(),
+            log.end_offset()
+        )
     }
 }
 
@@ -129,6 +169,7 @@ fn scripts_print_what_they_say() {
     for path in paths {
         let expected = std::fs::read_to_string(&path).unwrap();
         let mut script = Script(Fixture::closed(600));
+        script.0.engine = engine(if path.ends_with("append_and_roll.txt") { 1 << 20 } else { 0 });
         let mut found = String::new();
         let mut skipping = false;
         for line in expected.lines() {

@@ -1,0 +1,13 @@
+//! Everything that writes to the disk while logs are open: appends by the writer threads, the rest by one more thread.
+
+mod dirty;
+mod maintenance;
+mod publish;
+mod roll;
+mod writers;
+
+pub(crate) use maintenance::{Maintenance, MaintenanceJob, MaintenanceQueue};
+pub(crate) use publish::{checkpoint_state, read_small_file};
+pub(crate) use roll::{Roll, create_first};
+pub use writers::{Completion, WriterStats};
+pub(crate) use writers::{Job, LogWriters, Mark, WriteJob, WriterHandle};
