@@ -181,10 +181,36 @@ pub const TAIL_CACHE_BYTES_DEFAULT: u64 = 128 * MIB as u64;
 /// What the memory for recent frames may be set to, in bytes.
 pub const TAIL_CACHE_BYTES_BOUNDS: RangeInclusive<u64> = 4 * MIB as u64..=1024 * GIB as u64;
 
+/// The finished segments that a node keeps open for reading, over all logs, unless its configuration says otherwise.
+pub const OPEN_SEGMENTS_DEFAULT: u32 = 256;
+
+/// What the number of segments kept open for reading may be set to. Each takes a file descriptor and at most 32 KiB.
+pub const OPEN_SEGMENTS_BOUNDS: RangeInclusive<u32> = 1..=65_536;
+
+/// The bytes a second at which a node rereads its finished segments to find damage, unless its configuration says
+/// otherwise.
+pub const SCRUB_BYTES_PER_SECOND_DEFAULT: u64 = 16 * MIB as u64;
+
+/// What the bytes a second of rereading may be set to, if it is not 0, which turns it off.
+pub const SCRUB_BYTES_PER_SECOND_BOUNDS: RangeInclusive<u64> = 64 * KIB as u64..=1024 * GIB as u64;
+
+/// The time from the beginning of one rereading of all finished segments of a node to that of the next, at least, unless
+/// its configuration says otherwise.
+pub const SCRUB_INTERVAL_DEFAULT: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// What the time between the beginnings of two rereadings may be set to.
+pub const SCRUB_INTERVAL_BOUNDS: RangeInclusive<Duration> =
+    Duration::from_secs(60)..=Duration::from_secs(365 * 24 * 60 * 60);
+
 const _: () = {
     assert!(WRITER_THREADS_DEFAULT >= *WRITER_THREADS_BOUNDS.start());
     assert!(WRITER_THREADS_DEFAULT <= *WRITER_THREADS_BOUNDS.end());
+    assert!(OPEN_SEGMENTS_DEFAULT >= *OPEN_SEGMENTS_BOUNDS.start());
+    assert!(OPEN_SEGMENTS_DEFAULT <= *OPEN_SEGMENTS_BOUNDS.end());
     assert_default(TAIL_CACHE_BYTES_DEFAULT, &TAIL_CACHE_BYTES_BOUNDS);
+    assert_default(SCRUB_BYTES_PER_SECOND_DEFAULT, &SCRUB_BYTES_PER_SECOND_BOUNDS);
+    assert!(SCRUB_INTERVAL_DEFAULT.as_secs() >= SCRUB_INTERVAL_BOUNDS.start().as_secs());
+    assert!(SCRUB_INTERVAL_DEFAULT.as_secs() <= SCRUB_INTERVAL_BOUNDS.end().as_secs());
 };
 
 // Raft.

@@ -58,7 +58,7 @@ pub struct NodeConfig {
     /// The times of Raft.
     #[serde(default)]
     pub raft: RaftConfig,
-    /// The writing of logs.
+    /// The logs: writing, caching, checking.
     #[serde(default)]
     pub log: LogConfig,
     /// What the node takes on at once.
@@ -172,6 +172,9 @@ impl NodeConfig {
             ("raft.election_timeout_max", duration::format(raft.election_timeout_max)),
             ("log.writer_threads", log.writer_threads.to_string()),
             ("log.tail_cache_bytes", size::format(log.tail_cache_bytes)),
+            ("log.open_segments_max", log.open_segments_max.to_string()),
+            ("log.scrub_bytes_per_second", size::format(log.scrub_bytes_per_second)),
+            ("log.scrub_interval", duration::format(log.scrub_interval)),
             ("limits.append_bytes_in_flight", size::format(limits.append_bytes_in_flight)),
             ("limits.client_connections", limits.client_connections.to_string()),
         ]

@@ -78,6 +78,9 @@ fn every_setting_can_be_given_in_the_file() {
         [log]
         writer_threads = 4
         tail_cache_bytes = '1GiB'
+        open_segments_max = 1000
+        scrub_bytes_per_second = '0B'
+        scrub_interval = '7days'
         [limits]
         append_bytes_in_flight = 16777216
         client_connections = 10
@@ -97,6 +100,9 @@ fn every_setting_can_be_given_in_the_file() {
         ("raft.election_timeout_max", "2s 500ms"),
         ("log.writer_threads", "4"),
         ("log.tail_cache_bytes", "1GiB"),
+        ("log.open_segments_max", "1000"),
+        ("log.scrub_bytes_per_second", "0B"),
+        ("log.scrub_interval", "7days"),
         ("limits.append_bytes_in_flight", "16MiB"),
         ("limits.client_connections", "10"),
     ];

@@ -7,10 +7,10 @@ use std::{
     sync::Arc,
 };
 
-use quorate_cluster_config::{Address, GroupId, NodeConfig};
-use quorate_log_engine::{LogWriters, RealVfs, TailCache, Vfs};
+use quorate_cluster_config::{Address, GroupId, LogConfig, NodeConfig};
+use quorate_log_engine::{EngineOptions, LogEngine, RealVfs, ScrubOptions, Vfs};
 use quorate_raft::{
-    BoxFuture, Environment, GroupOpenError, KvError, KvStore, MetadataGroup, ReplicaPhase, ReplicaRecord,
+    BoxFuture, ColdReads, Environment, GroupOpenError, KvError, KvStore, MetadataGroup, ReplicaPhase, ReplicaRecord,
     ReplicaRecords, RocksStore, SystemClock, WallClock,
 };
 use tokio::task::JoinSet;
@@ -84,7 +84,7 @@ pub enum NodeError {
     #[error("the metadata replica is not started: {0}; its files are left as they are")]
     Metadata(#[from] GroupOpenError),
     /// The operating system refused threads.
-    #[error("cannot start the log-writer threads: {0}")]
+    #[error("cannot start the threads of the log engine: {0}")]
     Threads(io::Error),
 }
 
@@ -143,11 +143,12 @@ impl Node {
         let rpc = Arc::new(RpcPool::new(seams.net.clone(), us, directory.clone()));
         let transport = NodeTransport::new(seams.net.clone(), us, directory.clone(), rpc.clone());
         let environment = Environment {
+            cluster: identity.cluster(),
             directory: data_dir.replicas(),
             vfs: seams.vfs,
             store: store.clone(),
-            writers: LogWriters::start(config.log.writer_threads as usize).map_err(NodeError::Threads)?,
-            cache: TailCache::new(usize::try_from(config.log.tail_cache_bytes).unwrap_or(usize::MAX)),
+            engine: LogEngine::start(engine_options(&config.log)).map_err(NodeError::Threads)?,
+            cold_reads: ColdReads::default(),
             transport: Arc::new(transport),
             clock: seams.clock,
             raft: config.raft.clone(),
@@ -186,6 +187,16 @@ impl Node {
         if let Ok(Err(error)) = ticked {
             tracing::error!(%error, "the committed marks could not be written");
         }
+    }
+}
+
+fn engine_options(config: &LogConfig) -> EngineOptions {
+    let scrub = ScrubOptions { bytes_per_second: config.scrub_bytes_per_second, interval: config.scrub_interval };
+    EngineOptions {
+        writer_threads: config.writer_threads as usize,
+        tail_cache_bytes: usize::try_from(config.tail_cache_bytes).unwrap_or(usize::MAX),
+        open_segments_max: config.open_segments_max as usize,
+        scrub: (scrub.bytes_per_second > 0).then_some(scrub),
     }
 }
 

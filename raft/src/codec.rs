@@ -36,11 +36,11 @@ pub(crate) enum DecodeError {
 const TERM_MAX: u64 = i64::MAX as u64;
 const INDEX_MAX: u64 = i64::MAX as u64;
 
-fn end(bytes: &impl Buf, what: &'static str) -> Result<(), DecodeError> {
+pub(crate) fn end(bytes: &impl Buf, what: &'static str) -> Result<(), DecodeError> {
     if bytes.has_remaining() { Err(DecodeError::Malformed(what)) } else { Ok(()) }
 }
 
-fn need(bytes: &impl Buf, count: usize) -> Result<(), DecodeError> {
+pub(crate) fn need(bytes: &impl Buf, count: usize) -> Result<(), DecodeError> {
     if bytes.remaining() < count { Err(DecodeError::Short) } else { Ok(()) }
 }
 
@@ -136,7 +136,7 @@ pub(crate) fn entry_of(frame: Frame) -> Result<Entry, DecodeError> {
             expected_end_offset: frame.expected_end_offset,
             payload: frame.payload,
         }),
-        FrameKind::Trim | FrameKind::ProducerExpiry | FrameKind::Vote => {
+        FrameKind::Trim | FrameKind::ProducerExpiry | FrameKind::Vote | FrameKind::Start => {
             return Err(DecodeError::Malformed("entry: this build does not know its kind"));
         }
     };

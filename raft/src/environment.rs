@@ -3,10 +3,10 @@
 use std::{path::PathBuf, sync::Arc};
 
 use openraft::{Config, SnapshotPolicy};
-use quorate_cluster_config::{RaftConfig, ReplicaId, limits};
-use quorate_log_engine::{LogWriters, TailCache, Vfs};
+use quorate_cluster_config::{ClusterId, RaftConfig, ReplicaId, limits};
+use quorate_log_engine::{LogEngine, Vfs};
 
-use crate::{clock::WallClock, store::KvStore, transport::PeerTransport};
+use crate::{clock::WallClock, cold_reads::ColdReads, store::KvStore, transport::PeerTransport};
 
 /// Longest payload of a frame: a record batch with some room for commands and memberships.
 pub(crate) const PAYLOAD_BYTES_MAX: u64 = limits::BATCH_BYTES_MAX as u64 + limits::FRAME_OVERHEAD_BYTES_MAX as u64;
@@ -18,16 +18,18 @@ const PROPOSALS_QUEUED_MAX: u64 = 1024;
 /// Disk, store, network and clock of a node, shared by its groups.
 #[derive(Clone, Debug)]
 pub struct Environment {
+    /// The cluster, which every log names as its owner: one of another cluster is refused.
+    pub cluster: ClusterId,
     /// The directory that holds one directory a replica.
     pub directory: PathBuf,
     /// The file system.
     pub vfs: Arc<dyn Vfs>,
     /// The keyed store.
     pub store: Arc<dyn KvStore>,
-    /// The log-writer threads.
-    pub writers: Arc<LogWriters>,
-    /// The budget of the log tails.
-    pub cache: TailCache,
+    /// What all logs share: threads, caches, the scrubber.
+    pub engine: Arc<LogEngine>,
+    /// The reads of old records.
+    pub cold_reads: ColdReads,
     /// The network between replicas.
     pub transport: Arc<dyn PeerTransport>,
     /// The clock.
@@ -43,7 +45,7 @@ impl Environment {
         self.directory.join(format!("replica-{replica}"))
     }
 
-    pub(crate) fn raft_config(&self, name: String) -> Result<Arc<Config>, String> {
+    pub(crate) fn raft_config(&self, name: String, may_stand: bool) -> Result<Arc<Config>, String> {
         let ms = |duration: std::time::Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
         let config = Config {
             cluster_name: name,
@@ -52,6 +54,7 @@ impl Environment {
             election_timeout_max: ms(self.raft.election_timeout_max),
             max_payload_entries: ENTRIES_PER_REQUEST_MAX,
             api_channel_size: Some(PROPOSALS_QUEUED_MAX),
+            enable_elect: may_stand,
             // Logs are kept whole: retention is the log's own business, not that of Raft's snapshots.
             snapshot_policy: SnapshotPolicy::Never,
             max_in_snapshot_log_to_keep: 0,

@@ -22,9 +22,9 @@ use crate::{
     log_store::LogStore,
     network::NetworkFactory,
     open::GroupOpenError,
-    state_machine::{Machine, StateMachine},
+    state_machine::StateMachine,
     store::{CommittedMarks, KvError, ReplicaRecord},
-    types::{Applied, FnResponder, LogId, Members, Proposal, StoredMembership, TypeConfig},
+    types::{Applied, FnResponder, LogId, Members, Proposal, TypeConfig},
 };
 
 /// Requests of one session that wait for Raft. When they are that many, the stream they came on is not read on.
@@ -91,6 +91,9 @@ pub struct GroupStatus {
     pub leader_node: Option<NodeId>,
     /// Why it has stopped.
     pub failure: Option<String>,
+    /// What of its log is damaged. It votes and appends as ever, but stands for leader only if it is the only voter, and
+    /// serves nothing across the damage.
+    pub damage: Option<String>,
 }
 
 /// A running replica.
@@ -114,20 +117,20 @@ impl Group {
         environment: &Environment,
         record: &ReplicaRecord,
         store: LogStore,
-        committed: Option<LogId>,
-        machine: Machine,
-        applied: (Option<LogId>, StoredMembership),
+        machine: StateMachine,
     ) -> Result<Self, GroupOpenError> {
         let replica = record.replica;
         let failed = |reason: String| GroupOpenError::Raft { replica, reason };
-        let config = environment.raft_config(record.group.to_string()).map_err(failed)?;
+        let config = environment.raft_config(record.group.to_string(), store.damage().is_none()).map_err(failed)?;
         let network = NetworkFactory { transport: environment.transport.clone(), kind: record.group.kind(), replica };
-        let machine = StateMachine::new(machine, applied.0, applied.1);
+        let marked = Mutex::new(store.committed());
         let raft = Raft::new(replica, config, network, store.clone(), machine)
             .await
             .map_err(|error| failed(error.to_string()))?;
         let marks = CommittedMarks(environment.store.clone());
-        Ok(Self { id: record.group, replica, raft, store, marks, marked: Mutex::new(committed) })
+        let group = Self { id: record.group, replica, raft, store, marks, marked };
+        group.heed_damage();
+        Ok(group)
     }
 
     /// The group.
@@ -142,8 +145,18 @@ impl Group {
         self.replica
     }
 
+    /// The first log index that was read when the log was opened: that of the checkpoint it began at, or 0.
+    #[must_use]
+    pub fn scanned_from(&self) -> u64 {
+        self.store.scanned_from()
+    }
+
     pub(crate) fn store(&self) -> &LogStore {
         &self.store
+    }
+
+    pub(crate) fn raft(&self) -> &Raft<TypeConfig, StateMachine> {
+        &self.raft
     }
 
     /// What this replica is doing.
@@ -166,7 +179,7 @@ impl Group {
         };
         let leader = metrics.current_leader;
         let leader_node = leader.and_then(|leader| metrics.membership_config.membership().get_node(&leader).copied());
-        GroupStatus { role, term: metrics.current_term, leader, leader_node, failure }
+        GroupStatus { role, term: metrics.current_term, leader, leader_node, failure, damage: self.store.damage() }
     }
 
     /// Whether the group has ever had a membership, as this replica knows.
@@ -286,13 +299,15 @@ impl Group {
         Ok(codec::encode_vote_response(&response.map_err(io::Error::other)?))
     }
 
-    /// Work of about once a second: marks an idle log as durable, and writes down how far it is committed. The
-    /// caller flushes the store. Returns whether anything was written there.
+    /// Work of about once a second, on a thread of a Tokio runtime: marks an idle log as durable, heeds damage found
+    /// since, and writes down how far the log is committed. The caller flushes the store. Returns whether anything was
+    /// written there.
     ///
     /// # Errors
     /// When the store fails.
     pub fn tick(&self) -> Result<bool, KvError> {
         self.store.log().mark_if_idle();
+        self.heed_damage();
         let committed = self.store.durable_committed();
         let mut marked = self.marked.lock().unwrap_or_else(PoisonError::into_inner);
         match committed {

@@ -6,21 +6,26 @@
 //!
 //! Not here: sockets, clients, and which replicas a node should run.
 
+mod checkpoint;
 mod clock;
 mod codec;
+mod cold_reads;
 mod environment;
 mod group;
 mod log_store;
+mod memberships;
 mod metadata;
 mod network;
 mod open;
 mod partition;
+mod quarantine;
 mod state_machine;
 mod store;
 mod transport;
 mod types;
 
 pub use clock::{SystemClock, WallClock};
+pub use cold_reads::{ColdReads, FetchError};
 pub use environment::Environment;
 pub use group::{Group, GroupStatus, ProposalResult, ProposeError, Proposed, Role};
 pub use metadata::{

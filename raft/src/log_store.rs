@@ -1,14 +1,17 @@
 //! openraft's log storage over the segment log. Nothing here waits for the disk but `save_vote`, as Raft demands.
+//!
+//! Where an append or a truncation has begun a segment, the replica's state before it is kept in a checkpoint: so an open
+//! reads the log from there on only.
 
 use std::{
     fmt, io,
     ops::{Bound, RangeBounds, RangeInclusive},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use futures::{Stream, TryStreamExt, stream};
 use openraft::{
-    LogState, OptionalSend, RaftLogReader,
+    EntryPayload, LogState, OptionalSend, RaftLogReader,
     storage::{IOFlushed, RaftLogStorage},
     vote::RaftLeaderId,
 };
@@ -17,9 +20,12 @@ use quorate_log_engine::{Frame, Log, LogFailure, ReadPlan, ReadStart};
 use tokio::sync::{oneshot, watch};
 
 use crate::{
+    checkpoint::Checkpoint,
     codec,
+    memberships::Memberships,
+    open::OpenedLog,
     partition::PartitionMachine,
-    types::{Entry, LogId, TypeConfig, Vote, log_id},
+    types::{Entry, LogId, StoredMembership, TypeConfig, Vote, log_id},
 };
 
 /// Bytes of entries read for one AppendEntries request or one step of applying.
@@ -29,23 +35,44 @@ const READ_BYTES_MAX: usize = 1 << 20;
 #[derive(Clone, Debug)]
 pub(crate) struct LogStore(Arc<Shared>);
 
+/// Locks are taken in this order, if at all: the partition's tracker, one of those here, the log's own.
 #[derive(Debug)]
 struct Shared {
     log: Log,
     /// Decides outcomes at append; only in partition groups.
     partition: Option<Arc<PartitionMachine>>,
+    /// The first log index that was read at the open.
+    scanned_from: u64,
     committed: Mutex<Option<LogId>>,
+    memberships: Mutex<Memberships>,
+    /// How often the log was truncated: a state taken before says nothing of what came instead.
+    truncations: Mutex<u64>,
     durable_end: watch::Sender<DurableEnd>,
 }
 
 /// One past the greatest log index on stable storage, or why there will be no more.
 pub(crate) type DurableEnd = Result<u64, LogFailure>;
 
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // A panic under the lock is a broken invariant, and the group is on its way down.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 impl Shared {
     /// Tells how far the log is durable. Asked for under the watch's lock, so that a sync and a truncation that race
     /// never leave the older answer behind.
     fn send_durable_end(&self) {
         self.durable_end.send_modify(|end| *end = durable_end(&self.log));
+    }
+
+    /// Hands a checkpoint to the log, unless the log was truncated since it was taken: then another segment may begin at
+    /// the same index, behind other entries.
+    fn keep(&self, base_index: u64, checkpoint: &Checkpoint, truncations: u64) {
+        let state = checkpoint.encode();
+        let now = lock(&self.truncations);
+        if *now == truncations {
+            self.log.checkpoint(base_index, state);
+        }
     }
 }
 
@@ -57,13 +84,31 @@ fn durable_end(log: &Log) -> DurableEnd {
 }
 
 impl LogStore {
-    pub(crate) fn new(log: Log, partition: Option<Arc<PartitionMachine>>, committed: Option<LogId>) -> Self {
-        let durable_end = watch::Sender::new(durable_end(&log));
-        Self(Arc::new(Shared { log, partition, committed: Mutex::new(committed), durable_end }))
+    pub(crate) fn new(opened: OpenedLog, partition: Option<Arc<PartitionMachine>>) -> Self {
+        let OpenedLog { log, committed, scanned_from, mut memberships } = opened;
+        memberships.settle(committed);
+        Self(Arc::new(Shared {
+            durable_end: watch::Sender::new(durable_end(&log)),
+            log,
+            partition,
+            scanned_from,
+            committed: Mutex::new(committed),
+            memberships: Mutex::new(memberships),
+            truncations: Mutex::new(0),
+        }))
     }
 
     pub(crate) fn log(&self) -> &Log {
         &self.0.log
+    }
+
+    pub(crate) fn scanned_from(&self) -> u64 {
+        self.0.scanned_from
+    }
+
+    /// The greatest log id known to be committed.
+    pub(crate) fn committed(&self) -> Option<LogId> {
+        *lock(&self.0.committed)
     }
 
     pub(crate) fn durable_end(&self) -> watch::Receiver<DurableEnd> {
@@ -73,9 +118,19 @@ impl LogStore {
     /// The greatest log id that is both committed and on this replica's stable storage: what may be written down
     /// elsewhere as committed.
     pub(crate) fn durable_committed(&self) -> Option<LogId> {
-        let committed = *self.0.committed.lock().unwrap_or_else(PoisonError::into_inner);
-        let index = committed?.index.min(self.0.log.durable_through()?);
+        let index = self.committed()?.index.min(self.0.log.durable_through()?);
         Some(log_id(self.0.log.term_of(index)?, index))
+    }
+
+    /// What of the log cannot be read any more, if anything.
+    pub(crate) fn damage(&self) -> Option<String> {
+        let mut holes = self.0.log.holes();
+        holes.retain(|hole| !hole.indexes.is_empty());
+        match &holes[..] {
+            [] => None,
+            [hole] => Some(hole.to_string()),
+            [first, others @ ..] => Some(format!("{first}; and {} more", others.len())),
+        }
     }
 
     fn last_log_id(&self) -> Option<LogId> {
@@ -93,16 +148,33 @@ impl LogStore {
 
     /// Turns entries into frames, deciding the outcome of each batch on the way.
     fn frames(&self, entries: impl IntoIterator<Item = Entry>) -> io::Result<Vec<Frame>> {
-        let Some(partition) = &self.0.partition else {
-            return Ok(entries.into_iter().map(|entry| codec::frame_of(&entry)).collect());
-        };
-        let mut tracker = partition.tracker();
-        let decide = |entry| {
+        let mut tracker = self.0.partition.as_ref().map(|partition| partition.tracker());
+        let decide = |entry: Entry| {
+            if let EntryPayload::Membership(membership) = &entry.payload {
+                let mut memberships = lock(&self.0.memberships);
+                memberships.settle(*lock(&self.0.committed));
+                memberships.push(StoredMembership::new(Some(entry.log_id), membership.clone()));
+            }
             let mut frame = codec::frame_of(&entry);
-            tracker.append(&mut frame).map_err(io::Error::other)?;
+            if let Some(tracker) = &mut tracker {
+                tracker.append(&mut frame).map_err(io::Error::other)?;
+            }
             Ok(frame)
         };
         entries.into_iter().map(decide).collect()
+    }
+
+    /// Keeps the replica's state before the first entry of a segment that has just begun.
+    ///
+    /// The state is taken here, while nothing else can have been appended, truncated or applied: Raft asks for one thing
+    /// at a time. What takes long, to encode up to ten thousand producers, is done elsewhere.
+    fn checkpoint(&self, base_index: u64) {
+        let checkpoint = Checkpoint {
+            membership: lock(&self.0.memberships).before(base_index),
+            partition: self.0.partition.as_ref().map(|partition| partition.tracker().state_before(base_index)),
+        };
+        let (shared, truncations) = (self.0.clone(), *lock(&self.0.truncations));
+        tokio::task::spawn_blocking(move || shared.keep(base_index, &checkpoint, truncations));
     }
 }
 
@@ -170,9 +242,13 @@ impl RaftLogReader<TypeConfig> for LogStore {
         }))
     }
 
+    /// The last log id of each term. The documentation of openraft 0.10.0-alpha.37 asks for the first of each, but its
+    /// own implementation gives the last, and so its list is read: with the first ones a leader believes entries to be of
+    /// a later term than they are, and its followers refuse them for ever.
     async fn get_key_log_ids(&mut self, range: RangeInclusive<LogId>) -> Result<Vec<LogId>, io::Error> {
         let starts = self.0.log.term_starts(range.start().index..=range.end().index);
-        Ok(starts.into_iter().map(|(term, index)| log_id(term, index)).collect())
+        let ends = starts.windows(2).filter(|pair| pair[0].0 != pair[1].0).map(|pair| (pair[0].0, pair[1].1 - 1));
+        Ok(ends.chain(starts.last().copied()).map(|(term, index)| log_id(term, index)).collect())
     }
 }
 
@@ -200,12 +276,12 @@ impl RaftLogStorage<TypeConfig> for LogStore {
 
     /// In memory only: see [`LogStore::durable_committed`].
     async fn save_committed(&mut self, committed: Option<LogId>) -> Result<(), io::Error> {
-        *self.0.committed.lock().unwrap_or_else(PoisonError::into_inner) = committed;
+        *lock(&self.0.committed) = committed;
         Ok(())
     }
 
     async fn read_committed(&mut self) -> Result<Option<LogId>, io::Error> {
-        Ok(*self.0.committed.lock().unwrap_or_else(PoisonError::into_inner))
+        Ok(self.committed())
     }
 
     async fn append<I>(&mut self, entries: I, callback: IOFlushed<TypeConfig>) -> Result<(), io::Error>
@@ -219,17 +295,21 @@ impl RaftLogStorage<TypeConfig> for LogStore {
             shared.send_durable_end();
             callback.io_completed(result.map_err(io::Error::from));
         };
-        self.0.log.append(frames, Box::new(done));
+        self.0.log.append(frames, Box::new(done)).into_iter().for_each(|base_index| self.checkpoint(base_index));
         Ok(())
     }
 
     async fn truncate_after(&mut self, last: Option<LogId>) -> Result<(), io::Error> {
         let last = last.map(|id| id.index);
+        let from = last.map_or(0, |last| last + 1);
         if let Some(partition) = &self.0.partition {
-            partition.tracker().truncate_from(last.map_or(0, |last| last + 1));
+            partition.tracker().truncate_from(from);
         }
-        self.0.log.truncate_after(last)?;
+        lock(&self.0.memberships).truncate_from(from);
+        *lock(&self.0.truncations) += 1;
+        let begun = self.0.log.truncate_after(last)?;
         self.0.send_durable_end();
+        begun.into_iter().for_each(|base_index| self.checkpoint(base_index));
         Ok(())
     }
 
@@ -238,3 +318,6 @@ impl RaftLogStorage<TypeConfig> for LogStore {
         Err(io::Error::new(io::ErrorKind::Unsupported, format!("logs are kept whole; refused to purge to {log_id}")))
     }
 }
+
+#[cfg(test)]
+mod tests;

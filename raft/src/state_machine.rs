@@ -33,7 +33,9 @@ pub(crate) struct StateMachine {
 }
 
 impl StateMachine {
-    pub(crate) fn new(machine: Machine, applied: Option<LogId>, membership: StoredMembership) -> Self {
+    /// `applied` is what the machine holds: the last entry, and the last membership up to there.
+    pub(crate) fn new(machine: Machine, applied: (Option<LogId>, StoredMembership)) -> Self {
+        let (applied, membership) = applied;
         Self { machine, applied, membership }
     }
 

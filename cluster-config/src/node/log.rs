@@ -1,12 +1,14 @@
-//! The writing of logs.
+//! The logs of a node.
+
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use crate::bounds::{self, OutOfBounds};
 use crate::limits;
-use crate::text::size;
+use crate::text::{duration, size};
 
-/// How the node writes and caches the logs of all its replicas.
+/// How the node writes, caches and checks the logs of all its replicas.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct LogConfig {
@@ -17,18 +19,43 @@ pub struct LogConfig {
     /// bounds 4 MiB to 1 TiB.
     #[serde(with = "size")]
     pub tail_cache_bytes: u64,
+    /// The finished segments kept open for reading. Default 256, bounds 1 to 65,536. Each takes a file descriptor, and
+    /// memory of at most 32 KiB.
+    pub open_segments_max: u32,
+    /// The bytes a second at which finished segments are reread to find damage before somebody needs them. Default
+    /// 16 MiB, bounds 64 KiB to 1 TiB; 0 turns it off.
+    #[serde(with = "size")]
+    pub scrub_bytes_per_second: u64,
+    /// From the beginning of one rereading of all finished segments to that of the next, at least. Default 24 h, bounds
+    /// 1 min to 365 days.
+    #[serde(with = "duration")]
+    pub scrub_interval: Duration,
 }
 
 impl Default for LogConfig {
     fn default() -> Self {
-        Self { writer_threads: limits::WRITER_THREADS_DEFAULT, tail_cache_bytes: limits::TAIL_CACHE_BYTES_DEFAULT }
+        Self {
+            writer_threads: limits::WRITER_THREADS_DEFAULT,
+            tail_cache_bytes: limits::TAIL_CACHE_BYTES_DEFAULT,
+            open_segments_max: limits::OPEN_SEGMENTS_DEFAULT,
+            scrub_bytes_per_second: limits::SCRUB_BYTES_PER_SECOND_DEFAULT,
+            scrub_interval: limits::SCRUB_INTERVAL_DEFAULT,
+        }
     }
 }
 
 impl LogConfig {
     pub(super) fn validate(&self) -> Result<(), OutOfBounds> {
-        bounds::check_count("log.writer_threads", self.writer_threads, &limits::WRITER_THREADS_BOUNDS)?;
-        bounds::check_size("log.tail_cache_bytes", self.tail_cache_bytes, &limits::TAIL_CACHE_BYTES_BOUNDS)
+        let Self { writer_threads, tail_cache_bytes, open_segments_max, scrub_bytes_per_second, scrub_interval } =
+            *self;
+        bounds::check_count("log.writer_threads", writer_threads, &limits::WRITER_THREADS_BOUNDS)?;
+        bounds::check_size("log.tail_cache_bytes", tail_cache_bytes, &limits::TAIL_CACHE_BYTES_BOUNDS)?;
+        bounds::check_count("log.open_segments_max", open_segments_max, &limits::OPEN_SEGMENTS_BOUNDS)?;
+        if scrub_bytes_per_second > 0 {
+            let allowed = &limits::SCRUB_BYTES_PER_SECOND_BOUNDS;
+            bounds::check_size("log.scrub_bytes_per_second", scrub_bytes_per_second, allowed)?;
+        }
+        bounds::check("log.scrub_interval", scrub_interval, &limits::SCRUB_INTERVAL_BOUNDS, duration::format)
     }
 }
 
@@ -36,23 +63,57 @@ impl LogConfig {
 mod tests {
     use super::*;
 
-    fn refused(writer_threads: u32, tail_cache_bytes: u64) -> Option<&'static str> {
-        LogConfig { writer_threads, tail_cache_bytes }.validate().err().map(|error| error.key)
+    fn refused(change: impl Fn(&mut LogConfig)) -> Option<&'static str> {
+        let mut config = LogConfig::default();
+        change(&mut config);
+        config.validate().err().map(|error| error.key)
     }
 
     #[test]
-    fn the_defaults_are_two_threads_and_128_mib() {
-        assert_eq!(LogConfig::default(), LogConfig { writer_threads: 2, tail_cache_bytes: 128 << 20 });
-        assert_eq!(LogConfig::default().validate(), Ok(()));
+    fn the_defaults_are_valid() {
+        let expected = LogConfig {
+            writer_threads: 2,
+            tail_cache_bytes: 128 << 20,
+            open_segments_max: 256,
+            scrub_bytes_per_second: 16 << 20,
+            scrub_interval: Duration::from_secs(24 * 3600),
+        };
+        assert_eq!(LogConfig::default(), expected);
+        assert_eq!(expected.validate(), Ok(()));
     }
 
     #[test]
     fn each_setting_has_its_bounds() {
-        assert_eq!(refused(1, 4 << 20), None);
-        assert_eq!(refused(16, 1 << 40), None);
-        assert_eq!(refused(0, 4 << 20), Some("log.writer_threads"));
-        assert_eq!(refused(17, 4 << 20), Some("log.writer_threads"));
-        assert_eq!(refused(1, (4 << 20) - 1), Some("log.tail_cache_bytes"));
-        assert_eq!(refused(1, (1 << 40) + 1), Some("log.tail_cache_bytes"));
+        for threads in [1, 16] {
+            assert_eq!(refused(|config| config.writer_threads = threads), None);
+        }
+        for threads in [0, 17] {
+            assert_eq!(refused(|config| config.writer_threads = threads), Some("log.writer_threads"));
+        }
+        for bytes in [4 << 20, 1 << 40] {
+            assert_eq!(refused(|config| config.tail_cache_bytes = bytes), None);
+        }
+        for bytes in [(4 << 20) - 1, (1 << 40) + 1] {
+            assert_eq!(refused(|config| config.tail_cache_bytes = bytes), Some("log.tail_cache_bytes"));
+        }
+        for segments in [1, 65_536] {
+            assert_eq!(refused(|config| config.open_segments_max = segments), None);
+        }
+        for segments in [0, 65_537] {
+            assert_eq!(refused(|config| config.open_segments_max = segments), Some("log.open_segments_max"));
+        }
+        for bytes in [0, 64 << 10, 1 << 40] {
+            assert_eq!(refused(|config| config.scrub_bytes_per_second = bytes), None);
+        }
+        for bytes in [1, (64 << 10) - 1, (1 << 40) + 1] {
+            assert_eq!(refused(|config| config.scrub_bytes_per_second = bytes), Some("log.scrub_bytes_per_second"));
+        }
+        for seconds in [60, 365 * 86_400] {
+            assert_eq!(refused(|config| config.scrub_interval = Duration::from_secs(seconds)), None);
+        }
+        for seconds in [0, 59, 365 * 86_400 + 1] {
+            let interval = Duration::from_secs(seconds);
+            assert_eq!(refused(|config| config.scrub_interval = interval), Some("log.scrub_interval"));
+        }
     }
 }

@@ -175,7 +175,7 @@ fn status(replica: ReplicaId, partition: PartitionId, slot: &Slot) -> ReplicaSta
                 leader: status.leader_node,
                 high_watermark: group.high_watermark(),
                 log_end_offset: group.log_end_offset(),
-                failure: status.failure,
+                failure: status.failure.or(status.damage),
                 ..idle
             }
         }

@@ -65,14 +65,16 @@ impl Snapshot {
         PartitionInfo { index: id.index, leader: hint.node, leader_epoch: hint.epoch, high_watermark, replicas }
     }
 
-    /// Whether a replica of the partition is down, missing, failed or behind what was committed a while ago.
+    /// Whether a replica of the partition is down, missing, failed, damaged or behind what was committed a while ago.
     fn is_under_replicated(&self, placed: &[Assignment]) -> bool {
         let status = |assignment: &Assignment| self.replicas.get(&(assignment.node, assignment.replica));
         let settled = placed.iter().filter_map(status).map(|status| status.settled_offset).max().unwrap_or(0);
         placed.iter().map(status).any(|status| match status {
             None => true,
             Some(status) => {
-                matches!(status.role, ReplicaRole::Unknown | ReplicaRole::Failed) || status.log_end_offset < settled
+                matches!(status.role, ReplicaRole::Unknown | ReplicaRole::Failed)
+                    || status.failure.is_some()
+                    || status.log_end_offset < settled
             }
         })
     }
@@ -102,11 +104,16 @@ impl Snapshot {
                 state: if self.up.contains(&node.id) { NodeState::Up } else { NodeState::Down },
                 replica_count: count(replicas().count()),
                 leader_count: count(partitions().filter(|partition| partition.leader == Some(node.id)).count()),
-                failed_replica_count: count(replicas().filter(|r| r.role == ReplicaRole::Failed).count()),
+                failed_replica_count: count(replicas().filter(|r| is_failed(r)).count()),
             }
         };
         state.nodes().map(info).collect()
     }
+}
+
+/// Whether a replica was refused, has stopped or is damaged.
+fn is_failed(replica: &ReplicaInfo) -> bool {
+    replica.role == ReplicaRole::Failed || replica.detail.is_some()
 }
 
 impl Member {

@@ -42,7 +42,7 @@ pub(crate) struct ReplicaStatus {
     pub log_end_offset: u64,
     /// The high watermark it had a second or two ago: what every replica that keeps up has by now.
     pub settled_offset: u64,
-    /// Why it failed.
+    /// Why it failed; with another role than that of a failure, what of its log is damaged.
     pub failure: Option<String>,
 }
 

@@ -16,9 +16,9 @@ use crate::net::Stream;
 
 const MAGIC: &[u8; 4] = b"QRTP";
 const SIZE: usize = 64;
-/// The versions of the peer protocol this build speaks.
-const VERSION_MIN: u16 = 1;
-const VERSION_MAX: u16 = 1;
+/// The versions of the peer protocol this build speaks. Version 1 sent log frames of format 0.
+const VERSION_MIN: u16 = 2;
+const VERSION_MAX: u16 = 2;
 const DEADLINE: Duration = Duration::from_secs(2);
 
 /// What a connection between nodes is for.
@@ -218,6 +218,24 @@ mod tests {
     async fn a_node_on_anothers_address_is_not_mistaken_for_it() {
         let (ours, _) = shake(member(7, 1), Some(NodeId(3)), Purpose::Append, member(7, 2)).await;
         assert!(matches!(ours, Err(HandshakeError::OtherNode(Some(NodeId(2))))));
+    }
+
+    #[tokio::test]
+    async fn a_build_that_speaks_only_another_version_is_refused() {
+        for (version, at_most) in [(VERSION_MIN - 1, VERSION_MIN - 1), (VERSION_MAX + 1, VERSION_MAX + 2)] {
+            let (near, far) = tokio::io::duplex(256);
+            let (mut near, mut far): (Stream, Stream) = (Box::new(near), Box::new(far));
+            let code = Purpose::Append as u8;
+            let hello =
+                Message { version_min: version, version_max: at_most, code, who: member(7, 1), to: Some(NodeId(2)) };
+            let old = async {
+                near.write_all(&hello.encode()).await.unwrap();
+                Message::read(&mut near).await.unwrap().code
+            };
+            let (told, ours) = tokio::join!(old, answer(&mut far, member(7, 2)));
+            assert_eq!(told, Status::Version as u8);
+            assert!(matches!(ours, Err(HandshakeError::Version)), "{ours:?}");
+        }
     }
 
     #[tokio::test]

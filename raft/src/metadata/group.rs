@@ -18,7 +18,7 @@ use crate::{
     group::{Group, ProposeError},
     log_store::LogStore,
     open::{GroupOpenError, open_log},
-    state_machine::Machine,
+    state_machine::{Machine, StateMachine},
     store::ReplicaRecord,
     types::{Applied, Proposal},
 };
@@ -52,18 +52,19 @@ impl MetadataGroup {
         let (env, rec) = (environment.clone(), record.clone());
         let open = move || {
             let loaded = MetadataMachine::load(env.store.clone())?;
-            let opened = open_log(&env, &rec, loaded.applied, &mut |_, _| Ok(()))?;
+            let opened = open_log(&env, &rec, loaded.applied, None)?;
             Ok::<_, GroupOpenError>((loaded, opened))
         };
         let failed =
             |error: tokio::task::JoinError| GroupOpenError::Raft { replica: record.replica, reason: error.to_string() };
         let (loaded, opened) = tokio::task::spawn_blocking(open).await.map_err(failed)??;
-        let committed = opened.committed;
-        let store = LogStore::new(opened.log, None, committed);
+        let store = LogStore::new(opened, None);
         loaded.machine.follow(store.durable_end());
-        let machine = Machine::Metadata(loaded.machine.clone());
+        // What the keyed store has applied may be older than what is committed, and than the checkpoint the log was opened
+        // at: Raft applies the entries in between once more, from the log.
         let applied = (loaded.applied, loaded.membership);
-        let group = Group::start(environment, record, store, committed, machine, applied).await?;
+        let state_machine = StateMachine::new(Machine::Metadata(loaded.machine.clone()), applied);
+        let group = Group::start(environment, record, store, state_machine).await?;
         Ok(Self { group, machine: loaded.machine, clock: environment.clock.clone() })
     }
 

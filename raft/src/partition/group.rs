@@ -4,17 +4,18 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use quorate_cluster_config::GroupId;
-use quorate_log_engine::{Frame, FrameKind, ReadError, ReadPlan, ReadStart};
+use quorate_log_engine::{Frame, FrameKind, ReadPlan, ReadStart};
 use quorate_record::BatchHeader;
 
-use super::{Outcome, PartitionMachine, Tracker, machine::Committed};
+use super::{Outcome, PartitionMachine, PartitionRecovery};
 use crate::{
     clock::WallClock,
+    cold_reads::{ColdReads, FetchError},
     environment::Environment,
     group::{Group, ProposalResult, ProposeError, Role},
     log_store::LogStore,
     open::{GroupOpenError, open_log},
-    state_machine::Machine,
+    state_machine::{Machine, StateMachine},
     store::ReplicaRecord,
     types::{Applied, Proposal},
 };
@@ -84,6 +85,7 @@ pub struct PartitionGroup {
     group: Group,
     machine: Arc<PartitionMachine>,
     clock: Arc<dyn WallClock>,
+    cold_reads: ColdReads,
 }
 
 impl PartitionGroup {
@@ -95,29 +97,19 @@ impl PartitionGroup {
         debug_assert!(matches!(record.group, GroupId::Partition(_)));
         let (env, rec) = (environment.clone(), record.clone());
         let open = move || {
-            let mut tracker = Tracker::default();
-            let mut high_watermark = 0;
-            let opened = open_log(&env, &rec, None, &mut |entry, committed| {
-                let committed = committed.map(|id| id.index);
-                tracker.recover(entry, committed)?;
-                if committed.is_some_and(|committed| entry.header.index <= committed) {
-                    high_watermark = tracker.state().end_offset();
-                }
-                Ok(())
-            })?;
-            Ok::<_, GroupOpenError>((opened, tracker, high_watermark))
+            let mut recovery = PartitionRecovery::default();
+            let opened = open_log(&env, &rec, None, Some(&mut recovery))?;
+            Ok::<_, GroupOpenError>((opened, recovery))
         };
         let failed =
             |error: tokio::task::JoinError| GroupOpenError::Raft { replica: record.replica, reason: error.to_string() };
-        let (opened, tracker, high_watermark) = tokio::task::spawn_blocking(open).await.map_err(failed)??;
-        let committed = opened.committed;
-        let end_index = committed.map_or(0, |id| id.index + 1);
-        let machine = PartitionMachine::new(tracker, Committed { end_index, high_watermark });
-        let applied = (committed, opened.membership_at(committed));
-        let store = LogStore::new(opened.log, Some(machine.clone()), committed);
-        let group =
-            Group::start(environment, record, store, committed, Machine::Partition(machine.clone()), applied).await?;
-        Ok(Self { group, machine, clock: environment.clock.clone() })
+        let (opened, recovery) = tokio::task::spawn_blocking(open).await.map_err(failed)??;
+        let machine = recovery.into_machine(opened.committed);
+        let applied = (opened.committed, opened.committed_membership());
+        let state_machine = StateMachine::new(Machine::Partition(machine.clone()), applied);
+        let store = LogStore::new(opened, Some(machine.clone()));
+        let group = Group::start(environment, record, store, state_machine).await?;
+        Ok(Self { group, machine, clock: environment.clock.clone(), cold_reads: environment.cold_reads.clone() })
     }
 
     /// What it shares with the other kinds of group.
@@ -227,8 +219,8 @@ impl PartitionGroup {
     /// rejected batches and Raft's own entries are left out. Reads from the disk run off the async threads.
     ///
     /// # Errors
-    /// When the disk fails or the log is damaged there.
-    pub async fn read(&self, offset: u64, bytes_max: usize) -> Result<Vec<Frame>, ReadError> {
+    /// When the disk fails or the log is damaged there, or the read is broken off.
+    pub async fn read(&self, offset: u64, bytes_max: usize) -> Result<Vec<Frame>, FetchError> {
         let end_index = self.machine.committed().borrow().end_index;
         let log = self.group.store().log();
         let mut start = ReadStart::Offset(offset);
@@ -236,10 +228,7 @@ impl PartitionGroup {
         loop {
             let frames = match log.plan_read(start, end_index, bytes_max) {
                 ReadPlan::Ready(frames) => frames,
-                ReadPlan::Cold(read) => match tokio::task::spawn_blocking(move || read.run()).await {
-                    Ok(frames) => frames?,
-                    Err(_) => Vec::new(),
-                },
+                ReadPlan::Cold(read) => self.cold_reads.run(read).await?,
             };
             let Some(last) = frames.last().map(|frame| frame.index) else {
                 return Ok(frames);

@@ -3,11 +3,14 @@
 mod group;
 mod machine;
 mod producers;
+mod recovery;
 mod state;
+mod state_codec;
 mod tracker;
 
 pub use group::{AppendError, AppendTicket, Appended, PartitionGroup};
 pub(crate) use machine::PartitionMachine;
 pub use producers::{ProducerEntry, ProducerTable, Written};
+pub(crate) use recovery::PartitionRecovery;
 pub use state::{Append, Outcome, PartitionState, Undo};
 pub(crate) use tracker::Tracker;

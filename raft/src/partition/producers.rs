@@ -41,7 +41,12 @@ impl ProducerEntry {
     pub fn find(&self, first_sequence: i32, last_sequence: i32) -> Option<Written> {
         let same =
             |written: &Written| (written.first_sequence, written.last_sequence) == (first_sequence, last_sequence);
-        self.written.iter().flatten().find(|written| same(written)).copied()
+        self.written().find(|written| same(written)).copied()
+    }
+
+    /// The last batches, oldest first.
+    pub fn written(&self) -> impl Iterator<Item = &Written> {
+        self.written.iter().flatten()
     }
 
     /// The sequence the next batch must begin with. Sequences wrap around to 0.
@@ -70,6 +75,11 @@ impl ProducerTable {
     #[must_use]
     pub fn get(&self, producer_id: i64) -> Option<&ProducerEntry> {
         self.0.get(&producer_id)
+    }
+
+    /// All producers with their ids, in no order.
+    pub fn iter(&self) -> impl Iterator<Item = (i64, &ProducerEntry)> {
+        self.0.iter().map(|(id, producer)| (*id, producer))
     }
 
     /// Whether no further producer can be taken.

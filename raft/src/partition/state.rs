@@ -66,10 +66,18 @@ pub struct PartitionState {
 }
 
 impl PartitionState {
+    pub(super) fn new(end_offset: u64, producers: ProducerTable) -> Self {
+        Self { end_offset, producers }
+    }
+
     /// The offset the next record will get.
     #[must_use]
     pub fn end_offset(&self) -> u64 {
         self.end_offset
+    }
+
+    pub(super) fn producers(&self) -> &ProducerTable {
+        &self.producers
     }
 
     /// What is known of a producer.

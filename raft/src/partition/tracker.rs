@@ -24,6 +24,11 @@ pub(crate) struct Tracker {
 }
 
 impl Tracker {
+    /// Begins with the state before the next entry; all before it are applied.
+    pub(crate) fn new(state: PartitionState) -> Self {
+        Self { state, unapplied: VecDeque::new() }
+    }
+
     pub(crate) fn state(&self) -> &PartitionState {
         &self.state
     }
@@ -68,6 +73,16 @@ impl Tracker {
             self.push(index, decided);
         }
         Ok(())
+    }
+
+    /// The state before the entry of this log index, which is not applied, or is the next one to come.
+    pub(crate) fn state_before(&self, index: u64) -> PartitionState {
+        let applied = self.unapplied.front().is_some_and(|first| first.index > index);
+        assert!(!applied, "an entry that is applied cannot be undone");
+        let mut state = self.state.clone();
+        let later = self.unapplied.iter().rev().take_while(|entry| entry.index >= index);
+        later.filter_map(|entry| entry.decided).for_each(|(_, undo)| state.undo(undo));
+        state
     }
 
     /// Takes back all entries from this log index on.

@@ -6,7 +6,7 @@ use quorate_log_engine::FrameHeader;
 use quorate_record::{BatchBuilder, Compression, ProducerStamp, Record};
 
 use super::*;
-use crate::partition::Outcome;
+use crate::{checkpoint::Checkpoint, partition::Outcome};
 
 fn frame(index: u64, producer_id: i64, base_sequence: i32, records: i32, expected_end_offset: Option<u64>) -> Frame {
     let mut builder = BatchBuilder::new(Compression::None);
@@ -27,7 +27,7 @@ fn recover(tracker: &mut Tracker, frame: &Frame, applied_through: Option<u64>) -
     frame.encode_for_wire(&mut heads, &mut parts);
     let bytes = parts.concat();
     let rejected = frame.kind == FrameKind::Batch && frame.stamp.is_none();
-    let header = FrameHeader { rejected, ..FrameHeader::decode(&bytes, 1 << 20).unwrap() };
+    let header = FrameHeader { rejected, ..FrameHeader::decode(&bytes, 0, 1 << 20).unwrap() };
     let mut batch = BatchHeader::parse(&frame.payload).ok();
     if let (Some(batch), Some(stamp)) = (&mut batch, frame.stamp) {
         batch.base_offset = stamp.base_offset.cast_signed();
@@ -80,6 +80,16 @@ fn a_log_that_contradicts_its_own_prefix_is_refused() {
 }
 
 #[test]
+#[should_panic(expected = "an entry that is applied cannot be undone")]
+fn no_state_is_told_of_before_what_is_applied() {
+    let mut tracker = Tracker::default();
+    tracker.append(&mut blank(0)).unwrap();
+    tracker.append(&mut blank(1)).unwrap();
+    tracker.apply(0);
+    tracker.state_before(0);
+}
+
+#[test]
 #[should_panic(expected = "entries are applied in order, once")]
 fn an_entry_is_not_applied_out_of_order() {
     let mut tracker = Tracker::default();
@@ -118,6 +128,7 @@ proptest! {
         lost in prop::collection::vec(any_frame(), 0..20),
         after in prop::collection::vec(any_frame(), 0..20),
         committed in 0usize..20,
+        begin in 0usize..20,
     ) {
         let append = |tracker: &mut Tracker, from: usize, script: &[_]| -> Vec<Frame> {
             let frames = script.iter().enumerate().map(|(at, script)| build((from + at) as u64, *script));
@@ -133,9 +144,16 @@ proptest! {
 
         // Another replica, which never had what was lost.
         let mut other = Tracker::default();
-        let same = append(&mut other, 0, &[kept.clone(), after].concat());
+        let same = append(&mut other, 0, &[kept.clone(), after.clone()].concat());
         prop_assert_eq!(&same, &log);
         prop_assert_eq!(other.state(), tracker.state());
+
+        // The state before any unapplied entry, and before the next one, is that of a log that ends there.
+        for end in committed..=log.len() {
+            let mut shorter = Tracker::default();
+            append(&mut shorter, 0, &[kept.clone(), after.clone()].concat()[..end]);
+            prop_assert_eq!(&tracker.state_before(end as u64), shorter.state());
+        }
 
         // The same replica after a restart.
         let mut restarted = Tracker::default();
@@ -143,9 +161,21 @@ proptest! {
             recover(&mut restarted, frame, committed.checked_sub(1).map(|last| last as u64)).unwrap();
         }
         prop_assert_eq!(restarted.state(), tracker.state());
+        // And after one that began at a checkpoint, encoded and decoded, at or below the commit.
+        let begin = begin.min(committed);
+        let mut prefix = Tracker::default();
+        append(&mut prefix, 0, &[kept.clone(), after.clone()].concat()[..begin]);
+        let partition = Some(prefix.state().clone());
+        let checkpoint = Checkpoint { partition, ..Checkpoint::default() }.encode();
+        let mut resumed = Tracker::new(Checkpoint::decode(checkpoint).unwrap().partition.unwrap());
+        for frame in &log[begin..] {
+            recover(&mut resumed, frame, committed.checked_sub(1).map(|last| last as u64)).unwrap();
+        }
+        prop_assert_eq!(resumed.state(), tracker.state());
         for index in committed..log.len() {
             let outcome = tracker.apply(index as u64);
             prop_assert_eq!(restarted.apply(index as u64), outcome);
+            prop_assert_eq!(resumed.apply(index as u64), outcome);
             outcomes.push(outcome);
         }
         for (index, outcome) in outcomes.into_iter().enumerate() {

@@ -33,9 +33,9 @@ struct Runner {
     started: BTreeMap<String, AppendTicket>,
 }
 
-/// Runs `tests/scripts/NAME.txt` and compares.
+/// Runs `tests/groups/scripts/NAME.txt` and compares.
 pub(crate) async fn run(name: &str) {
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/scripts").join(name).with_extension("txt");
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/groups/scripts").join(name).with_extension("txt");
     let script = std::fs::read_to_string(&path).unwrap();
     let cluster = TestCluster::start().await;
     let mut runner = Runner { cluster, names: BTreeMap::new(), started: BTreeMap::new() };
@@ -121,12 +121,9 @@ impl Runner {
         match verb {
             "crash" => self.cluster.crash(node),
             "restart" => self.cluster.restart(node).await.unwrap(),
-            "hold-sync" => self.cluster.disk(node).hold_syncs(true),
-            "release-sync" => self.cluster.disk(node).hold_syncs(false),
-            "mark" => {
-                self.cluster.partition(node).group().tick().unwrap();
-                self.cluster.store(node).flush();
-            }
+            "hold-sync" => self.cluster.disk(node).close_syncs(),
+            "release-sync" => self.cluster.disk(node).open_gates(),
+            "mark" => self.cluster.mark(node),
             other => panic!("unknown command {other:?}"),
         }
     }

@@ -1,11 +1,14 @@
-//! Groups of three replicas under faults. The scenarios of partitions are scripts: see `scripts`.
+//! Groups of three replicas under faults. The scenarios of partitions are scripts, where they can be: see `scripts`.
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
+mod checkpoints;
+mod quarantine;
 mod support;
 
 use std::sync::Arc;
 
 use quorate_cluster_config::{Address, GroupId, NodeId, ProducerId, TopicConfig, TopicName};
+use quorate_faulty_vfs::PowerCut;
 use quorate_raft::{
     GroupOpenError, MetadataCommand, MetadataReply, MetadataState, PartitionGroup, ReplicaPhase, ReplicaRecord,
     ReplicaRecords,
@@ -42,7 +45,9 @@ async fn a_replica_that_lost_its_log_is_refused() {
     cluster.append(leader, 1, 0, 1, None).await.finish().await.unwrap();
     let victim = *cluster.all().iter().find(|id| **id != leader).unwrap();
     cluster.crash(victim);
-    cluster.disk(victim).lose(&cluster.environment(victim).replica_directory(replica_of(PARTITION, victim)));
+    for path in cluster.files(PARTITION, victim) {
+        cluster.disk(victim).lose(&path);
+    }
     let refused = cluster.restart(victim).await;
     assert!(matches!(refused, Err(GroupOpenError::Log(_))), "{refused:?}");
 
@@ -103,7 +108,7 @@ async fn the_metadata_store_is_never_ahead_of_the_log() {
     })
     .await;
     let slow = *cluster.all().iter().find(|id| **id != leader).unwrap();
-    cluster.disk(slow).hold_syncs(true);
+    cluster.disk(slow).close_syncs();
     let (_, second) = register(&cluster, leader, NodeId(2)).await;
     // The follower has the entry in its log and knows that it is committed, but must not apply it yet.
     eventually("the entry written", async || {
@@ -126,11 +131,11 @@ async fn a_group_whose_log_failed_stops_and_says_why() {
     let leader = cluster.leader(GroupId::Metadata, &cluster.all()).await;
     let victim = *cluster.all().iter().find(|id| **id != leader).unwrap();
     // All writes of the victim fail from here on.
-    cluster.disk(victim).crash();
+    cluster.disk(victim).power_cut(PowerCut::LoseAll);
     register(&cluster, leader, NodeId(1)).await;
     let status = || cluster.metadata(victim).group().status();
     let failure = eventually("a failure", async || status().failure).await;
-    assert!(failure.contains("the node has crashed"), "{failure}");
+    assert!(failure.contains("crashed"), "{failure}");
     let stopped = tokio::time::timeout(std::time::Duration::from_secs(5), async {
         cluster.metadata(victim).group().shutdown().await;
     });

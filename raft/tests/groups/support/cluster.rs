@@ -2,23 +2,23 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    path::Path,
+    path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use bytes::Bytes;
-use quorate_cluster_config::{GroupId, NodeId, PartitionId, RaftConfig, ReplicaId, TopicId};
-use quorate_log_engine::{Log, LogOptions, LogWriters, TailCache};
+use quorate_cluster_config::{ClusterId, GroupId, NodeId, PartitionId, RaftConfig, ReplicaId, TopicId};
+use quorate_faulty_vfs::{Disk, PowerCut};
+use quorate_log_engine::{EngineOptions, Log, LogEngine, LogOptions, RecoveredEntry, Recovery, ScrubOptions};
 use quorate_raft::{
-    AppendTicket, Environment, GroupOpenError, MetadataGroup, PartitionGroup, ReplicaPhase, ReplicaRecord,
+    AppendTicket, ColdReads, Environment, GroupOpenError, MetadataGroup, PartitionGroup, ReplicaPhase, ReplicaRecord,
     ReplicaRecords, Role, SystemClock,
 };
 use quorate_record::{BatchBuilder, BatchHeader, Compression, DecodeLimits, ProducerStamp, Record, decode_batch};
 use tokio::runtime::Runtime;
 
 use super::{
-    disk::Disk,
     net::{Net, Port, Replica},
     store::Store,
 };
@@ -26,12 +26,27 @@ use super::{
 /// How long anything may take that a test waits for.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(8);
 const POLL_INTERVAL: Duration = Duration::from_millis(5);
-const SEGMENT_BYTES: u64 = 1 << 20;
+const CLUSTER: ClusterId = ClusterId(0x0102_0304);
 const NODES: [NodeId; 3] = [NodeId(1), NodeId(2), NodeId(3)];
 pub(crate) const PARTITION: GroupId = GroupId::Partition(PartitionId { topic: TopicId(1), index: 0 });
 
+/// What a test may choose. What it changes later holds for nodes that start after that.
+#[derive(Clone, Debug)]
+pub(crate) struct Setup {
+    pub(crate) segment_bytes: u64,
+    pub(crate) scrub: Option<ScrubOptions>,
+    /// The node that stands for leader long before any other.
+    pub(crate) eager: Option<NodeId>,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        Self { segment_bytes: 1 << 20, scrub: None, eager: None }
+    }
+}
+
 struct Node {
-    disk: Arc<Disk>,
+    disk: Disk,
     store: Arc<Store>,
     running: Option<Running>,
 }
@@ -44,7 +59,10 @@ struct Running {
 
 /// The cluster of a test.
 pub(crate) struct TestCluster {
+    pub(crate) setup: Setup,
     pub(crate) net: Arc<Net>,
+    /// Of those who only look at logs.
+    onlooker: Arc<LogEngine>,
     nodes: BTreeMap<NodeId, Node>,
     /// What every log id ever named, on any node: it names one entry for ever.
     entries: BTreeMap<(u64, u64), String>,
@@ -55,29 +73,50 @@ pub(crate) fn replica_of(group: GroupId, node: NodeId) -> ReplicaId {
     ReplicaId(node.0 + if group == GroupId::Metadata { 0 } else { 10 })
 }
 
-fn record_of(group: GroupId, node: NodeId) -> ReplicaRecord {
+/// All entries of a log as it is opened: (index, term) and what it holds.
+struct Entries(BTreeMap<(u64, u64), String>);
+
+impl Recovery for Entries {
+    fn restore(&mut self, next_index: u64, _: Bytes) -> Result<(), String> {
+        Err(format!("the log was not read from its beginning, but from {next_index} on"))
+    }
+
+    fn entry(&mut self, entry: RecoveredEntry<'_>) -> Result<(), String> {
+        let content = entry.batch.map_or_else(|| format!("{:?}", entry.payload), |batch| batch.crc.to_string());
+        let (id, content) = ((entry.header.index, entry.header.term), format!("{:?} {content}", entry.header.kind));
+        assert_eq!(self.0.insert(id, content), None, "an entry twice in one log");
+        Ok(())
+    }
+}
+
+fn record_of(group: GroupId, node: NodeId, segment_bytes: u64) -> ReplicaRecord {
     ReplicaRecord {
         replica: replica_of(group, node),
         group,
         phase: ReplicaPhase::Creating,
         first_members: NODES.iter().map(|node| (replica_of(group, *node), *node)).collect(),
-        segment_bytes: SEGMENT_BYTES,
+        segment_bytes,
     }
 }
 
 impl TestCluster {
     /// Starts three nodes.
     pub(crate) async fn start() -> Self {
-        let node = |_| Node { disk: Arc::default(), store: Arc::default(), running: None };
+        Self::start_with(Setup::default()).await
+    }
+
+    pub(crate) async fn start_with(setup: Setup) -> Self {
+        let node = |_| Node { disk: Disk::default(), store: Arc::default(), running: None };
         let nodes = NODES.iter().map(|id| (*id, node(id))).collect();
-        let mut cluster = Self { net: Arc::default(), nodes, entries: BTreeMap::new() };
+        let onlooker = LogEngine::start(EngineOptions { tail_cache_bytes: 0, ..EngineOptions::default() }).unwrap();
+        let mut cluster = Self { setup, net: Arc::default(), onlooker, nodes, entries: BTreeMap::new() };
         for id in NODES {
             cluster.restart(id).await.unwrap();
         }
         for id in NODES {
-            cluster.partition(id).group().initialize(&record_of(PARTITION, id).first_members).await.unwrap();
-            let members = record_of(GroupId::Metadata, id).first_members;
-            cluster.metadata(id).group().initialize(&members).await.unwrap();
+            let members = |group| record_of(group, id, 0).first_members;
+            cluster.partition(id).group().initialize(&members(PARTITION)).await.unwrap();
+            cluster.metadata(id).group().initialize(&members(GroupId::Metadata)).await.unwrap();
         }
         cluster
     }
@@ -90,8 +129,14 @@ impl TestCluster {
         self.nodes.iter().filter(|(_, node)| node.running.is_some()).map(|(id, _)| *id).collect()
     }
 
-    pub(crate) fn disk(&self, id: NodeId) -> &Arc<Disk> {
+    pub(crate) fn disk(&self, id: NodeId) -> &Disk {
         &self.nodes[&id].disk
+    }
+
+    /// The files of a replica's log.
+    pub(crate) fn files(&self, group: GroupId, id: NodeId) -> Vec<PathBuf> {
+        let directory = PathBuf::from(format!("/data/replica-{}", replica_of(group, id)));
+        self.disk(id).paths().into_iter().filter(|path| path.starts_with(&directory)).collect()
     }
 
     pub(crate) fn store(&self, id: NodeId) -> &Arc<Store> {
@@ -113,7 +158,8 @@ impl TestCluster {
         let running = node.running.take().unwrap();
         self.net.detach(id);
         node.store.crash();
-        node.disk.crash();
+        node.disk.power_cut(PowerCut::LoseAll);
+        node.disk.open_gates();
         running.runtime.shutdown_background();
     }
 
@@ -124,7 +170,7 @@ impl TestCluster {
         let records = ReplicaRecords::new(environment.store.clone());
         let record = |group| {
             let known = records.get(replica_of(group, id)).unwrap();
-            known.unwrap_or_else(|| record_of(group, id))
+            known.unwrap_or_else(|| record_of(group, id, self.setup.segment_bytes))
         };
         let (partition, metadata) = (record(PARTITION), record(GroupId::Metadata));
         let open = async move {
@@ -148,21 +194,29 @@ impl TestCluster {
         Ok(())
     }
 
-    /// What a node lends to its groups.
+    /// What a node lends to its groups. It is another process: what ran on the node's disk before is dead.
     pub(crate) fn environment(&self, id: NodeId) -> Environment {
         let node = &self.nodes[&id];
+        let engine = EngineOptions {
+            writer_threads: 1,
+            tail_cache_bytes: 1 << 20,
+            scrub: self.setup.scrub,
+            ..EngineOptions::default()
+        };
+        let patience = if self.setup.eager.is_none_or(|eager| eager == id) { 1 } else { 3 };
         Environment {
+            cluster: CLUSTER,
             directory: "/data".into(),
-            vfs: node.disk.mount(),
+            vfs: node.disk.vfs(),
             store: node.store.mount(),
-            writers: LogWriters::start(1).unwrap(),
-            cache: TailCache::new(1 << 20),
+            engine: LogEngine::start(engine).unwrap(),
+            cold_reads: ColdReads::default(),
             transport: Arc::new(Port { net: self.net.clone(), node: id }),
             clock: Arc::new(SystemClock),
             raft: RaftConfig {
                 heartbeat_interval: Duration::from_millis(60),
-                election_timeout_min: Duration::from_millis(300),
-                election_timeout_max: Duration::from_millis(600),
+                election_timeout_min: Duration::from_millis(300) * patience,
+                election_timeout_max: Duration::from_millis(600) * patience,
             },
         }
     }
@@ -182,10 +236,14 @@ impl TestCluster {
                 })
             })
             .await;
-            let proven = match group {
-                GroupId::Metadata => self.metadata(leader).group().linearize().await,
-                _ => self.partition(leader).group().linearize().await,
+            let prove = async {
+                match group {
+                    GroupId::Metadata => self.metadata(leader).group().linearize().await,
+                    _ => self.partition(leader).group().linearize().await,
+                }
             };
+            let proven = tokio::time::timeout(PATIENCE, prove).await;
+            let proven = proven.unwrap_or_else(|_| panic!("a leader that commits nothing\n{}", self.describe()));
             if proven.is_ok() {
                 return leader;
             }
@@ -198,21 +256,25 @@ impl TestCluster {
         let replica = replica_of(group, id);
         let options = LogOptions {
             replica: replica.0,
-            segment_bytes: SEGMENT_BYTES,
+            owner: CLUSTER.0,
+            segment_bytes: self.setup.segment_bytes,
             payload_bytes_max: 16 << 20,
             must_exist: true,
-            durable_through: None,
+            // Without it no checkpoint is used.
+            settled_through: None,
         };
-        let mut entries = BTreeMap::new();
+        let mut entries = Entries(BTreeMap::new());
         let directory = format!("/data/replica-{replica}");
-        let (vfs, writers) = (self.disk(id).copy().mount(), LogWriters::start(1).unwrap());
-        Log::open(vfs, Path::new(&directory), &options, &writers, &TailCache::new(1 << 20), &mut |entry| {
-            let content = entry.batch.map_or_else(|| format!("{:?}", entry.payload), |batch| batch.crc.to_string());
-            let entry = ((entry.header.index, entry.header.term), format!("{:?} {content}", entry.header.kind));
-            assert_eq!(entries.insert(entry.0, entry.1), None, "an entry twice in one log");
-        })
-        .unwrap();
-        entries
+        let vfs = self.disk(id).fork().vfs();
+        Log::open(&self.onlooker, vfs, Path::new(&directory), &options, &mut entries).unwrap();
+        entries.0
+    }
+
+    /// The tick of once a second of a node's replicas, and a flush of its store.
+    pub(crate) fn mark(&self, id: NodeId) {
+        self.partition(id).group().tick().unwrap();
+        self.metadata(id).group().tick().unwrap();
+        self.store(id).flush();
     }
 
     /// Looks at all logs and asserts that no log id has ever named two entries.
@@ -292,7 +354,7 @@ impl TestCluster {
 impl Drop for TestCluster {
     fn drop(&mut self) {
         for node in self.nodes.values_mut() {
-            node.disk.crash();
+            node.disk.power_cut(PowerCut::LoseAll);
             if let Some(running) = node.running.take() {
                 running.runtime.shutdown_background();
             }

@@ -1,0 +1,43 @@
+//! Building a partition's state while its log is opened.
+
+use std::sync::Arc;
+
+use quorate_log_engine::RecoveredEntry;
+
+use super::{PartitionMachine, PartitionState, Tracker, machine::Committed};
+use crate::types::LogId;
+
+/// What is known of a partition after the entries met so far.
+#[derive(Debug, Default)]
+pub(crate) struct PartitionRecovery {
+    tracker: Tracker,
+    high_watermark: u64,
+}
+
+impl PartitionRecovery {
+    /// Begins with the state of a checkpoint. All before it is committed: no other checkpoint is used.
+    pub(crate) fn restore(&mut self, state: PartitionState) {
+        self.high_watermark = state.end_offset();
+        self.tracker = Tracker::new(state);
+    }
+
+    /// Takes the next entry in; says what it contradicts.
+    pub(crate) fn entry(&mut self, entry: &RecoveredEntry<'_>, committed: Option<u64>) -> Result<(), String> {
+        self.tracker.recover(entry, committed)?;
+        if committed.is_some_and(|committed| entry.header.index <= committed) {
+            self.high_watermark = self.tracker.state().end_offset();
+        }
+        Ok(())
+    }
+
+    /// The offset the next record will get.
+    pub(crate) fn end_offset(&self) -> u64 {
+        self.tracker.state().end_offset()
+    }
+
+    /// The machine of a log that is known to be committed through this log id.
+    pub(crate) fn into_machine(self, committed: Option<LogId>) -> Arc<PartitionMachine> {
+        let end_index = committed.map_or(0, |id| id.index + 1);
+        PartitionMachine::new(self.tracker, Committed { end_index, high_watermark: self.high_watermark })
+    }
+}
