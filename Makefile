@@ -5,14 +5,16 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 BIN := $(TARGET)/release
 NEXTEST := $(shell $(CARGO) nextest --version >/dev/null 2>&1 && echo yes)
 
-.PHONY: demo test verify fix bench build libclang help
+.PHONY: demo test soak verify fix bench bench-engine build libclang help
 
 help:
 	@echo "make demo    three nodes replicate a real file, one is killed, every line is accounted for"
 	@echo "make test    all tests"
+	@echo "make soak    the log engine's random tests for about an hour; SOAK_CASES sets how many"
 	@echo "make verify  formatting, lints, documentation; writes nothing"
 	@echo "make fix     repairs what verify would complain about, as far as tools can"
 	@echo "make bench   produce and consume on three nodes of this machine"
+	@echo "make bench-engine   the log engine alone, beside a plain write+fdatasync loop"
 
 libclang:
 	@scripts/install-libclang.sh
@@ -32,6 +34,11 @@ else
 	$(CARGO) test --release --locked --workspace --all-targets
 endif
 
+# A hundred times the cases of `make test`, each time with other seeds.
+SOAK_CASES ?= 1000000
+soak: build
+	QUORATE_MODEL_CASES=$(SOAK_CASES) $(CARGO) test --release --locked --package quorate-log-engine --test engine model
+
 verify: libclang
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --release --locked --workspace --all-targets -- -D warnings
@@ -45,3 +52,6 @@ fix: libclang
 
 bench: build
 	@scripts/bench.sh $(BIN)
+
+bench-engine: build
+	$(CARGO) bench --locked --package quorate-log-engine

@@ -15,10 +15,11 @@ use serde_json::Value;
 const FILE_LINES_MAX: usize = 500;
 
 /// What each package may depend on within the workspace. Arrows point down only; see `ARCHITECTURE.md`.
-const MAY_USE: [(&str, &[&str]); 10] = [
+const MAY_USE: [(&str, &[&str]); 11] = [
     ("quorate-cluster-config", &[]),
     ("quorate-record", &[]),
     ("quorate-log-engine", &["quorate-record", "quorate-cluster-config"]),
+    ("quorate-faulty-vfs", &["quorate-log-engine"]),
     ("quorate-raft", &["quorate-log-engine", "quorate-record", "quorate-cluster-config"]),
     ("quorate-protocol", &["quorate-record", "quorate-cluster-config"]),
     ("quorate", &["quorate-protocol", "quorate-record", "quorate-cluster-config"]),
@@ -26,7 +27,8 @@ const MAY_USE: [(&str, &[&str]); 10] = [
         "quorate-node",
         &["quorate-raft", "quorate-log-engine", "quorate-protocol", "quorate-record", "quorate-cluster-config"],
     ),
-    ("quorate-cli", &["quorate", "quorate-cluster-config"]),
+    // The log engine only for `quorate log inspect`, which reads the files of a node that may be down.
+    ("quorate-cli", &["quorate", "quorate-log-engine", "quorate-cluster-config"]),
     ("quorate-testing", &["quorate", "quorate-node", "quorate-cluster-config"]),
     ("quorate-chaos-tests", &["quorate", "quorate-node", "quorate-log-engine", "quorate-cluster-config"]),
 ];
@@ -39,7 +41,7 @@ const CONFINED: [(&str, &[&str]); 3] = [
 ];
 
 /// What the synchronous layers never see.
-const SYNCHRONOUS: [&str; 3] = ["quorate-log-engine", "quorate-record", "quorate-cluster-config"];
+const SYNCHRONOUS: [&str; 4] = ["quorate-log-engine", "quorate-faulty-vfs", "quorate-record", "quorate-cluster-config"];
 
 struct Package {
     name: String,

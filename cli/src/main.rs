@@ -2,7 +2,8 @@
 //!
 //! Exit code 0: done; 1: failed, with one line on stderr; 2: the command line itself was wrong.
 //!
-//! Not here: anything the cluster does. Every command speaks to it through the SDK, as any client would.
+//! Not here: anything the cluster does. Every command speaks to it through the SDK, as any client would,
+//! but for `log`, which reads the files of a node that may be down.
 
 mod args;
 mod base64;

@@ -2,7 +2,9 @@
 
 use std::{path::Path, sync::Arc};
 
-use quorate_log_engine::{Log, LogOptions, LogWriters, RealVfs, RecoveredEntry, TailCache};
+use bytes::Bytes;
+use quorate_cluster_config::ClusterId;
+use quorate_log_engine::{EngineOptions, Log, LogEngine, LogOptions, RealVfs, RecoveredEntry, Recovery};
 
 /// An entry, comparable between replicas: what is stamped locally is left out.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,28 +17,40 @@ pub struct LoggedEntry {
     pub is_batch: bool,
 }
 
+/// All entries met.
+struct Entries(Vec<LoggedEntry>);
+
+impl Recovery for Entries {
+    fn restore(&mut self, next_index: u64, _: Bytes) -> Result<(), String> {
+        Err(format!("the entries before log index {next_index} are gone"))
+    }
+
+    fn entry(&mut self, entry: RecoveredEntry<'_>) -> Result<(), String> {
+        let content = format!("{:?} {:?} {:?}", entry.header.kind, entry.batch, entry.payload);
+        let id = (entry.header.index, entry.header.term);
+        self.0.push(LoggedEntry { id, content, is_batch: entry.batch.is_some() });
+        Ok(())
+    }
+}
+
 /// All entries of the replica of this id in its directory.
 ///
 /// # Panics
 /// If the log does not open.
 #[must_use]
-pub fn read_replica(directory: &Path, replica: u64) -> Vec<LoggedEntry> {
+pub fn read_replica(directory: &Path, cluster: ClusterId, replica: u64) -> Vec<LoggedEntry> {
     let options = LogOptions {
         replica,
+        owner: cluster.0,
         segment_bytes: 1 << 30,
         payload_bytes_max: 64 << 20,
         must_exist: true,
-        durable_through: None,
+        // Nothing is known to be settled: the log is read from its beginning.
+        settled_through: None,
     };
-    let mut entries = Vec::new();
-    let mut visit = |entry: RecoveredEntry<'_>| {
-        let content = format!("{:?} {:?} {:?}", entry.header.kind, entry.batch, entry.payload);
-        let id = (entry.header.index, entry.header.term);
-        entries.push(LoggedEntry { id, content, is_batch: entry.batch.is_some() });
-    };
-    let writers = LogWriters::start(1).unwrap_or_else(|error| panic!("{error}"));
-    let cache = TailCache::new(0);
-    let opened = Log::open(Arc::new(RealVfs), directory, &options, &writers, &cache, &mut visit);
+    let mut entries = Entries(Vec::new());
+    let engine = LogEngine::start(EngineOptions::default()).unwrap_or_else(|error| panic!("{error}"));
+    let opened = Log::open(&engine, Arc::new(RealVfs), directory, &options, &mut entries);
     drop(opened.unwrap_or_else(|error| panic!("{error}")));
-    entries
+    entries.0
 }

@@ -38,6 +38,7 @@ async fn a_leader_killed_while_its_syncs_are_held_loses_nothing_that_was_acknowl
     cluster.wait_until_replicas_agree(&client, &topic).await;
     assert_exactly_once("syncs held, then killed", &cluster, &topic, &journal).await;
     let info = client.topic(&topic).await.unwrap();
+    let id = client.cluster_info().await.unwrap().cluster_id;
     for node in &mut cluster.nodes {
         node.stop().await;
     }
@@ -45,7 +46,7 @@ async fn a_leader_killed_while_its_syncs_are_held_loses_nothing_that_was_acknowl
         .map(|replica| {
             let directory = format!("replicas/replica-{}", replica.id.0);
             let node = &cluster.nodes[replica.node.0 as usize - 1];
-            (replica.node, read_replica(&node.data_dir.join(directory), replica.id.0))
+            (replica.node, read_replica(&node.data_dir.join(directory), id, replica.id.0))
         })
         .collect();
     assert_identical(logs.values());

@@ -4,6 +4,7 @@ mod bench;
 mod cluster;
 mod consume;
 mod local;
+mod log;
 mod node;
 mod produce;
 mod topic;
@@ -36,6 +37,9 @@ pub(crate) enum Command {
     /// Measure throughput and latency
     #[command(subcommand)]
     Bench(bench::BenchCommand),
+    /// Look into a replica's log files, without a cluster
+    #[command(subcommand)]
+    Log(log::LogCommand),
 }
 
 /// Runs a command to its end.
@@ -55,6 +59,7 @@ pub(crate) fn run(cli: Cli) -> Result<(), Failure> {
             Command::Produce(args) => produce::run(&context, args).await,
             Command::Consume(args) => consume::run(&context, args).await,
             Command::Bench(command) => bench::run(&context, command).await,
+            Command::Log(command) => log::run(&context, command),
         }
     });
     // What still runs, such as a connection attempt, must not delay the end.

@@ -50,7 +50,8 @@ pub struct NodeInfo {
     pub replica_count: u32,
     /// Partitions it leads, as far as known.
     pub leader_count: u32,
-    /// Replicas on it that were refused at start (damage or doubt) or stopped by a storage failure.
+    /// Replicas on it that were refused at start (damage or doubt), were stopped by a storage failure, or go on with a
+    /// log that is damaged.
     pub failed_replica_count: u32,
 }
 
@@ -143,7 +144,8 @@ pub struct ReplicaInfo {
     pub role: ReplicaRole,
     /// The end of its log on stable storage, as an offset.
     pub log_end_offset: u64,
-    /// Why it failed, for [`ReplicaRole::Failed`].
+    /// Why it failed, for [`ReplicaRole::Failed`]; for any other role, what of its log is damaged, if anything: it goes on,
+    /// does not stand for leader, and serves nothing across the damage.
     pub detail: Option<String>,
 }
 

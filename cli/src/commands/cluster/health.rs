@@ -10,8 +10,8 @@ use crate::output::{View, count};
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
-The cluster is unhealthy, and the exit code 1, if a node is down, a replica failed, a partition has no \
-leader or lacks a replica, or the metadata group has no leader.
+The cluster is unhealthy, and the exit code 1, if a node is down, a replica failed or is damaged, a partition \
+has no leader or lacks a replica, or the metadata group has no leader.
 
 Example:
   quorate cluster health && deploy")]
@@ -55,7 +55,8 @@ fn reasons(info: &ClusterInfo) -> Vec<String> {
         reasons.push(format!("{partitions} under-replicated"));
     }
     for node in info.nodes.iter().filter(|node| node.failed_replica_count > 0) {
-        reasons.push(format!("{} failed on node {}", count(node.failed_replica_count.into(), "replica"), node.id));
+        let replicas = count(node.failed_replica_count.into(), "replica");
+        reasons.push(format!("{replicas} failed or damaged on node {}", node.id));
     }
     reasons
 }
@@ -121,7 +122,7 @@ mod tests {
                 "node 2 at 127.0.0.1:7102 is down",
                 "1 partition without a leader",
                 "2 partitions under-replicated",
-                "1 replica failed on node 1",
+                "1 replica failed or damaged on node 1",
             ]
         );
     }
