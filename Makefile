@@ -38,6 +38,7 @@ endif
 SOAK_CASES ?= 1000000
 soak: build
 	QUORATE_MODEL_CASES=$(SOAK_CASES) $(CARGO) test --release --locked --package quorate-log-engine --test engine model
+	FUZZ_EXECUTIONS=5000000 FUZZ_SEED=$$$$ $(CARGO) test --release --locked --package quorate-log-engine --test format any_bytes
 
 verify: libclang
 	$(CARGO) fmt --all --check

@@ -91,7 +91,7 @@ impl Recovery for LogRecovery<'_> {
             _ => return Err("its checkpoint is that of another kind of group".to_owned()),
         }
         if checkpoint.membership.log_id().is_some() {
-            self.memberships.push(checkpoint.membership);
+            let _ = checkpoint.membership;
         }
         self.restored_through = next_index.checked_sub(1);
         Ok(())

@@ -39,6 +39,9 @@ impl TailCache {
     }
 }
 
+/// Frames there is room for at all times.
+const IDLE_CAPACITY: usize = 32;
+
 /// Where a frame ends on disk.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct FrameEnd {
@@ -122,6 +125,10 @@ impl Tail {
                 self.bytes -= frame.payload.len();
                 self.first += 1;
             }
+        }
+        // What a burst has needed is given back: an idle log keeps little.
+        if self.frames.capacity() > IDLE_CAPACITY && self.frames.len() < self.frames.capacity() / 4 {
+            self.frames.shrink_to((2 * self.frames.len()).max(IDLE_CAPACITY));
         }
     }
 

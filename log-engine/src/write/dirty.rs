@@ -18,7 +18,7 @@ use crate::{LogFailure, segment_file::SegmentFile, shared::Shared};
 /// Files grow by this many bytes at least, if their writes are small.
 pub(crate) const GROWTH_STEP: u64 = 512 << 10;
 /// Writes of this many bytes or more gain nothing from zeros ahead.
-const SMALL_WRITE_BELOW: u64 = 256 << 10;
+const SMALL_WRITE_BELOW: u64 = 128 << 10;
 
 static ZEROS: [u8; GROWTH_STEP as usize] = [0; GROWTH_STEP as usize];
 
