@@ -1,4 +1,5 @@
-//! An open log: appends, votes, truncations and reads, none of which waits for the disk.
+//! An open log: appends, votes, truncations and reads. None waits for the disk, but a truncation to an entry that is no
+//! longer in memory, which reads the headers near its place.
 
 use std::{ops::RangeInclusive, path::Path, sync::Arc};
 
@@ -262,11 +263,11 @@ impl Log {
         }
         assert!(from >= state.start.index, "what was trimmed away is not truncated");
         let keep = state.segments.partition_point(|segment| segment.extent.base_index < from).max(1);
-        let (end, offset) = match last.and_then(|last| state.tail.get(last)) {
+        // The tail may still hold what was trimmed away.
+        let first = state.segments[keep - 1].extent.base_index;
+        let (end, offset) = match last.filter(|last| *last >= first).and_then(|last| state.tail.get(last)) {
             Some((frame, end)) => (*end, frame.next_offset),
-            None => self
-                .end_before(&state.segments[keep - 1], from)
-                .map_err(|error| self.shared.poison(&error.to_string()))?,
+            None => self.end_before(&state, keep - 1, from).map_err(|error| self.shared.poison(&error.to_string()))?,
         };
         let dropped = state.truncate_from(from, keep, end, offset);
         let base_index = self.roll(&mut state, dropped);
@@ -304,7 +305,8 @@ impl Log {
         let then_remove: Completion = Box::new(move |result| {
             if result.is_ok() {
                 let mut state = log.lock();
-                state.durable_start = state.durable_start.max(start.index);
+                // A restart may have moved the start back meanwhile.
+                state.durable_start = state.durable_start.max(start.index).min(state.start.index);
                 drop(state);
                 log.maintenance.push(MaintenanceJob::Trim { log: log.clone() });
             }
@@ -391,12 +393,12 @@ impl Log {
         let last = state.segments.len() - 1;
         let mut stretches: Vec<Stretch> = Vec::new();
         // The first segment may end anywhere; those after it are read from their beginning, as far as bytes are wanted.
-        let mut bytes = 0;
+        let mut bytes = 0_usize;
         for (at, Segment { file, extent, .. }) in state.segments.iter().enumerate().skip(first) {
             let point = || state.index.last_before(extent.end, |point| point_is_before(point, start, first_index));
             let point = if at == last && at == first { point() } else { None };
             stretches.push(Stretch { file: file.clone(), extent: *extent, point, finished: at < last });
-            bytes += if at > first { extent.end as usize } else { 0 };
+            bytes = bytes.saturating_add(if at > first { extent.end as usize } else { 0 });
             if bytes > bytes_max && !matches!(start, ReadStart::Time(_)) {
                 break;
             }
@@ -419,8 +421,8 @@ impl Log {
 
     /// Looks up on disk where the entries before `from` end in a segment, and the partition's end offset there. All of
     /// them must be on stable storage; nothing behind them is read, since it may not be written yet.
-    fn end_before(&self, segment: &Segment, from: u64) -> Result<(FrameEnd, u64), ReadError> {
-        let Segment { file, extent, .. } = segment;
+    fn end_before(&self, state: &State, at: usize, from: u64) -> Result<(FrameEnd, u64), ReadError> {
+        let Segment { file, extent, .. } = &state.segments[at];
         let mut end = FrameEnd {
             segment: extent.number,
             position: SEGMENT_HEADER_SIZE as u64,
@@ -431,7 +433,9 @@ impl Log {
         let Some(last) = from.checked_sub(1).filter(|_| from > extent.base_index) else {
             return Ok((end, offset));
         };
-        let stretch = Stretch { file: file.clone(), extent: *extent, point: None, finished: false };
+        let finished = at + 1 < state.segments.len();
+        let point = if finished { None } else { state.index.last_before(extent.end, |point| point.index <= last) };
+        let stretch = Stretch { file: file.clone(), extent: *extent, point, finished };
         let read = ColdRead {
             log: self.shared.clone(),
             stretches: Vec::new(),
@@ -445,8 +449,7 @@ impl Log {
         let max = self.shared.payload_bytes_max;
         let mut walk = Walk::new((&*handle, &file.path), extent, point, from, max, LOOKUP_CHUNK);
         while let Some(found) = walk.find()? {
-            // All of it: the entries before an unsound one must not become the end of the log unseen.
-            walk.take(&found)?;
+            walk.skip(&found);
             (end.position, end.checksum, end.time_ms) = (walk.position, found.header.checksum, found.time_ms);
             offset = walk.offset;
         }

@@ -247,6 +247,13 @@ fn is_damage(error: &ReadError) -> bool {
 
 /// Remembers all damage of a segment in which a read has met some.
 pub(crate) fn report(log: &Shared, stretch: &Stretch, error: &ReadError) {
+    if !stretch.finished {
+        // What is read from the disk is on stable storage, in the active segment too.
+        if let ReadError::Damaged { path, index, .. } = error {
+            log.report(Hole { indexes: *index..index.saturating_add(1), path: path.clone(), reason: reason(error) });
+        }
+        return;
+    }
     let number = stretch.extent.number;
     let known = log.holes().iter().any(|hole| hole.path == stretch.file.path);
     let Some((stretch, end_index)) = next_finished(log, number).filter(|(same, _)| same.extent == stretch.extent)

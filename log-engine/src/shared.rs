@@ -15,6 +15,9 @@ use crate::{
     write::MaintenanceQueue,
 };
 
+/// Holes remembered of one log. One is enough to keep a replica from leading.
+const HOLES_MAX: usize = 1_000;
+
 /// The file of the next segment, made ahead of its time: all zeros, and durable with its name.
 #[derive(Debug)]
 pub(crate) struct Prepared {
@@ -134,7 +137,9 @@ impl Shared {
     /// Remembers damage, once.
     pub(crate) fn report(&self, hole: Hole) {
         let mut holes = self.holes();
-        if !holes.iter().any(|known| (&known.path, &known.indexes) == (&hole.path, &hole.indexes)) {
+        if holes.len() < HOLES_MAX
+            && !holes.iter().any(|known| (&known.path, &known.indexes) == (&hole.path, &hole.indexes))
+        {
             tracing::error!(%hole, "a log is damaged");
             holes.push(hole);
         }

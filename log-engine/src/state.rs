@@ -153,6 +153,7 @@ impl State {
     /// Forgets the whole log and starts a new one at `start`. Vote and segment numbers go on.
     pub(crate) fn restart(&mut self, start: LogStart) -> Begun {
         (self.start, self.next_index, self.end_offset, self.time_ms) = (start, start.index, start.offset, 0);
+        self.durable_start = start.index;
         self.segments.clear();
         self.terms.clear();
         self.tail.clear();

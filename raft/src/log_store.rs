@@ -169,8 +169,9 @@ impl LogStore {
     /// The state is taken here, while nothing else can have been appended, truncated or applied: Raft asks for one thing
     /// at a time. What takes long, to encode up to ten thousand producers, is done elsewhere.
     fn checkpoint(&self, base_index: u64) {
+        let membership = lock(&self.0.memberships).before(base_index);
         let checkpoint = Checkpoint {
-            membership: lock(&self.0.memberships).before(base_index),
+            membership,
             partition: self.0.partition.as_ref().map(|partition| partition.tracker().state_before(base_index)),
         };
         let (shared, truncations) = (self.0.clone(), *lock(&self.0.truncations));

@@ -90,8 +90,11 @@ impl Recovery for LogRecovery<'_> {
             (None, None) => {}
             _ => return Err("its checkpoint is that of another kind of group".to_owned()),
         }
+        if checkpoint.membership.log_id().as_ref().is_some_and(|id| id.index >= next_index) {
+            return Err("its checkpoint names a membership that comes after it".to_owned());
+        }
         if checkpoint.membership.log_id().is_some() {
-            let _ = checkpoint.membership;
+            self.memberships.push(checkpoint.membership);
         }
         self.restored_through = next_index.checked_sub(1);
         Ok(())

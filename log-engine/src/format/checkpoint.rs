@@ -16,7 +16,7 @@
 use bytes::{BufMut, Bytes, BytesMut};
 
 use super::{
-    FORMAT,
+    FORMAT, VALUE_MAX,
     bytes_at::{u32_at, u64_at},
 };
 
@@ -169,6 +169,12 @@ impl Checkpoint {
         }
         if checkpoint.segments.last().is_some_and(|last| last.number >= checkpoint.segment) {
             return Err(Damaged("it names a segment that is not before its own"));
+        }
+        let fits = |extent: &SegmentExtent| {
+            [extent.base_index, extent.base_offset, extent.end].into_iter().all(|value| value <= VALUE_MAX)
+        };
+        if !checkpoint.segments.iter().all(fits) || checkpoint.terms.iter().any(|term| term.index > VALUE_MAX) {
+            return Err(Damaged("a value is out of range"));
         }
         Ok(checkpoint)
     }

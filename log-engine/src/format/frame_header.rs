@@ -196,6 +196,21 @@ impl FrameHeader {
         })
     }
 
+    /// The format of a frame header that fits its checksum and yet says nothing to this build, since its format or its
+    /// kind is unknown; `None` if it is no such header. `bytes` and `salt` are as in [`FrameHeader::decode`].
+    pub(crate) fn foreign(bytes: &[u8], salt: u32) -> Option<u8> {
+        let head = bytes.first_chunk::<FRAME_HEADER_SIZE>()?;
+        if u16_at(head, 0) != MAGIC || (head[2] == FORMAT && FrameKind::from_code(head[3]).is_some()) {
+            return None;
+        }
+        // Whether the checksum covers what follows, only those know who know the kind.
+        let alone = crc32c::crc32c_append(salt, &head[..CHECKSUM_AT]);
+        let with_more =
+            bytes.get(FRAME_HEADER_SIZE..BATCH_FRAME_SIZE_MIN).map(|more| crc32c::crc32c_append(alone, more));
+        let found = u32_at(head, CHECKSUM_AT);
+        (found == alone || Some(found) == with_more).then_some(head[2])
+    }
+
     /// Checks the payload: a batch by its own size and CRC, anything else by the header's.
     ///
     /// # Errors

@@ -12,7 +12,7 @@
 use bytes::{BufMut, BytesMut};
 
 use super::{
-    ALIGNMENT, FORMAT,
+    ALIGNMENT, FORMAT, VALUE_MAX,
     bytes_at::{u32_at, u64_at},
 };
 
@@ -131,10 +131,10 @@ impl SparseIndex {
 
 fn relative(base: &IndexPoint, point: &IndexPoint) -> Option<[u32; 4]> {
     Some([
-        u32::try_from(point.index - base.index).ok()?,
-        u32::try_from(point.offset - base.offset).ok()?,
+        u32::try_from(point.index.checked_sub(base.index)?).ok()?,
+        u32::try_from(point.offset.checked_sub(base.offset)?).ok()?,
         u32::try_from(point.time_ms.checked_sub(base.time_ms)?).ok()?,
-        u32::try_from((point.position - base.position) / ALIGNMENT).ok()?,
+        u32::try_from(point.position.checked_sub(base.position)? / ALIGNMENT).ok()?,
     ])
 }
 
@@ -211,7 +211,7 @@ impl IndexFile {
             time_ms: u64_at(bytes, 40).cast_signed(),
             position: u64_at(bytes, 48),
         };
-        let fits = |value: u64| value <= u64::MAX >> 1;
+        let fits = |value: u64| value <= VALUE_MAX;
         if ![base.index, base.offset, base.position].into_iter().all(fits) {
             return Err(Damaged("its base is out of range"));
         }

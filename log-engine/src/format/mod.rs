@@ -49,6 +49,9 @@ pub const FORMAT: u8 = 1;
 /// Frames start at multiples of this many bytes within a segment.
 pub(crate) const ALIGNMENT: u64 = 8;
 
+/// No number, index, offset or position comes near this: sums of two cannot overflow.
+pub(crate) const VALUE_MAX: u64 = u64::MAX >> 1;
+
 /// Stands for "none" in 64-bit fields.
 const NONE: u64 = u64::MAX;
 
@@ -77,7 +80,8 @@ impl FileKind {
     /// What a file name says: kind and number, or `None` for a name the engine does not give.
     pub(crate) fn of(file_name: &str) -> Option<(Self, u64)> {
         let (digits, extension) = file_name.split_once('.')?;
-        let number = digits.parse().ok().filter(|_| digits.len() == 20)?;
+        let is_number = digits.len() == 20 && digits.bytes().all(|byte| byte.is_ascii_digit());
+        let number = digits.parse().ok().filter(|_| is_number)?;
         let kinds = [Self::Segment, Self::Index, Self::Checkpoint];
         kinds.into_iter().find(|kind| kind.extension() == extension).map(|kind| (kind, number))
     }

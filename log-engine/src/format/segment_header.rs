@@ -22,7 +22,7 @@
 use bytes::{BufMut, Bytes, BytesMut};
 
 use super::{
-    ALIGNMENT, FORMAT, LogStart, NONE, Vote,
+    ALIGNMENT, FORMAT, LogStart, NONE, VALUE_MAX, Vote,
     bytes_at::{u32_at, u64_at},
 };
 
@@ -144,6 +144,13 @@ impl SegmentHeader {
             vote: (bytes[5] != 0).then_some(vote),
             start: LogStart { index: u64_at(bytes, 80), term: u64_at(bytes, 88), offset: u64_at(bytes, 96) },
         };
+        let values = [header.number, header.base_index, header.base_offset, header.start.index, header.start.offset];
+        if values.into_iter().any(|value| value > VALUE_MAX) {
+            return Err(SegmentHeaderError::Damaged("a value is out of range"));
+        }
+        if header.previous.is_some_and(|previous| previous.number >= header.number || previous.end > VALUE_MAX) {
+            return Err(SegmentHeaderError::Damaged("its predecessor does not come before it"));
+        }
         Ok((header, checksum))
     }
 }

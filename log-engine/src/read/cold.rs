@@ -56,9 +56,7 @@ impl ColdRead {
                 // What was read before the damage is sound: the next read will meet it first.
                 Err(_) if !frames.is_empty() => break,
                 Err(error) => {
-                    if stretch.finished {
-                        scrub::report(&self.log, stretch, &error);
-                    }
+                    scrub::report(&self.log, stretch, &error);
                     return Err(error);
                 }
             }
@@ -88,6 +86,10 @@ impl ColdRead {
             if *bytes > self.bytes_max && !frames.is_empty() {
                 return Ok(false);
             }
+            if frames.is_empty() && self.lies_behind(&found) {
+                let reason = format!("what held the offset asked for is gone: the next one is {}", found.next_offset);
+                return Err(ReadError::Segment { path: file.path.clone(), reason });
+            }
             frames.push(walk.take(&found)?);
         }
         Ok(walk.index < self.end_index)
@@ -110,6 +112,12 @@ impl ColdRead {
         let index = open.index(&self.log, &stretch.file, &stretch.extent)?;
         let point = index.last_before(stretch.extent.end, |point| point_is_before(point, self.start, self.first_index));
         Ok((open.handle.clone(), point))
+    }
+
+    /// Whether the first frame found for an offset begins behind it.
+    fn lies_behind(&self, found: &Found) -> bool {
+        let base_offset = found.batch.filter(|_| !found.header.rejected).map(|batch| batch.base_offset.cast_unsigned());
+        matches!((self.start, base_offset), (ReadStart::Offset(offset), Some(base)) if base > offset)
     }
 
     /// Whether the frames wanted begin with this one.

@@ -120,23 +120,32 @@ impl OpenSegment {
         let index = match load(log, file, extent) {
             Some(index) => index,
             None => {
-                let index = self.build(log, file, extent)?;
+                let (index, whole) = self.build(log, file, extent)?;
                 let segment_checksum = extent.head_checksum;
                 let index = IndexFile { segment: extent.number, segment_checksum, index };
-                log.maintenance.push(MaintenanceJob::Index { log: log.clone(), index: index.clone() });
+                if whole {
+                    log.maintenance.push(MaintenanceJob::Index { log: log.clone(), index: index.clone() });
+                }
                 index.index
             }
         };
         Ok(self.index.get_or_init(|| index))
     }
 
-    fn build(&self, log: &Shared, file: &SegmentFile, extent: &SegmentExtent) -> Result<SparseIndex, ReadError> {
+    /// The index, and whether it is that of the whole segment: it ends at the first damage, since offset and time behind
+    /// it are not known. What is read from there on meets the damage.
+    fn build(
+        &self,
+        log: &Shared,
+        file: &SegmentFile,
+        extent: &SegmentExtent,
+    ) -> Result<(SparseIndex, bool), ReadError> {
         let mut index = SparseIndex::default();
         let source = (&*self.handle, &*file.path);
         let mut walk = Walk::new(source, extent, None, u64::MAX, log.payload_bytes_max, INDEXING_CHUNK);
         loop {
             match walk.find() {
-                Ok(None) => return Ok(index),
+                Ok(None) => return Ok((index, true)),
                 Ok(Some(found)) => {
                     index.observe(IndexPoint {
                         index: found.header.index,
@@ -146,8 +155,7 @@ impl OpenSegment {
                     });
                     walk.skip(&found);
                 }
-                // What lies behind the damage can still be found.
-                Err(ReadError::Damaged { .. }) => drop(walk.resynchronise()?),
+                Err(ReadError::Damaged { .. }) => return Ok((index, false)),
                 Err(error) => return Err(error),
             }
         }

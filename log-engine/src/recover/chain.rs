@@ -94,7 +94,12 @@ impl Segments {
         loop {
             let SegmentHeader { number, base_index, previous, .. } = scanned[scanned.len() - 1].header;
             let checksum = scanned[scanned.len() - 1].checksum;
-            if let Some(checkpoint) = load_checkpoint(vfs, directory, listing, number, checksum) {
+            let stands_before = |checkpoint: &Checkpoint| {
+                checkpoint.terms.last().is_none_or(|last| last.index < base_index)
+                    && checkpoint.segments.last().is_none_or(|last| last.base_index <= base_index)
+            };
+            let checkpoint = load_checkpoint(vfs, directory, listing, number, checksum);
+            if let Some(checkpoint) = checkpoint.filter(stands_before) {
                 if base_index <= settled_end {
                     scanned.reverse();
                     return Ok(Self { checkpoint: Some(checkpoint), scanned, missing_before: None });

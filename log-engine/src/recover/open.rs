@@ -13,11 +13,13 @@ use super::{
     settle::settle,
 };
 use crate::{
-    Hole, Log, LogEngine, LogOptions, LogStart, OpenError, SegmentExtent, SegmentHeader, SparseIndex, Vfs,
-    format::FileKind,
+    FrameError, FrameHeader, Hole, Log, LogEngine, LogOptions, LogStart, OpenError, SegmentExtent, SegmentHeader,
+    SparseIndex, Vfs,
+    format::{BATCH_FRAME_SIZE_MIN, FORMAT, FileKind},
     segment_file::SegmentFile,
     shared::Shared,
     state::{Durable, Segment, State, extent_of},
+    vfs::read_at_least,
     write::create_first,
 };
 
@@ -199,6 +201,10 @@ fn check(
         if let Some(reason) = scanned.contradiction {
             return Err(OpenError::Contradiction { path: directory.to_owned(), reason });
         }
+        if scan.start.index > scan.next_index {
+            let reason = format!("the log is said to start at log index {}, behind its end", scan.start.index);
+            return Err(corrupt(scanned.end, scan.next_index, reason));
+        }
         let durable = || was_durable(&*found.handle, found.checksum, found.size, scanned.end).map_err(at(&path));
         match (&scanned.stopped, sealed) {
             (Some(error), Some(_)) => return Err(corrupt(scanned.end, scan.next_index, error.to_string())),
@@ -207,6 +213,18 @@ fn check(
             }
             (Some(error), None) if durable()? => {
                 return Err(corrupt(scanned.end, scan.next_index, error.to_string()));
+            }
+            // No crash makes a header that fits its checksum: this was written, by another build or with other limits.
+            (Some(error @ (FrameError::TooLong { .. } | FrameError::Payload(_))), None) => {
+                return Err(corrupt(scanned.end, scan.next_index, error.to_string()));
+            }
+            (Some(FrameError::Format(_) | FrameError::Kind(_)), None) => {
+                let mut head = [0; BATCH_FRAME_SIZE_MIN];
+                let count = read_at_least(&*found.handle, &mut head, scanned.end, 0).map_err(at(&path))?;
+                if let Some(format) = FrameHeader::foreign(&head[..count], found.checksum) {
+                    return Err(OpenError::Format { path, found: format, supported: FORMAT });
+                }
+                scans.push(scanned);
             }
             _ => scans.push(scanned),
         }
@@ -217,7 +235,11 @@ fn check(
 /// Removes files for good.
 fn remove(vfs: &dyn Vfs, directory: &Path, paths: &[PathBuf]) -> Result<(), OpenError> {
     for path in paths {
-        vfs.remove_file(path).map_err(at(path))?;
+        match vfs.remove_file(path) {
+            // Somebody was quicker.
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(at(path)(error)),
+            _ => {}
+        }
     }
     if paths.is_empty() { Ok(()) } else { vfs.sync_directory(directory).map_err(at(directory)) }
 }

@@ -190,7 +190,11 @@ impl SegmentScanner<'_> {
         } else if scan.terms.last().is_some_and(|start| start.term > header.term && header.kind.is_entry()) {
             return Ok(Err(FrameError::Payload(header.kind)));
         }
-        let parse = |bytes: &[u8]| BatchHeader::parse(bytes).map_err(|_| FrameError::Payload(header.kind));
+        // The offsets of accepted batches are dense, too.
+        let parse = |bytes: &[u8]| match BatchHeader::parse(bytes) {
+            Ok(batch) if header.rejected || batch.base_offset.cast_unsigned() == scan.end_offset => Ok(batch),
+            _ => Err(FrameError::Payload(header.kind)),
+        };
         if header.kind == FrameKind::Batch && position < self.verify_from {
             window.chunk = if header.disk_size() > CHUNK_FOR_HEADERS * 8 { CHUNK_FOR_HEADERS } else { CHUNK };
             return Ok(parse(&bytes[FRAME_HEADER_SIZE..]).map(|batch| (header, Some(batch), Bytes::new())));

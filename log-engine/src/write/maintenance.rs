@@ -136,8 +136,12 @@ fn prepare(log: &Shared, number: u64) -> io::Result<()> {
         Ok(prepared) => preparation.ready = Some(prepared),
         // The roll was quicker.
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+        // What the disk did not sync is not synced by asking again.
+        Err(error) if error.kind() != io::ErrorKind::StorageFull => {
+            log.poison(&format!("{}: {error}", log.directory.display()));
+        }
         Err(error) => {
-            // The roll will make the file itself.
+            // The roll will make the file itself, when there is room.
             log.vfs.remove_file(&FileKind::Segment.path(&log.directory, number)).ok();
             return Err(error);
         }

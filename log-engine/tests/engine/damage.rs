@@ -1,6 +1,6 @@
 //! Torn or corrupt: one flipped byte anywhere never goes unnoticed, and never costs what a durable mark vouches for.
 
-use quorate_log_engine::{FRAME_HEADER_SIZE, SEGMENT_HEADER_SIZE, Vote};
+use quorate_log_engine::{FRAME_HEADER_SIZE, OpenError, ReadStart, SEGMENT_HEADER_SIZE, Vote};
 
 use crate::support::{Disk, Fixture, Model, PowerCut, batch, command};
 
@@ -133,4 +133,72 @@ fn a_sound_frame_of_another_history_does_not_join_the_chain() {
     });
     fixture.open().unwrap();
     assert_eq!(fixture.log().next_index(), 2);
+}
+
+#[test]
+fn nothing_is_served_across_a_hole_whether_the_index_is_there_or_made_anew() {
+    for lose_index in [false, true] {
+        let mut fixture = Fixture::closed(100_000);
+        fixture.engine = crate::support::engine(0);
+        fixture.open().unwrap();
+        // One finished segment of many frames, one entry behind it.
+        let mut index = 0;
+        while fixture.segments().iter().filter(|path| fixture.disk.bytes(path)[0] != 0).count() < 2 {
+            fixture.append(vec![batch(1, index, 2 * index, 2, true)]).unwrap();
+            index += 1;
+        }
+        fixture.close();
+        let first = fixture.segments().remove(0);
+        let contents = fixture.disk.bytes(&first);
+        fixture.disk.damage(&first, |bytes| bytes[40_000..60_000].fill(0xaa));
+        if lose_index {
+            fixture.disk.lose(&first.with_extension("index"));
+        }
+        fixture.options.settled_through = Some(index - 1);
+        fixture.open().unwrap();
+        let frame_bytes = contents.len() as u64 / index;
+        let damaged = |index: u64| index * frame_bytes + 2 * frame_bytes > 40_000 && index * frame_bytes < 60_000;
+        let mut failed = 0;
+        for wanted in 0..index {
+            for start in
+                [ReadStart::Offset(2 * wanted), ReadStart::Index(wanted), ReadStart::Time(1_000 + wanted as i64)]
+            {
+                match fixture.read(start, u64::MAX, 1) {
+                    Ok((frames, _)) => assert_eq!(frames[0].index, wanted, "{start:?} without the index: {lose_index}"),
+                    Err(_) => failed += u64::from(damaged(wanted)),
+                }
+            }
+        }
+        assert!(failed > 30, "{failed}");
+        assert!(!fixture.log().holes().is_empty());
+    }
+}
+
+#[test]
+fn a_sound_frame_that_this_build_cannot_read_is_refused_and_not_cut() {
+    let mut fixture = Fixture::new(1 << 20);
+    fixture.append(vec![command(1, 0, 0, "short")]).unwrap();
+    fixture.append(vec![command(1, 1, 0, &"long ".repeat(100))]).unwrap();
+    fixture.close();
+    fixture.options.payload_bytes_max = 100;
+    let before = fixture.disk.contents();
+    assert!(matches!(fixture.open(), Err(OpenError::Corrupt { log_index: 1, .. })), "longer than is allowed now");
+    assert_eq!(fixture.disk.contents(), before);
+    fixture.options.payload_bytes_max = 1 << 20;
+    // The last frame as a later build might write it: of another format, or of a kind that is not known here.
+    let path = fixture.newest_segment();
+    let sound = fixture.disk.bytes(&path);
+    let at = SEGMENT_HEADER_SIZE + FRAME_HEADER_SIZE + 8;
+    for (field, value) in [(2, 9), (3, 200)] {
+        fixture.disk.damage(&path, |bytes| {
+            bytes.clone_from(&sound);
+            bytes[at + field] = value;
+            let salt = u32::from_le_bytes(bytes[SEGMENT_HEADER_SIZE - 4..SEGMENT_HEADER_SIZE].try_into().unwrap());
+            let checksum = crc32c::crc32c_append(salt, &bytes[at..at + FRAME_HEADER_SIZE - 4]);
+            bytes[at + FRAME_HEADER_SIZE - 4..at + FRAME_HEADER_SIZE].copy_from_slice(&checksum.to_le_bytes());
+        });
+        let before = fixture.disk.contents();
+        assert!(matches!(fixture.open(), Err(OpenError::Format { .. })));
+        assert_eq!(fixture.disk.contents(), before);
+    }
 }

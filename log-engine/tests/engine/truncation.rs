@@ -2,7 +2,7 @@
 
 use quorate_log_engine::Vote;
 
-use crate::support::{Fixture, PowerCut, image};
+use crate::support::{Fixture, Model, PowerCut, batch, engine, image};
 
 #[test]
 fn a_stale_tail_never_comes_back() {
@@ -59,5 +59,34 @@ fn term_starts_follow_a_truncation() {
         assert_eq!(fixture.log().term_starts(0..=5), [(1, 0), (2, 3), (5, 4), (5, 5)]);
         assert_eq!(fixture.log().term_starts(2..=2), [(1, 2)]);
         fixture.open().unwrap();
+    }
+}
+
+#[test]
+fn a_truncation_to_the_start_of_a_trimmed_log_finds_its_end() {
+    for cache_bytes in [0, 1 << 20] {
+        let (mut fixture, mut model) = (Fixture::closed(700), Model::default());
+        fixture.engine = engine(cache_bytes);
+        fixture.open().unwrap();
+        for index in 0..20 {
+            let frame = batch(1, index, index, 1, true);
+            model.append(std::slice::from_ref(&frame));
+            fixture.append(vec![frame]).unwrap();
+        }
+        fixture.barrier();
+        let first = fixture.log().last_checkpoint(12).unwrap().0;
+        model.trim(first as usize);
+        fixture.trim(first, first).unwrap();
+        fixture.barrier();
+        model.truncate(first as usize);
+        fixture.truncate(first).unwrap();
+        let frame = batch(2, first, first, 1, true);
+        model.append(std::slice::from_ref(&frame));
+        fixture.append(vec![frame]).unwrap();
+        model.acknowledge();
+        fixture.options.settled_through = first.checked_sub(1);
+        fixture.close();
+        fixture.power_cut_and_open(PowerCut::LoseAll).unwrap();
+        model.check_opened(&fixture, "trimmed, then truncated");
     }
 }

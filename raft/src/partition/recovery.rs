@@ -41,3 +41,18 @@ impl PartitionRecovery {
         PartitionMachine::new(self.tracker, Committed { end_index, high_watermark: self.high_watermark })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{partition::ProducerTable, types::log_id};
+
+    #[test]
+    fn a_checkpoint_right_behind_the_commit_says_how_far_readers_may_read() {
+        let mut recovery = PartitionRecovery::default();
+        recovery.restore(PartitionState::new(7, ProducerTable::default()));
+        assert_eq!(recovery.end_offset(), 7);
+        let machine = recovery.into_machine(Some(log_id(2, 4)));
+        assert_eq!(*machine.committed().borrow(), Committed { end_index: 5, high_watermark: 7 });
+    }
+}
