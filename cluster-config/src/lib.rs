@@ -26,6 +26,7 @@ pub use load::{ConfigError, FOREIGN_VARIABLES, Loaded, Origin, Setting, Sources,
 pub use name::{Name, NameError};
 pub use node::{
     CLIENT_PORT_DEFAULT, LimitsConfig, LogConfig, NodeConfig, NodeConfigError, PEER_PORT_DEFAULT, RaftConfig,
+    RetentionConfig,
 };
 pub use topic::TopicConfig;
 pub use topic_name::{DEFAULT_STREAM, TopicName, TopicNameError};

@@ -10,6 +10,7 @@ use std::time::Duration;
 const KIB: usize = 1024;
 const MIB: usize = 1024 * KIB;
 const GIB: usize = 1024 * MIB;
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 // Names.
 
@@ -78,13 +79,20 @@ pub const PRODUCERS_PER_PARTITION_MAX: usize = 10_000;
 /// could not be recognised.
 pub const BATCHES_IN_FLIGHT_MAX: usize = 5;
 
-/// How long a producer must have been idle, by the leader's clock, before the leader may propose to forget it.
-pub const PRODUCER_IDLE_MIN: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+/// How long a producer must have been idle, by the leader's clock, before the leader proposes to forget it, unless the
+/// node's configuration says otherwise.
+pub const PRODUCER_EXPIRY_DEFAULT: Duration = DAY.saturating_mul(7);
 
-const _: () = assert!(
-    BATCHES_IN_FLIGHT_MAX <= REQUESTS_IN_FLIGHT_PER_CONNECTION_MAX,
-    "a producer must be able to fill its window over one connection"
-);
+/// What the time after which an idle producer is forgotten may be set to.
+pub const PRODUCER_EXPIRY_BOUNDS: RangeInclusive<Duration> = Duration::from_secs(60)..=DAY.saturating_mul(365);
+
+const _: () = {
+    assert!(
+        BATCHES_IN_FLIGHT_MAX <= REQUESTS_IN_FLIGHT_PER_CONNECTION_MAX,
+        "a producer must be able to fill its window over one connection"
+    );
+    assert_default_time(PRODUCER_EXPIRY_DEFAULT, &PRODUCER_EXPIRY_BOUNDS);
+};
 
 // Topics.
 
@@ -110,11 +118,34 @@ pub const SEGMENT_BYTES_DEFAULT: u64 = 256 * MIB as u64;
 /// larger by one frame.
 pub const SEGMENT_BYTES_BOUNDS: RangeInclusive<u64> = MIB as u64..=4 * GIB as u64;
 
+/// How long a topic keeps its records unless its creator says otherwise.
+pub const RETENTION_TIME_DEFAULT: Duration = DAY.saturating_mul(7);
+
+/// How long a topic may be set to keep its records, if not for ever: 1 s to 100 years, of 365.25 days each.
+pub const RETENTION_TIME_BOUNDS: RangeInclusive<Duration> =
+    Duration::from_secs(1)..=Duration::from_secs(100 * 31_557_600);
+
+/// The bytes that each partition of a topic keeps unless its creator says otherwise.
+pub const RETENTION_BYTES_DEFAULT: u64 = 10 * GIB as u64;
+
+/// The bytes that each partition of a topic may be set to keep, if not all: 1 MiB to 1 EiB.
+pub const RETENTION_BYTES_BOUNDS: RangeInclusive<u64> = MIB as u64..=1 << 60;
+
+/// The time between two looks for records past their retention and producers past their expiry, unless the node's
+/// configuration says otherwise.
+pub const RETENTION_CHECK_INTERVAL_DEFAULT: Duration = Duration::from_secs(30);
+
+/// What the time between two looks may be set to.
+pub const RETENTION_CHECK_INTERVAL_BOUNDS: RangeInclusive<Duration> = Duration::from_millis(100)..=DAY;
+
 const _: () = {
     assert!(PARTITIONS_PER_TOPIC_DEFAULT >= 1 && PARTITIONS_PER_TOPIC_DEFAULT <= PARTITIONS_PER_TOPIC_MAX);
     assert!(REPLICATION_FACTOR_DEFAULT >= 1 && REPLICATION_FACTOR_DEFAULT <= REPLICATION_FACTOR_MAX);
     assert!(REPLICATION_FACTOR_MAX <= NODES_MAX, "a node holds at most one replica of a partition");
     assert_default(SEGMENT_BYTES_DEFAULT, &SEGMENT_BYTES_BOUNDS);
+    assert_default(RETENTION_BYTES_DEFAULT, &RETENTION_BYTES_BOUNDS);
+    assert_default_time(RETENTION_TIME_DEFAULT, &RETENTION_TIME_BOUNDS);
+    assert_default_time(RETENTION_CHECK_INTERVAL_DEFAULT, &RETENTION_CHECK_INTERVAL_BOUNDS);
 };
 
 // The cluster.
@@ -157,6 +188,20 @@ pub const APPEND_BYTES_IN_FLIGHT_DEFAULT: u64 = 64 * MIB as u64;
 /// What the bytes of admitted, unanswered batches may be set to.
 pub const APPEND_BYTES_IN_FLIGHT_BOUNDS: RangeInclusive<u64> = 16 * MIB as u64..=64 * GIB as u64;
 
+/// The bytes of batches a node has read for fetches and not yet handed to the network, at most, unless its configuration
+/// says otherwise.
+pub const FETCH_BYTES_IN_FLIGHT_DEFAULT: u64 = 64 * MIB as u64;
+
+/// What the bytes read for fetches and not yet handed to the network may be set to.
+pub const FETCH_BYTES_IN_FLIGHT_BOUNDS: RangeInclusive<u64> = 8 * MIB as u64..=64 * GIB as u64;
+
+/// The bytes of entries a node has received from its peers and Raft has not yet taken, at most, unless the node's
+/// configuration says otherwise.
+pub const REPLICATION_BYTES_IN_FLIGHT_DEFAULT: u64 = 64 * MIB as u64;
+
+/// What the bytes of entries received and not yet taken by Raft may be set to.
+pub const REPLICATION_BYTES_IN_FLIGHT_BOUNDS: RangeInclusive<u64> = 16 * MIB as u64..=64 * GIB as u64;
+
 const _: () = {
     assert!(CLIENT_CONNECTIONS_MAX >= *CLIENT_CONNECTIONS_BOUNDS.start());
     assert!(CLIENT_CONNECTIONS_MAX <= *CLIENT_CONNECTIONS_BOUNDS.end());
@@ -164,6 +209,16 @@ const _: () = {
     assert!(
         *APPEND_BYTES_IN_FLIGHT_BOUNDS.start() >= CLIENT_FRAME_BYTES_MAX as u64,
         "a node must be able to admit the largest request, or its producer would wait for ever"
+    );
+    assert_default(FETCH_BYTES_IN_FLIGHT_DEFAULT, &FETCH_BYTES_IN_FLIGHT_BOUNDS);
+    assert!(
+        *FETCH_BYTES_IN_FLIGHT_BOUNDS.start() >= FETCH_BYTES_MAX as u64,
+        "a node must be able to answer the largest fetch, or its consumer would wait for ever"
+    );
+    assert_default(REPLICATION_BYTES_IN_FLIGHT_DEFAULT, &REPLICATION_BYTES_IN_FLIGHT_BOUNDS);
+    assert!(
+        *REPLICATION_BYTES_IN_FLIGHT_BOUNDS.start() >= (BATCH_BYTES_MAX + FRAME_OVERHEAD_BYTES_MAX) as u64,
+        "a node must be able to take the largest entry, or its replica would never catch up"
     );
 };
 
@@ -196,11 +251,16 @@ pub const SCRUB_BYTES_PER_SECOND_BOUNDS: RangeInclusive<u64> = 64 * KIB as u64..
 
 /// The time from the beginning of one rereading of all finished segments of a node to that of the next, at least, unless
 /// its configuration says otherwise.
-pub const SCRUB_INTERVAL_DEFAULT: Duration = Duration::from_secs(24 * 60 * 60);
+pub const SCRUB_INTERVAL_DEFAULT: Duration = DAY;
 
 /// What the time between the beginnings of two rereadings may be set to.
-pub const SCRUB_INTERVAL_BOUNDS: RangeInclusive<Duration> =
-    Duration::from_secs(60)..=Duration::from_secs(365 * 24 * 60 * 60);
+pub const SCRUB_INTERVAL_BOUNDS: RangeInclusive<Duration> = Duration::from_secs(60)..=DAY.saturating_mul(365);
+
+/// The bytes kept free on the disk of the data directory, unless the node's configuration says otherwise.
+pub const RESERVE_BYTES_DEFAULT: u64 = GIB as u64;
+
+/// What the bytes kept free may be set to, if not 0, which turns the check off.
+pub const RESERVE_BYTES_BOUNDS: RangeInclusive<u64> = 16 * MIB as u64..=1024 * GIB as u64;
 
 const _: () = {
     assert!(WRITER_THREADS_DEFAULT >= *WRITER_THREADS_BOUNDS.start());
@@ -209,8 +269,8 @@ const _: () = {
     assert!(OPEN_SEGMENTS_DEFAULT <= *OPEN_SEGMENTS_BOUNDS.end());
     assert_default(TAIL_CACHE_BYTES_DEFAULT, &TAIL_CACHE_BYTES_BOUNDS);
     assert_default(SCRUB_BYTES_PER_SECOND_DEFAULT, &SCRUB_BYTES_PER_SECOND_BOUNDS);
-    assert!(SCRUB_INTERVAL_DEFAULT.as_secs() >= SCRUB_INTERVAL_BOUNDS.start().as_secs());
-    assert!(SCRUB_INTERVAL_DEFAULT.as_secs() <= SCRUB_INTERVAL_BOUNDS.end().as_secs());
+    assert_default(RESERVE_BYTES_DEFAULT, &RESERVE_BYTES_BOUNDS);
+    assert_default_time(SCRUB_INTERVAL_DEFAULT, &SCRUB_INTERVAL_BOUNDS);
 };
 
 // Raft.
@@ -232,6 +292,13 @@ pub const ELECTION_TIMEOUT_MAX_DEFAULT: Duration = Duration::from_millis(750);
 /// What either election timeout may be set to.
 pub const ELECTION_TIMEOUT_BOUNDS: RangeInclusive<Duration> = Duration::from_millis(30)..=Duration::from_secs(60);
 
+/// The bytes a second at which a node sends old entries to replicas that lag, over all of them, unless its configuration
+/// says otherwise.
+pub const CATCH_UP_BYTES_PER_SECOND_DEFAULT: u64 = 100 * MIB as u64;
+
+/// What the bytes a second for replicas that lag may be set to, if not 0, which is unlimited.
+pub const CATCH_UP_BYTES_PER_SECOND_BOUNDS: RangeInclusive<u64> = 64 * KIB as u64..=1024 * GIB as u64;
+
 /// The heartbeats that fit into the shortest election timeout, at least: one lost or late must not depose a leader.
 pub const HEARTBEATS_PER_ELECTION_TIMEOUT_MIN: u32 = 3;
 
@@ -252,9 +319,16 @@ const _: () = {
         ELECTION_TIMEOUT_MAX_DEFAULT.as_millis() < PEER_IDLE_MAX.as_millis(),
         "an election must not wait for a dead connection"
     );
+    assert_default(CATCH_UP_BYTES_PER_SECOND_DEFAULT, &CATCH_UP_BYTES_PER_SECOND_BOUNDS);
 };
 
 /// Asserts that the default of a size lies within its bounds; ranges cannot yet be asked that in a constant.
 const fn assert_default(default: u64, bounds: &RangeInclusive<u64>) {
     assert!(*bounds.start() <= default && default <= *bounds.end(), "the default must lie within the bounds");
+}
+
+/// Asserts that the default of a time lies within its bounds.
+const fn assert_default_time(default: Duration, bounds: &RangeInclusive<Duration>) {
+    let (least, most) = (bounds.start().as_nanos(), bounds.end().as_nanos());
+    assert!(least <= default.as_nanos() && default.as_nanos() <= most, "the default must lie within the bounds");
 }

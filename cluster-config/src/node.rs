@@ -4,6 +4,7 @@ mod error;
 mod limits;
 mod log;
 mod raft;
+mod retention;
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "tests")]
 mod tests;
@@ -22,6 +23,7 @@ pub use error::NodeConfigError;
 pub use limits::LimitsConfig;
 pub use log::LogConfig;
 pub use raft::RaftConfig;
+pub use retention::RetentionConfig;
 
 /// The port on which a node listens for clients unless its configuration says otherwise.
 pub const CLIENT_PORT_DEFAULT: NonZeroU16 = port(7101);
@@ -55,15 +57,18 @@ pub struct NodeConfig {
     /// cluster of one.
     #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "addresses::deserialize")]
     pub seeds: Vec<Address>,
-    /// The times of Raft.
+    /// The times of Raft, and the speed of catching up.
     #[serde(default)]
     pub raft: RaftConfig,
-    /// The logs: writing, caching, checking.
+    /// The logs: writing, caching, checking, the space they leave free.
     #[serde(default)]
     pub log: LogConfig,
     /// What the node takes on at once.
     #[serde(default)]
     pub limits: LimitsConfig,
+    /// When the node looks for what need not be kept any longer.
+    #[serde(default)]
+    pub retention: RetentionConfig,
 }
 
 impl NodeConfig {
@@ -80,6 +85,7 @@ impl NodeConfig {
             raft: RaftConfig::default(),
             log: LogConfig::default(),
             limits: LimitsConfig::default(),
+            retention: RetentionConfig::default(),
         }
     }
 
@@ -115,6 +121,7 @@ impl NodeConfig {
         self.raft.validate()?;
         self.log.validate()?;
         self.limits.validate()?;
+        self.retention.validate()?;
         Ok(())
     }
 
@@ -159,7 +166,7 @@ impl NodeConfig {
     /// another one, the value is the one that then holds.
     #[must_use]
     pub(crate) fn settings(&self) -> Vec<(&'static str, String)> {
-        let Self { data_dir, listen, advertise: _, peer_listen, peer_advertise: _, seeds: _, raft, log, limits } = self;
+        let Self { data_dir, listen, peer_listen, raft, log, limits, retention, .. } = self;
         vec![
             ("data_dir", data_dir.display().to_string()),
             ("listen", listen.to_string()),
@@ -170,13 +177,19 @@ impl NodeConfig {
             ("raft.heartbeat_interval", duration::format(raft.heartbeat_interval)),
             ("raft.election_timeout_min", duration::format(raft.election_timeout_min)),
             ("raft.election_timeout_max", duration::format(raft.election_timeout_max)),
+            ("raft.catch_up_bytes_per_second", size::format(raft.catch_up_bytes_per_second)),
             ("log.writer_threads", log.writer_threads.to_string()),
             ("log.tail_cache_bytes", size::format(log.tail_cache_bytes)),
             ("log.open_segments_max", log.open_segments_max.to_string()),
             ("log.scrub_bytes_per_second", size::format(log.scrub_bytes_per_second)),
             ("log.scrub_interval", duration::format(log.scrub_interval)),
+            ("log.reserve_bytes", size::format(log.reserve_bytes)),
             ("limits.append_bytes_in_flight", size::format(limits.append_bytes_in_flight)),
+            ("limits.fetch_bytes_in_flight", size::format(limits.fetch_bytes_in_flight)),
+            ("limits.replication_bytes_in_flight", size::format(limits.replication_bytes_in_flight)),
             ("limits.client_connections", limits.client_connections.to_string()),
+            ("retention.check_interval", duration::format(retention.check_interval)),
+            ("retention.producer_expiry", duration::format(retention.producer_expiry)),
         ]
     }
 }

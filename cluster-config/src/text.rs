@@ -5,3 +5,4 @@
 pub(crate) mod addresses;
 pub(crate) mod duration;
 pub(crate) mod size;
+pub(crate) mod unlimited;

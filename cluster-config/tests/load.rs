@@ -75,15 +75,22 @@ fn every_setting_can_be_given_in_the_file() {
         heartbeat_interval = '100ms'
         election_timeout_min = '1s'
         election_timeout_max = '2s 500ms'
+        catch_up_bytes_per_second = '10MiB'
         [log]
         writer_threads = 4
         tail_cache_bytes = '1GiB'
         open_segments_max = 1000
         scrub_bytes_per_second = '0B'
         scrub_interval = '7days'
+        reserve_bytes = '2GiB'
         [limits]
         append_bytes_in_flight = 16777216
+        fetch_bytes_in_flight = '8MiB'
+        replication_bytes_in_flight = '16MiB'
         client_connections = 10
+        [retention]
+        check_interval = '1s'
+        producer_expiry = '1day'
     ";
     let loaded = load_file("every_setting", text).unwrap();
     assert_eq!(loaded.config, toml::from_str(text).unwrap());
@@ -98,13 +105,19 @@ fn every_setting_can_be_given_in_the_file() {
         ("raft.heartbeat_interval", "100ms"),
         ("raft.election_timeout_min", "1s"),
         ("raft.election_timeout_max", "2s 500ms"),
+        ("raft.catch_up_bytes_per_second", "10MiB"),
         ("log.writer_threads", "4"),
         ("log.tail_cache_bytes", "1GiB"),
         ("log.open_segments_max", "1000"),
         ("log.scrub_bytes_per_second", "0B"),
         ("log.scrub_interval", "7days"),
+        ("log.reserve_bytes", "2GiB"),
         ("limits.append_bytes_in_flight", "16MiB"),
+        ("limits.fetch_bytes_in_flight", "8MiB"),
+        ("limits.replication_bytes_in_flight", "16MiB"),
         ("limits.client_connections", "10"),
+        ("retention.check_interval", "1s"),
+        ("retention.producer_expiry", "1day"),
     ];
     assert_eq!(found, expected);
     assert!(loaded.settings.iter().all(|setting| matches!(setting.origin, Origin::File(_))));

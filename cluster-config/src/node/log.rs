@@ -30,6 +30,10 @@ pub struct LogConfig {
     /// 1 min to 365 days.
     #[serde(with = "duration")]
     pub scrub_interval: Duration,
+    /// The bytes kept free on the disk of `data_dir` for trims, membership changes and votes. While less is free, the node
+    /// refuses writes of clients. Default 1 GiB, bounds 16 MiB to 1 TiB; 0 turns the check off.
+    #[serde(with = "size")]
+    pub reserve_bytes: u64,
 }
 
 impl Default for LogConfig {
@@ -40,14 +44,21 @@ impl Default for LogConfig {
             open_segments_max: limits::OPEN_SEGMENTS_DEFAULT,
             scrub_bytes_per_second: limits::SCRUB_BYTES_PER_SECOND_DEFAULT,
             scrub_interval: limits::SCRUB_INTERVAL_DEFAULT,
+            reserve_bytes: limits::RESERVE_BYTES_DEFAULT,
         }
     }
 }
 
 impl LogConfig {
     pub(super) fn validate(&self) -> Result<(), OutOfBounds> {
-        let Self { writer_threads, tail_cache_bytes, open_segments_max, scrub_bytes_per_second, scrub_interval } =
-            *self;
+        let Self {
+            writer_threads,
+            tail_cache_bytes,
+            open_segments_max,
+            scrub_bytes_per_second,
+            scrub_interval,
+            reserve_bytes,
+        } = *self;
         bounds::check_count("log.writer_threads", writer_threads, &limits::WRITER_THREADS_BOUNDS)?;
         bounds::check_size("log.tail_cache_bytes", tail_cache_bytes, &limits::TAIL_CACHE_BYTES_BOUNDS)?;
         bounds::check_count("log.open_segments_max", open_segments_max, &limits::OPEN_SEGMENTS_BOUNDS)?;
@@ -55,7 +66,11 @@ impl LogConfig {
             let allowed = &limits::SCRUB_BYTES_PER_SECOND_BOUNDS;
             bounds::check_size("log.scrub_bytes_per_second", scrub_bytes_per_second, allowed)?;
         }
-        bounds::check("log.scrub_interval", scrub_interval, &limits::SCRUB_INTERVAL_BOUNDS, duration::format)
+        bounds::check("log.scrub_interval", scrub_interval, &limits::SCRUB_INTERVAL_BOUNDS, duration::format)?;
+        if reserve_bytes > 0 {
+            bounds::check_size("log.reserve_bytes", reserve_bytes, &limits::RESERVE_BYTES_BOUNDS)?;
+        }
+        Ok(())
     }
 }
 
@@ -77,6 +92,7 @@ mod tests {
             open_segments_max: 256,
             scrub_bytes_per_second: 16 << 20,
             scrub_interval: Duration::from_secs(24 * 3600),
+            reserve_bytes: 1 << 30,
         };
         assert_eq!(LogConfig::default(), expected);
         assert_eq!(expected.validate(), Ok(()));
@@ -114,6 +130,12 @@ mod tests {
         for seconds in [0, 59, 365 * 86_400 + 1] {
             let interval = Duration::from_secs(seconds);
             assert_eq!(refused(|config| config.scrub_interval = interval), Some("log.scrub_interval"));
+        }
+        for bytes in [0, 16 << 20, 1 << 40] {
+            assert_eq!(refused(|config| config.reserve_bytes = bytes), None);
+        }
+        for bytes in [1, (16 << 20) - 1, (1 << 40) + 1] {
+            assert_eq!(refused(|config| config.reserve_bytes = bytes), Some("log.reserve_bytes"));
         }
     }
 }

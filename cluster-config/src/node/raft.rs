@@ -1,14 +1,15 @@
-//! The times of Raft.
+//! The times of Raft, and the speed of catching up.
 
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use super::NodeConfigError;
-use crate::text::duration;
+use crate::text::{duration, size};
 use crate::{bounds, limits};
 
-/// The times of Raft, for every group of the node. In whole milliseconds, and the same on every node.
+/// The times of Raft, for every group of the node, in whole milliseconds and the same on every node; and how fast
+/// replicas that lag are served.
 ///
 /// Invariant, checked by [`NodeConfig::validate`](crate::NodeConfig::validate):
 /// `3 * heartbeat_interval <= election_timeout_min < election_timeout_max`.
@@ -25,6 +26,10 @@ pub struct RaftConfig {
     /// The longest time without a leader after which a replica stands for leader. Default 750 ms, bounds 30 ms to 60 s.
     #[serde(with = "duration")]
     pub election_timeout_max: Duration,
+    /// The bytes a second at which the node sends old entries, read from its disk, to replicas that lag, over all of them.
+    /// Default 100 MiB, bounds 64 KiB to 1 TiB; 0 is unlimited.
+    #[serde(with = "size")]
+    pub catch_up_bytes_per_second: u64,
 }
 
 impl Default for RaftConfig {
@@ -33,13 +38,14 @@ impl Default for RaftConfig {
             heartbeat_interval: limits::HEARTBEAT_INTERVAL_DEFAULT,
             election_timeout_min: limits::ELECTION_TIMEOUT_MIN_DEFAULT,
             election_timeout_max: limits::ELECTION_TIMEOUT_MAX_DEFAULT,
+            catch_up_bytes_per_second: limits::CATCH_UP_BYTES_PER_SECOND_DEFAULT,
         }
     }
 }
 
 impl RaftConfig {
     pub(super) fn validate(&self) -> Result<(), NodeConfigError> {
-        let Self { heartbeat_interval, election_timeout_min, election_timeout_max } = *self;
+        let Self { heartbeat_interval, election_timeout_min, election_timeout_max, catch_up_bytes_per_second } = *self;
         for (key, time, bounds) in [
             ("raft.heartbeat_interval", heartbeat_interval, limits::HEARTBEAT_INTERVAL_BOUNDS),
             ("raft.election_timeout_min", election_timeout_min, limits::ELECTION_TIMEOUT_BOUNDS),
@@ -56,6 +62,10 @@ impl RaftConfig {
         if election_timeout_max <= election_timeout_min {
             return Err(NodeConfigError::ElectionTimeoutsReversed { election_timeout_min, election_timeout_max });
         }
+        if catch_up_bytes_per_second > 0 {
+            let allowed = &limits::CATCH_UP_BYTES_PER_SECOND_BOUNDS;
+            bounds::check_size("raft.catch_up_bytes_per_second", catch_up_bytes_per_second, allowed)?;
+        }
         Ok(())
     }
 }
@@ -70,6 +80,7 @@ mod tests {
             heartbeat_interval: Duration::from_millis(heartbeat),
             election_timeout_min: Duration::from_millis(min),
             election_timeout_max: Duration::from_millis(max),
+            catch_up_bytes_per_second: 100 << 20,
         }
     }
 
@@ -94,6 +105,19 @@ mod tests {
             (config(200, 600, 60_001), "raft.election_timeout_max is 1m 1ms, but must lie within 30ms..=1m"),
         ] {
             assert!(message(&config).starts_with(expected), "{}", message(&config));
+        }
+    }
+
+    #[test]
+    fn the_speed_of_catching_up_has_its_bounds() {
+        for bytes in [0, 64 << 10, 1 << 40] {
+            let config = RaftConfig { catch_up_bytes_per_second: bytes, ..RaftConfig::default() };
+            assert_eq!(config.validate(), Ok(()));
+        }
+        for bytes in [1, (64 << 10) - 1, (1 << 40) + 1] {
+            let found = message(&RaftConfig { catch_up_bytes_per_second: bytes, ..RaftConfig::default() });
+            let expected = format!("raft.catch_up_bytes_per_second is {bytes}B, but must lie within 64KiB..=1TiB");
+            assert!(found.starts_with(&expected), "{found}");
         }
     }
 

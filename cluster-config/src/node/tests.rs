@@ -101,6 +101,8 @@ fn there_are_no_more_seeds_than_nodes() {
 fn the_sections_are_validated_too() {
     assert_eq!(after(|config| config.log.writer_threads = 0).unwrap_err().keys(), ["log.writer_threads"]);
     assert_eq!(after(|config| config.limits.client_connections = 0).unwrap_err().keys(), ["limits.client_connections"]);
+    let retention = after(|config| config.retention.check_interval = std::time::Duration::ZERO);
+    assert_eq!(retention.unwrap_err().keys(), ["retention.check_interval"]);
     let raft = after(|config| config.raft.election_timeout_max = config.raft.election_timeout_min);
     assert!(matches!(raft, Err(NodeConfigError::ElectionTimeoutsReversed { .. })));
 }

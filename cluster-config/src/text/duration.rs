@@ -19,7 +19,7 @@ pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<
 }
 
 /// Takes no bare numbers: nothing would say whether they are seconds or milliseconds.
-struct DurationVisitor;
+pub(super) struct DurationVisitor;
 
 impl de::Visitor<'_> for DurationVisitor {
     type Value = Duration;

@@ -6,7 +6,8 @@ use bytesize::ByteSize;
 use serde::{Deserializer, Serializer, de};
 
 /// From the largest: the first that divides a size is the one it is written in.
-const UNITS: [(&str, u64); 4] = [("TiB", 1 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
+const UNITS: [(&str, u64); 6] =
+    [("EiB", 1 << 60), ("PiB", 1 << 50), ("TiB", 1 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
 
 /// Writes a size without loss, in the largest binary unit that divides it: `256MiB`, `1000B`.
 pub(crate) fn format(bytes: u64) -> String {
@@ -25,7 +26,7 @@ pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<
 }
 
 /// Takes a number of bytes too, as TOML has numbers.
-struct SizeVisitor;
+pub(super) struct SizeVisitor;
 
 impl de::Visitor<'_> for SizeVisitor {
     type Value = u64;
@@ -63,7 +64,9 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read_back_without_loss() {
-        for bytes in [0, 1, 1000, 1023, 1024, 1 << 20, 256 << 20, (256 << 20) + 1, 3 << 29, 1 << 40, u64::MAX] {
+        for bytes in
+            [0, 1, 1000, 1023, 1024, 1 << 20, 256 << 20, (256 << 20) + 1, 3 << 29, 1 << 40, 3 << 50, 1 << 60, u64::MAX]
+        {
             assert_eq!(read(&format(bytes)).unwrap(), bytes, "{}", format(bytes));
         }
         assert_eq!([format(0), format(256 << 20), format(3 << 29)], ["0B", "256MiB", "1536MiB"]);

@@ -22,6 +22,8 @@ pub enum ErrorCode {
     Unavailable,
     /// The node is at one of its limits; try again later.
     Overloaded,
+    /// Too little space is free on the disk of the node; nothing was written. It takes writes again once there is more.
+    DiskFull,
     /// The deadline passed; whether the request took effect is unknown.
     Timeout,
     /// The request is malformed or beyond a limit.
@@ -82,6 +84,7 @@ impl ApiError {
             ErrorCode::NotLeader
                 | ErrorCode::Unavailable
                 | ErrorCode::Overloaded
+                | ErrorCode::DiskFull
                 | ErrorCode::Timeout
                 | ErrorCode::NotReady
                 | ErrorCode::Storage

@@ -6,6 +6,17 @@ use bytes::Bytes;
 use quorate_cluster_config::{PartitionIndex, TopicId};
 use serde::{Deserialize, Serialize};
 
+/// Which replica may answer a fetch.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum ServeFrom {
+    /// The leader only: the answer reaches to the newest committed record.
+    #[default]
+    Leader,
+    /// Any replica, from what it knows to be committed. Its high watermark may be behind the leader's; asked for an offset
+    /// beyond it, it waits or answers empty, and never says that the offset is out of range.
+    AnyReplica,
+}
+
 /// Reads committed record batches of one partition.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FetchRequest {
@@ -21,6 +32,8 @@ pub struct FetchRequest {
     pub min_bytes: u32,
     /// How long to wait for `min_bytes`, at most `FETCH_WAIT_MAX`.
     pub max_wait: Duration,
+    /// Which replica may answer.
+    pub serve_from: ServeFrom,
 }
 
 /// Whole record batches, in offset order, as the disk holds them.
@@ -28,19 +41,25 @@ pub struct FetchRequest {
 pub struct FetchResponse {
     /// The concatenated batches; empty when nothing was there in time.
     pub batches: Bytes,
-    /// The first offset not yet committed, as of this answer.
+    /// The first offset not yet committed, as of this answer and as far as the answering replica knows.
     pub high_watermark: u64,
     /// The first offset that is retained.
     pub log_start_offset: u64,
 }
 
-/// Which end of the partition is asked for.
+/// Which offset of the partition is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum OffsetQuery {
     /// The first retained offset.
     First,
     /// The first offset not yet committed; linearizable: at or above every acknowledged record.
     Last,
+    /// The first offset of the first retained batch that its leader took at or after this time, in ms since 1970 by the
+    /// leader's clock. If there is none, the first offset not yet committed; linearizable.
+    AtTime {
+        /// Milliseconds since 1970-01-01T00:00:00Z; before it where negative.
+        ms: i64,
+    },
 }
 
 /// Asks the leader for an offset.

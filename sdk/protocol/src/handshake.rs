@@ -12,9 +12,9 @@ use std::{io, time::Duration};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 /// The oldest client protocol version this build speaks.
-pub const VERSION_MIN: u16 = 1;
+pub const VERSION_MIN: u16 = 2;
 /// The newest client protocol version this build speaks.
-pub const VERSION_MAX: u16 = 1;
+pub const VERSION_MAX: u16 = 2;
 
 const CLIENT_MAGIC: &[u8; 4] = b"QRTC";
 const NODE_MAGIC: &[u8; 4] = b"QRTN";
@@ -142,6 +142,23 @@ mod tests {
         };
         let (refused, ()) = tokio::join!(accept_client(&mut node, true, DEADLINE), client);
         assert!(matches!(refused, Err(HandshakeError::Version { .. })));
+        assert_eq!(u16::from_be_bytes([answer[6], answer[7]]), NO_COMMON_VERSION);
+    }
+
+    #[tokio::test]
+    async fn a_client_of_the_past_is_told_our_versions() {
+        let (mut client, mut node) = tokio::io::duplex(64);
+        let mut hello = *b"QRTC\0\0\0\0\0\0\0\0\0\0\0\0";
+        hello[4..6].copy_from_slice(&1u16.to_be_bytes());
+        hello[6..8].copy_from_slice(&(VERSION_MIN - 1).to_be_bytes());
+        let mut answer = [0; SIZE];
+        let client = async {
+            client.write_all(&hello).await.ok();
+            client.read_exact(&mut answer).await.ok();
+        };
+        let (refused, ()) = tokio::join!(accept_client(&mut node, true, DEADLINE), client);
+        assert!(matches!(refused, Err(HandshakeError::Version { .. })));
+        assert_eq!(u16::from_be_bytes([answer[4], answer[5]]), VERSION_MAX);
         assert_eq!(u16::from_be_bytes([answer[6], answer[7]]), NO_COMMON_VERSION);
     }
 

@@ -10,10 +10,11 @@ mod handshake;
 mod produce;
 mod service;
 mod topology;
+mod trim;
 
 pub use codec::{BoundedBincode, CodecError, decode, encode, transport};
 pub use error::{ApiError, ErrorCode};
-pub use fetch::{FetchRequest, FetchResponse, OffsetQuery, OffsetsRequest, OffsetsResponse};
+pub use fetch::{FetchRequest, FetchResponse, OffsetQuery, OffsetsRequest, OffsetsResponse, ServeFrom};
 pub use handshake::{HandshakeError, VERSION_MAX, VERSION_MIN, accept_client, connect_client};
 pub use produce::{ProduceRequest, ProduceResponse};
 pub use service::{QuorateApi, QuorateApiClient, QuorateApiRequest, QuorateApiResponse};
@@ -21,3 +22,4 @@ pub use topology::{
     ClusterInfo, CreateTopicRequest, DeleteTopicRequest, NodeInfo, NodeState, PartitionInfo, ReplicaInfo, ReplicaRole,
     TopicInfo, TopicSelector, TopicsRequest, TopicsResponse,
 };
+pub use trim::{TrimRequest, TrimResponse};

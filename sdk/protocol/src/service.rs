@@ -2,11 +2,13 @@
 
 use crate::{
     ApiError, ClusterInfo, CreateTopicRequest, DeleteTopicRequest, FetchRequest, FetchResponse, OffsetsRequest,
-    OffsetsResponse, ProduceRequest, ProduceResponse, TopicInfo, TopicsRequest, TopicsResponse,
+    OffsetsResponse, ProduceRequest, ProduceResponse, TopicInfo, TopicsRequest, TopicsResponse, TrimRequest,
+    TrimResponse,
 };
 use quorate_cluster_config::ProducerId;
 
-/// What a client may ask of any node. Appends, fetches and offsets are answered by the partition's leader only.
+/// What a client may ask of any node. Appends, offsets and trims are answered by the partition's leader
+/// only; fetches too, unless they say otherwise.
 #[tarpc::service]
 pub trait QuorateApi {
     /// The cluster, its nodes and its health as this node sees them.
@@ -23,6 +25,8 @@ pub trait QuorateApi {
     async fn produce(request: ProduceRequest) -> Result<ProduceResponse, ApiError>;
     /// Reads committed record batches.
     async fn fetch(request: FetchRequest) -> Result<FetchResponse, ApiError>;
-    /// The first or the last offset of a partition.
+    /// An offset of a partition: its first, its last, or that of a time.
     async fn offsets(request: OffsetsRequest) -> Result<OffsetsResponse, ApiError>;
+    /// Deletes the records of a partition before an offset; answered once that is on stable storage of a majority.
+    async fn trim(request: TrimRequest) -> Result<TrimResponse, ApiError>;
 }

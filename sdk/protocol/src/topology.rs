@@ -142,8 +142,12 @@ pub struct ReplicaInfo {
     pub node: NodeId,
     /// What it does.
     pub role: ReplicaRole,
+    /// The first offset that its log retains.
+    pub log_start_offset: u64,
     /// The end of its log on stable storage, as an offset.
     pub log_end_offset: u64,
+    /// The bytes of its log on disk. Of one that catches up they grow towards those of the others.
+    pub log_bytes: u64,
     /// Why it failed, for [`ReplicaRole::Failed`]; for any other role, what of its log is damaged, if anything: it goes on,
     /// does not stand for leader, and serves nothing across the damage.
     pub detail: Option<String>,
@@ -165,4 +169,28 @@ pub struct DeleteTopicRequest {
     pub id: TopicId,
     /// Its name.
     pub name: TopicName,
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn the_settings_of_a_topic_survive_the_wire() {
+        for (time, bytes) in [
+            (Some(Duration::from_millis(1_500)), Some(1 << 60)),
+            (None, Some(1 << 20)),
+            (Some(Duration::from_secs(1)), None),
+            (None, None),
+        ] {
+            let config =
+                TopicConfig { partitions: 7, retention_time: time, retention_bytes: bytes, ..TopicConfig::default() };
+            let request = CreateTopicRequest { name: TopicName::parse("orders").unwrap(), config };
+            let decoded: CreateTopicRequest = crate::decode(&crate::encode(&request).unwrap()).unwrap();
+            assert_eq!(decoded, request);
+        }
+    }
 }
