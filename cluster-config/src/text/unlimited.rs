@@ -9,6 +9,7 @@ macro_rules! unlimited {
         $(#[$doc])*
         pub(crate) mod $name {
             use std::fmt;
+
             use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
             use super::UNLIMITED;
