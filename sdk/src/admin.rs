@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use quorate_cluster_config::{PartitionIndex, ProducerId, TopicConfig, TopicId, TopicName};
 use quorate_protocol::{
     ClusterInfo, CreateTopicRequest, DeleteTopicRequest, ErrorCode, OffsetQuery, OffsetsRequest, TopicInfo,
-    TopicSelector, TopicsRequest, TopicsResponse,
+    TopicSelector, TopicsRequest, TopicsResponse, TrimRequest,
 };
 
 use crate::{client::Client, error::Error, routing::Call};
@@ -118,8 +118,36 @@ impl Client {
         }
     }
 
-    /// The first or the last offset of a partition. The last is linearizable: at or above every record acknowledged
-    /// before the call.
+    /// Deletes the records of a partition before an offset, and returns its log start: the first offset that is left.
+    /// An offset at or below the log start changes nothing. Returns once the deletion is on stable storage of a majority;
+    /// whole segments leave the disks later, in the background.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] with [`ErrorCode::OffsetOutOfRange`] for an offset beyond the end,
+    /// [`ErrorCode::UnknownTopic`] or [`ErrorCode::UnknownPartition`]; [`Error::TimedOut`] if the partition has no leader
+    /// in time. After a timeout the records may be deleted or not; the same call may be repeated.
+    pub async fn trim(&self, topic: &TopicName, partition: PartitionIndex, before: u64) -> Result<u64, Error> {
+        let info = self.topic(topic).await?;
+        require_partition(&info, partition)?;
+        let call = self.call(format!("trim partition {partition} of topic {topic} before offset {before}"));
+        let request = TrimRequest { topic: info.id, partition, before };
+        let trimmed = self
+            .router()
+            .change_at_leader(info.id, partition, call, |api, context| async move { api.trim(context, request).await });
+        Ok(trimmed.await?.log_start_offset)
+    }
+
+    /// The first offset of the first batch that its leader took at or after a time, in ms since 1970 by the leader's
+    /// clock; the end offset if there is none. Linearizable, as [`offset`](Self::offset) is.
+    ///
+    /// # Errors
+    /// As [`offset`](Self::offset).
+    pub async fn offset_at_time(&self, topic: &TopicName, partition: PartitionIndex, ms: i64) -> Result<u64, Error> {
+        self.offset(topic, partition, OffsetQuery::AtTime { ms }).await
+    }
+
+    /// The first or the last offset of a partition, or that of a time. The last is linearizable: at or above every record
+    /// acknowledged before the call.
     ///
     /// # Errors
     /// [`Error::Refused`] with [`ErrorCode::UnknownTopic`] or [`ErrorCode::UnknownPartition`];
@@ -137,10 +165,11 @@ impl Client {
         query: OffsetQuery,
     ) -> Result<u64, Error> {
         let which = match query {
-            OffsetQuery::First => "first",
-            OffsetQuery::Last => "last",
+            OffsetQuery::First => "read the first offset",
+            OffsetQuery::Last => "read the last offset",
+            OffsetQuery::AtTime { .. } => "find the offset at a time",
         };
-        let call = self.call(format!("read the {which} offset of partition {partition}"));
+        let call = self.call(format!("{which} of partition {partition}"));
         let request = OffsetsRequest { topic, partition, query };
         let asked = self.router().call_leader(topic, partition, call, |api, context| {
             let request = request.clone();

@@ -56,6 +56,23 @@ pub enum Error {
         outcome_unknown: bool,
     },
 
+    /// The offset lies outside of the partition: before its first record, because those were deleted, or beyond its end.
+    #[error(
+        "cannot read partition {partition} at offset {offset}: it holds offsets from {log_start_offset} to before \
+         {end_offset}{}; seek to one of them, or to its first",
+        deleted(*offset, *log_start_offset)
+    )]
+    OffsetOutOfRange {
+        /// The partition.
+        partition: PartitionIndex,
+        /// The offset asked for.
+        offset: u64,
+        /// The first offset retained, when it was refused.
+        log_start_offset: u64,
+        /// The first offset not yet committed, when it was refused.
+        end_offset: u64,
+    },
+
     /// What a node returned is damaged. The node verified it too, so suspect the network or this machine.
     #[error(
         "partition {partition} is damaged at offset {offset} as received: {reason}; try again, or verify the topic"
@@ -90,6 +107,10 @@ fn unknown(outcome_unknown: bool) -> &'static str {
     if outcome_unknown { "; whether it took effect is unknown, look before you repeat it" } else { "" }
 }
 
+fn deleted(offset: u64, log_start_offset: u64) -> &'static str {
+    if offset < log_start_offset { ", what was before is deleted" } else { "" }
+}
+
 impl Error {
     /// The error of a call that changes nothing, whatever became of it.
     pub(crate) fn without_effects(mut self) -> Self {
@@ -105,7 +126,7 @@ impl Error {
         match self {
             Self::Unreachable { .. } | Self::TimedOut { .. } | Self::Corrupt { .. } => true,
             Self::Refused { code, .. } => ApiError::new(*code, "").is_retryable(),
-            Self::InvalidArgument(_) | Self::OffsetsNotDense { .. } => false,
+            Self::InvalidArgument(_) | Self::OffsetOutOfRange { .. } | Self::OffsetsNotDense { .. } => false,
         }
     }
 
@@ -115,6 +136,7 @@ impl Error {
         match self {
             Self::InvalidArgument(_)
             | Self::Unreachable { .. }
+            | Self::OffsetOutOfRange { .. }
             | Self::Corrupt { .. }
             | Self::OffsetsNotDense { .. } => true,
             Self::Refused { outcome_unknown, .. } | Self::TimedOut { outcome_unknown, .. } => !outcome_unknown,
@@ -127,6 +149,7 @@ impl Error {
         match self {
             Self::Refused { code, .. } => Some(*code),
             Self::TimedOut { code, .. } => *code,
+            Self::OffsetOutOfRange { .. } => Some(ErrorCode::OffsetOutOfRange),
             _ => None,
         }
     }

@@ -36,6 +36,9 @@
 //! # Ok(()) }
 //! ```
 //!
+//! [`send_batch_at`](Producer::send_batch_at) appends a batch only where the partition ends at the offset the caller
+//! expects: of several writers that have read the same state, one succeeds.
+//!
 //! # Consuming
 //!
 //! A [`Consumer`] reads the partitions it is given, from where it is told, as often as wanted.
@@ -83,7 +86,8 @@ pub use quorate_cluster_config::{
     TopicNameError, limits,
 };
 pub use quorate_protocol::{
-    ClusterInfo, ErrorCode, NodeInfo, NodeState, OffsetQuery, PartitionInfo, ReplicaInfo, ReplicaRole, TopicInfo,
+    ClusterInfo, ErrorCode, NodeInfo, NodeState, OffsetQuery, PartitionInfo, ReplicaInfo, ReplicaRole, ServeFrom,
+    TopicInfo,
 };
 pub use quorate_record::{
     BatchError, BatchHeader, Batches, Compression, DecodeLimits, DecodedRecord, Header, ParseCompressionError, Record,

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use quorate_cluster_config::{Address, NodeId, PartitionIndex, TopicId};
-use quorate_protocol::{ClusterInfo, NodeInfo, TopicInfo, TopicsResponse};
+use quorate_protocol::{ClusterInfo, NodeInfo, ReplicaRole, TopicInfo, TopicsResponse};
 
 /// The merged view. Leaders never go back to an older epoch.
 #[derive(Debug, Default)]
@@ -15,6 +15,23 @@ pub(crate) struct Topology {
     nodes: BTreeMap<NodeId, Address>,
     nodes_as_of: u64,
     leaders: HashMap<(TopicId, PartitionIndex), LeaderHint>,
+    replicas: HashMap<(TopicId, PartitionIndex), Replicas>,
+}
+
+/// A node that holds a replica of a partition, and where it is reached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Located {
+    pub(crate) node: NodeId,
+    pub(crate) address: Address,
+    /// Whether it leads, as far as known.
+    pub(crate) leads: bool,
+}
+
+/// The nodes that hold a replica that works, as far as known.
+#[derive(Debug, Default)]
+struct Replicas {
+    as_of: u64,
+    nodes: Vec<NodeId>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -41,7 +58,7 @@ impl Topology {
     pub(crate) fn merge_topics(&mut self, response: &TopicsResponse) {
         self.merge_nodes(&response.nodes, response.metadata_index);
         for topic in &response.topics {
-            self.merge_topic(topic);
+            self.merge_topic_as_of(topic, response.metadata_index);
         }
     }
 
@@ -58,10 +75,20 @@ impl Topology {
         }
     }
 
-    /// Learns the leaders of a topic, where they are newer than those known.
+    /// Learns from an answer about a topic just created.
     pub(crate) fn merge_topic(&mut self, topic: &TopicInfo) {
+        self.merge_topic_as_of(topic, topic.created_at);
+    }
+
+    /// Learns the leaders and replicas of a topic, where they are newer than those known.
+    fn merge_topic_as_of(&mut self, topic: &TopicInfo, as_of: u64) {
         self.note_metadata_index(topic.created_at);
         for partition in &topic.partitions {
+            let replicas = self.replicas.entry((topic.id, partition.index)).or_default();
+            if as_of >= replicas.as_of {
+                let working = partition.replicas.iter().filter(|replica| replica.role != ReplicaRole::Failed);
+                *replicas = Replicas { as_of, nodes: working.map(|replica| replica.node).collect() };
+            }
             let hint = self.leaders.entry((topic.id, partition.index)).or_default();
             let newer = partition.leader_epoch > hint.epoch;
             let completes = partition.leader_epoch == hint.epoch && hint.leader.is_none();
@@ -86,6 +113,7 @@ impl Topology {
     /// Forgets everything about a topic that is gone.
     pub(crate) fn forget_topic(&mut self, topic: TopicId) {
         self.leaders.retain(|(id, _), _| *id != topic);
+        self.replicas.retain(|(id, _), _| *id != topic);
     }
 
     /// The node to ask about a partition.
@@ -93,6 +121,21 @@ impl Topology {
         let hint = self.leaders.get(&(topic, partition))?;
         let located = |node: NodeId| self.nodes.get(&node).map(|address| (node, address.clone()));
         hint.suggested.and_then(located).or_else(|| hint.leader.and_then(located))
+    }
+
+    /// The nodes that can be asked for what is committed in a partition. The leader is among them, if it is known.
+    pub(crate) fn replicas(&self, topic: TopicId, partition: PartitionIndex) -> Vec<Located> {
+        let leader = self.leader(topic, partition);
+        let leads = |node: NodeId| leader.as_ref().is_some_and(|(leader, _)| *leader == node);
+        let nodes = self.replicas.get(&(topic, partition)).map_or(&[][..], |replicas| &replicas.nodes);
+        let locate = |node: NodeId| Some(Located { node, address: self.address(node)?, leads: leads(node) });
+        let mut located: Vec<_> = nodes.iter().filter_map(|node| locate(*node)).collect();
+        if let Some((node, address)) = leader.clone()
+            && !nodes.contains(&node)
+        {
+            located.push(Located { node, address, leads: true });
+        }
+        located
     }
 
     /// Where a node is reached.
@@ -109,8 +152,8 @@ impl Topology {
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
-    use quorate_cluster_config::{TopicConfig, TopicName};
-    use quorate_protocol::{NodeState, PartitionInfo};
+    use quorate_cluster_config::{ReplicaId, TopicConfig, TopicName};
+    use quorate_protocol::{NodeState, PartitionInfo, ReplicaInfo};
 
     use super::*;
 
@@ -206,6 +249,42 @@ mod tests {
         assert_eq!(topology.addresses().count(), 3);
         assert_eq!(topology.address(NodeId(1)).unwrap().port(), 7101);
         assert_eq!(topology.metadata_index(), 5);
+    }
+
+    fn placed(metadata_index: u64, replicas: &[(u64, ReplicaRole)]) -> TopicsResponse {
+        let replica = |&(node, role): &(u64, ReplicaRole)| ReplicaInfo {
+            id: ReplicaId(node),
+            node: NodeId(node),
+            role,
+            log_start_offset: 0,
+            log_end_offset: 0,
+            log_bytes: 0,
+            detail: None,
+        };
+        let mut answer = answer(metadata_index, Some(1), 4);
+        answer.topics[0].partitions[0].replicas = replicas.iter().map(replica).collect();
+        answer
+    }
+
+    #[test]
+    fn replicas_are_those_of_the_newest_answer_that_work_and_the_leader() {
+        use ReplicaRole::{Failed, Follower, Leader, Unknown};
+        let mut topology = Topology::default();
+        let replicas = |topology: &Topology| {
+            let replicas = topology.replicas(TOPIC, 0);
+            replicas.iter().map(|replica| (replica.node.0, replica.leads)).collect::<Vec<_>>()
+        };
+        assert_eq!(replicas(&topology), []);
+        topology.merge_topics(&answer(5, Some(1), 4));
+        assert_eq!(replicas(&topology), [(1, true)], "the leader can always be asked");
+        topology.merge_topics(&placed(7, &[(1, Leader), (2, Unknown), (3, Failed), (9, Follower)]));
+        assert_eq!(replicas(&topology), [(1, true), (2, false)], "node 3 failed, and nobody knows node 9");
+        topology.merge_topics(&placed(6, &[(3, Follower)]));
+        assert_eq!(replicas(&topology), [(1, true), (2, false)], "an older answer changes nothing");
+        topology.merge_topics(&placed(8, &[(3, Follower)]));
+        assert_eq!(replicas(&topology), [(3, false), (1, true)]);
+        topology.forget_topic(TOPIC);
+        assert_eq!(replicas(&topology), []);
     }
 
     #[test]

@@ -7,6 +7,7 @@ use quorate_cluster_config::{
     PartitionIndex, TopicName,
     limits::{FETCH_BYTES_DEFAULT, FETCH_BYTES_MAX, FETCH_WAIT_MAX},
 };
+use quorate_protocol::ServeFrom;
 
 use super::{handle::Consumer, position::Position};
 use crate::{admin::require_partition, client::Client, error::Error};
@@ -30,11 +31,13 @@ pub struct ConsumerBuilder {
 pub(super) struct FetchSettings {
     pub(super) bytes: usize,
     pub(super) max_wait: Duration,
+    pub(super) serve_from: ServeFrom,
 }
 
 impl ConsumerBuilder {
     pub(crate) fn new(client: Client, topic: TopicName) -> Self {
-        let fetch = FetchSettings { bytes: FETCH_BYTES_DEFAULT, max_wait: Duration::from_millis(500) };
+        let max_wait = Duration::from_millis(500);
+        let fetch = FetchSettings { bytes: FETCH_BYTES_DEFAULT, max_wait, serve_from: ServeFrom::Leader };
         Self { client, topic, partitions: None, from: Position::First, fetch }
     }
 
@@ -64,6 +67,15 @@ impl ConsumerBuilder {
         self
     }
 
+    /// Which replicas are read from. Default: the leaders. With [`ServeFrom::AnyReplica`] followers are preferred, other
+    /// ones by other consumers, and what they do not answer is asked of the next replica, at last of the leader. Records
+    /// are the same and in the same order; they may come later, since a follower learns after the leader what is
+    /// committed. Offsets to begin with are asked of the leaders all the same.
+    pub fn serve_from(mut self, serve_from: ServeFrom) -> Self {
+        self.fetch.serve_from = serve_from;
+        self
+    }
+
     /// Looks the topic up, finds the offsets to begin with, and begins to fetch.
     ///
     /// # Errors
@@ -71,7 +83,7 @@ impl ConsumerBuilder {
     /// [`ErrorCode::UnknownTopic`](crate::ErrorCode::UnknownTopic) or
     /// [`ErrorCode::UnknownPartition`](crate::ErrorCode::UnknownPartition).
     pub async fn build(self) -> Result<Consumer, Error> {
-        let FetchSettings { bytes, max_wait } = self.fetch;
+        let FetchSettings { bytes, max_wait, .. } = self.fetch;
         if !(1..=FETCH_BYTES_MAX).contains(&bytes) {
             let message = format!("fetch_bytes is {bytes}, but must lie within 1..={FETCH_BYTES_MAX}");
             return Err(Error::InvalidArgument(message));
@@ -94,6 +106,6 @@ impl ConsumerBuilder {
                 .buffer_unordered(OFFSETS_IN_FLIGHT_MAX)
                 .try_collect()
                 .await?;
-        Ok(Consumer::new(self.client, topic.id, self.fetch, positions))
+        Ok(Consumer::new(self.client, topic.id, self.fetch, from, positions))
     }
 }

@@ -1,13 +1,18 @@
 //! The task that reads one partition ahead of its consumer.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
 
 use quorate_cluster_config::{PartitionIndex, TopicId};
-use quorate_protocol::{ErrorCode, FetchRequest, OffsetQuery};
+use quorate_protocol::{ErrorCode, FetchRequest, OffsetQuery, QuorateApiClient};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use super::{builder::FetchSettings, chunk::Chunk};
-use crate::{backoff::Backoff, client::Client, error::Error};
+use crate::{backoff::Backoff, client::Client, error::Error, routing::ReplicaChoice};
 
 /// What fetches sent ahead may hold per partition: one that waits to be polled and one on its way.
 const FETCHES_AHEAD: usize = 2;
@@ -18,7 +23,7 @@ pub(super) struct Fetched {
     pub(super) partition: PartitionIndex,
     /// Which of the partition's successive tasks fetched it: others' chunks are out of date.
     pub(super) generation: u64,
-    /// After an error the task has ended.
+    /// After an error the task has ended. An empty chunk says only where the task reads on.
     pub(super) outcome: Result<Chunk, Error>,
     /// Lets the task fetch on once the chunk is polled.
     pub(super) _ahead: Option<OwnedSemaphorePermit>,
@@ -32,6 +37,10 @@ pub(super) struct FetchTask {
     pub(super) partition: PartitionIndex,
     pub(super) generation: u64,
     pub(super) offset: u64,
+    /// The offset is that of the first record, and nothing was read yet.
+    pub(super) at_first: bool,
+    /// Which replica is asked; `None` for the leader.
+    pub(super) choice: Option<ReplicaChoice>,
     pub(super) settings: FetchSettings,
     /// Bounds the fetches of all partitions of the consumer.
     pub(super) in_flight: Arc<Semaphore>,
@@ -45,11 +54,16 @@ impl FetchTask {
         let mut backoff = Backoff::default();
         while let Ok(permit) = Arc::clone(&ahead).acquire_owned().await {
             let outcome = loop {
+                let asked_at = Instant::now();
                 match self.fetch().await {
-                    Ok(chunk) if chunk.is_empty() => {}
+                    Ok(chunk) if chunk.is_empty() => {
+                        if self.found_nothing(asked_at) {
+                            tokio::time::sleep(backoff.next()).await;
+                        }
+                    }
                     Err(error) if error.code() == Some(ErrorCode::OffsetOutOfRange) => {
                         match self.explain_out_of_range(error).await {
-                            Some(error) => break Err(error),
+                            Some(outcome) => break outcome,
                             None => tokio::time::sleep(backoff.next()).await,
                         }
                     }
@@ -60,6 +74,7 @@ impl FetchTask {
             let ended = outcome.is_err();
             if let Ok(chunk) = &outcome {
                 self.offset = chunk.next_offset();
+                self.at_first &= chunk.is_empty();
             }
             let fetched =
                 Fetched { partition: self.partition, generation: self.generation, outcome, _ahead: Some(permit) };
@@ -69,7 +84,7 @@ impl FetchTask {
         }
     }
 
-    async fn fetch(&self) -> Result<Chunk, Error> {
+    async fn fetch(&mut self) -> Result<Chunk, Error> {
         let Self { topic, partition, offset, settings, .. } = *self;
         let _permit = self.in_flight.acquire().await;
         let mut call = self.client.call(format!("read partition {partition} at offset {offset}"));
@@ -82,32 +97,54 @@ impl FetchTask {
             max_bytes: settings.bytes as u32,
             min_bytes: 1,
             max_wait: settings.max_wait,
+            serve_from: settings.serve_from,
         };
         let router = self.client.router();
-        let asked = router.call_leader(topic, partition, call, |api, context| {
+        let fetch = |api: QuorateApiClient, context| {
             let request = request.clone();
             async move { api.fetch(context, request).await }
-        });
-        Chunk::check(partition, offset, asked.await?.batches)
+        };
+        let response = match &mut self.choice {
+            Some(choice) => router.call_replica(topic, partition, call, choice, fetch).await,
+            None => router.call_leader(topic, partition, call, fetch).await,
+        };
+        let chunk = Chunk::check(partition, offset, response?.batches);
+        if let (Some(choice), Ok(chunk)) = (&mut self.choice, &chunk)
+            && !chunk.is_empty()
+        {
+            choice.answered();
+        }
+        chunk
     }
 
-    /// A leader just elected may not know yet how far the partition is committed. The offsets it gives are
-    /// linearizable, so they decide: `None` if the offset is within them.
-    async fn explain_out_of_range(&self, error: Error) -> Option<Error> {
+    /// There was nothing to read. Whether to pause: a leader waits for records, a follower may answer at once.
+    fn found_nothing(&mut self, asked_at: Instant) -> bool {
+        let now = Instant::now();
+        self.choice.as_mut().is_some_and(|choice| {
+            choice.returned_nothing(now);
+            now.saturating_duration_since(asked_at) < self.settings.max_wait
+        })
+    }
+
+    /// A leader just elected may not know yet how far the partition is committed, and a follower may be behind in what
+    /// it has deleted. The offsets the leader gives are linearizable, so they decide: `None` if the offset is within
+    /// them.
+    async fn explain_out_of_range(&mut self, error: Error) -> Option<Result<Chunk, Error>> {
         let Self { topic, partition, offset, .. } = *self;
         let first = self.client.partition_offset(topic, partition, OffsetQuery::First).await;
         let last = self.client.partition_offset(topic, partition, OffsetQuery::Last).await;
         match (first, last) {
-            (Ok(first), Ok(last)) if (first..=last).contains(&offset) => None,
-            (Ok(first), Ok(last)) => Some(Error::Refused {
-                action: format!("read partition {partition} at offset {offset}"),
-                code: ErrorCode::OffsetOutOfRange,
-                message: format!(
-                    "it holds offsets from {first} to before {last}; seek to one of them, or to its first"
-                ),
-                outcome_unknown: false,
-            }),
-            _ => Some(error),
+            (Ok(first), Ok(last)) if (first..=last).contains(&offset) => {
+                if let Some(choice) = &mut self.choice {
+                    choice.avoid_current(Instant::now());
+                }
+                None
+            }
+            (Ok(first), Ok(_)) if self.at_first && offset < first => Some(Chunk::check(partition, first, Bytes::new())),
+            (Ok(log_start_offset), Ok(end_offset)) => {
+                Some(Err(Error::OffsetOutOfRange { partition, offset, log_start_offset, end_offset }))
+            }
+            _ => Some(Err(error)),
         }
     }
 }

@@ -9,7 +9,7 @@ use std::{
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
 use quorate_cluster_config::{PartitionIndex, TopicId, limits::REQUESTS_IN_FLIGHT_PER_CONNECTION_MAX};
-use quorate_protocol::{ErrorCode, OffsetQuery};
+use quorate_protocol::{ErrorCode, OffsetQuery, ServeFrom};
 use quorate_record::Record;
 use tokio::{
     sync::{Semaphore, mpsc},
@@ -23,7 +23,7 @@ use super::{
     fetch_task::{FetchTask, Fetched, divided_wait},
     position::Position,
 };
-use crate::{client::Client, error::Error, time::bounded};
+use crate::{client::Client, error::Error, routing::ReplicaChoice, time::bounded};
 
 /// Fetches of one consumer that nodes may hold at once: other calls share the connections.
 const FETCHES_IN_FLIGHT_MAX: usize = REQUESTS_IN_FLIGHT_PER_CONNECTION_MAX / 2;
@@ -72,6 +72,8 @@ pub struct Consumer {
 struct Assigned {
     /// The next offset to hand out.
     position: u64,
+    /// It began at the first record and has handed out none: if that record is gone, the next one is the first.
+    at_first: bool,
     generation: u64,
     task: Option<AbortOnDrop>,
 }
@@ -90,14 +92,13 @@ impl Consumer {
         client: Client,
         topic: TopicId,
         mut settings: FetchSettings,
+        from: Position,
         positions: BTreeMap<PartitionIndex, u64>,
     ) -> Self {
         settings.max_wait = divided_wait(settings.max_wait, positions.len(), FETCHES_IN_FLIGHT_MAX);
         let (sender, fetched) = mpsc::channel(positions.len().max(1));
-        let partitions = positions
-            .into_iter()
-            .map(|(partition, position)| (partition, Assigned { position, generation: 0, task: None }))
-            .collect();
+        let partitions =
+            positions.into_iter().map(|(partition, position)| (partition, Assigned::new(position, from))).collect();
         let in_flight = Arc::new(Semaphore::new(FETCHES_IN_FLIGHT_MAX));
         let mut consumer = Self { client, topic, settings, partitions, in_flight, sender, fetched };
         consumer.start_tasks();
@@ -107,8 +108,9 @@ impl Consumer {
     /// The next records of one of the partitions, in order. Empty if there are none within `timeout`.
     ///
     /// # Errors
-    /// What went wrong with one partition, such as [`ErrorCode::OffsetOutOfRange`] after it was trimmed or
-    /// [`Error::TimedOut`] while it has no leader. The next poll tries again.
+    /// What went wrong with one partition, such as [`Error::OffsetOutOfRange`] if the next record was deleted before it
+    /// was read, or [`Error::TimedOut`] while the partition has no leader. The next poll tries again. A partition read from
+    /// [`Position::First`] of which nothing was read yet goes on with what is then its first record.
     pub async fn poll(&mut self, timeout: Duration) -> Result<Vec<ConsumedRecord>, Error> {
         let deadline = Instant::now() + bounded(timeout);
         while let Some((partition, chunk)) = self.next_chunk(deadline).await? {
@@ -190,6 +192,7 @@ impl Consumer {
         if let Some(assigned) = self.partitions.get_mut(&partition) {
             assigned.stop();
             assigned.position = offset;
+            assigned.at_first = position == Position::First;
         }
         self.start_tasks();
         Ok(())
@@ -227,8 +230,13 @@ impl Consumer {
         if fetched.generation != assigned.generation {
             return None;
         }
-        if fetched.outcome.is_err() {
-            assigned.stop();
+        match &fetched.outcome {
+            Err(_) => assigned.stop(),
+            Ok(chunk) if chunk.is_empty() => {
+                assigned.position = chunk.next_offset();
+                return None;
+            }
+            Ok(_) => assigned.at_first = false,
         }
         Some(fetched.outcome.map(|chunk| (fetched.partition, chunk)))
     }
@@ -245,6 +253,8 @@ impl Consumer {
                 partition: *partition,
                 generation: assigned.generation,
                 offset: assigned.position,
+                at_first: assigned.at_first,
+                choice: (self.settings.serve_from == ServeFrom::AnyReplica).then(ReplicaChoice::new),
                 settings: self.settings,
                 in_flight: Arc::clone(&self.in_flight),
                 fetched: self.sender.clone(),
@@ -255,6 +265,10 @@ impl Consumer {
 }
 
 impl Assigned {
+    fn new(position: u64, from: Position) -> Self {
+        Self { position, at_first: from == Position::First, generation: 0, task: None }
+    }
+
     /// Ends the partition's task and makes what it has fetched out of date.
     fn stop(&mut self) {
         self.generation += 1;

@@ -15,6 +15,12 @@ pub enum Position {
     Last,
     /// This offset.
     Offset(u64),
+    /// The first batch that its leader took at or after this time; the end if there is none. It is the leader's clock that
+    /// counts, not the timestamps of records, and a batch is read as a whole.
+    AtTime {
+        /// Milliseconds since 1970-01-01T00:00:00Z.
+        ms: i64,
+    },
 }
 
 impl Position {
@@ -29,6 +35,7 @@ impl Position {
             Self::First => client.partition_offset(topic, partition, OffsetQuery::First).await,
             Self::Last => client.partition_offset(topic, partition, OffsetQuery::Last).await,
             Self::Offset(offset) => Ok(offset),
+            Self::AtTime { ms } => client.partition_offset(topic, partition, OffsetQuery::AtTime { ms }).await,
         }
     }
 }

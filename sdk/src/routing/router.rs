@@ -13,12 +13,12 @@ use quorate_cluster_config::{Address, NodeId, PartitionIndex, TopicId};
 use quorate_protocol::{ApiError, ErrorCode, QuorateApiClient};
 use tarpc::{client::RpcError, context::Context};
 
-use super::{Refreshed, attempts::Attempts};
+use super::{Refreshed, ReplicaChoice, attempts::Attempts};
 use crate::{
     connection::{CallFailure, Connection},
     error::Error,
     pool::Pool,
-    topology::Topology,
+    topology::{Located, Topology},
 };
 
 /// A call as a person would describe it, and how long it may take with all of its tries.
@@ -122,18 +122,86 @@ impl Router {
         F: Fn(QuorateApiClient, Context) -> Fut,
         Fut: Future<Output = Result<Result<T, ApiError>, RpcError>>,
     {
+        self.change_at_leader(topic, partition, call, request).await.map_err(Error::without_effects)
+    }
+
+    /// Has the leader of a partition change something. The request may be sent several times, so it must mean the same
+    /// each time.
+    pub(crate) async fn change_at_leader<T, F, Fut>(
+        &self,
+        topic: TopicId,
+        partition: PartitionIndex,
+        call: Call,
+        request: F,
+    ) -> Result<T, Error>
+    where
+        F: Fn(QuorateApiClient, Context) -> Fut,
+        Fut: Future<Output = Result<Result<T, ApiError>, RpcError>>,
+    {
+        self.call_partition(topic, partition, call, None, request).await
+    }
+
+    /// Asks any replica of a partition for what can be read there; `choice` says which, and learns how it went.
+    pub(crate) async fn call_replica<T, F, Fut>(
+        &self,
+        topic: TopicId,
+        partition: PartitionIndex,
+        call: Call,
+        choice: &mut ReplicaChoice,
+        request: F,
+    ) -> Result<T, Error>
+    where
+        F: Fn(QuorateApiClient, Context) -> Fut,
+        Fut: Future<Output = Result<Result<T, ApiError>, RpcError>>,
+    {
+        self.call_partition(topic, partition, call, Some(choice), request).await.map_err(Error::without_effects)
+    }
+
+    /// Asks the leader, or the replica chosen, until one answers.
+    async fn call_partition<T, F, Fut>(
+        &self,
+        topic: TopicId,
+        partition: PartitionIndex,
+        call: Call,
+        mut choice: Option<&mut ReplicaChoice>,
+        request: F,
+    ) -> Result<T, Error>
+    where
+        F: Fn(QuorateApiClient, Context) -> Fut,
+        Fut: Future<Output = Result<Result<T, ApiError>, RpcError>>,
+    {
         let mut attempts = Attempts::new(call.action, call.timeout);
         loop {
-            let failure = match self
-                .leader_connection(topic, partition, attempts.attempt_deadline(Duration::ZERO))
-                .await
-            {
-                Ok((node, connection)) => match connection.call(attempts.attempt_deadline(call.wait), &request).await {
-                    Ok(answer) => return Ok(answer),
-                    Err(failure) => self.note_failure(topic, partition, node, failure),
-                },
+            let asked = match &mut choice {
+                Some(choice) => choice.pick(&self.topology().replicas(topic, partition), Instant::now()),
+                None => self.topology().leader(topic, partition).map(|(node, address)| Located {
+                    node,
+                    address,
+                    leads: true,
+                }),
+            };
+            let tried = match &asked {
+                Some(replica) => {
+                    match self.pool.get(&replica.address, attempts.attempt_deadline(Duration::ZERO)).await {
+                        Ok(connection) => connection.call(attempts.attempt_deadline(call.wait), &request).await,
+                        Err(failure) => Err(failure),
+                    }
+                }
+                None => Err(no_leader(partition)),
+            };
+            let failure = match tried {
+                Ok(answer) => return Ok(answer),
                 Err(failure) => failure,
             };
+            let failure = match asked {
+                Some(Located { node, leads: true, .. }) => self.note_failure(topic, partition, node, failure),
+                _ => failure,
+            };
+            if let Some(choice) = &mut choice
+                && may_pass_elsewhere(&failure)
+            {
+                choice.avoid_current(Instant::now());
+            }
             let failure = match failure {
                 // A node may not have heard of what it should serve; only the metadata can tell.
                 CallFailure::Refused(refusal) if must_verify(&refusal) => {
@@ -142,9 +210,9 @@ impl Router {
                 failure => failure,
             };
             let paused = attempts.pause(&failure, || self.describe_addresses()).await;
-            paused.map_err(Error::without_effects)?;
+            paused?;
             if let Refreshed::Gone(refusal) = self.refresh(topic, attempts.deadline()).await {
-                return Err(attempts.refused(refusal).without_effects());
+                return Err(attempts.refused(refusal));
             }
         }
     }
@@ -175,8 +243,7 @@ impl Router {
     ) -> Result<(NodeId, Connection), CallFailure> {
         let leader = self.topology().leader(topic, partition);
         let Some((node, address)) = leader else {
-            let message = format!("no node says which one leads partition {partition}");
-            return Err(CallFailure::Refused(ApiError::not_leader(message, None)));
+            return Err(no_leader(partition));
         };
         match self.pool.get(&address, deadline).await {
             Ok(connection) => Ok((node, connection)),
@@ -210,6 +277,18 @@ impl Router {
 
     fn describe_addresses(&self) -> String {
         self.addresses().iter().map(Address::to_string).collect::<Vec<_>>().join(", ")
+    }
+}
+
+fn no_leader(partition: PartitionIndex) -> CallFailure {
+    CallFailure::Refused(ApiError::not_leader(format!("no node says which one leads partition {partition}"), None))
+}
+
+/// Whether another replica may do what this one did not.
+fn may_pass_elsewhere(failure: &CallFailure) -> bool {
+    match failure {
+        CallFailure::Refused(refusal) => refusal.is_retryable() || must_verify(refusal),
+        CallFailure::Unreachable(_) | CallFailure::Unknown(_) => true,
     }
 }
 
