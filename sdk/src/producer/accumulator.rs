@@ -31,6 +31,8 @@ pub(super) struct OpenBatch {
     pub(super) reserved: usize,
     pub(super) opened_at: Instant,
     pub(super) completion: Arc<BatchCompletion>,
+    /// The only end offset of the partition at which it may be appended.
+    pub(super) expected_end_offset: Option<u64>,
 }
 
 /// Whether a record was taken.
@@ -100,14 +102,7 @@ impl Accumulator {
             None => {
                 // The task's timer must learn of the new batch.
                 self.changed.notify_one();
-                let completion = Arc::new(BatchCompletion::new(self.partition, Arc::clone(&self.failures)));
-                state.unfinished.push_back(Arc::clone(&completion));
-                OpenBatch {
-                    builder: BatchBuilder::new(self.batching.compression),
-                    reserved: 0,
-                    opened_at: Instant::now(),
-                    completion,
-                }
+                self.new_batch(&mut state, BatchBuilder::new(self.batching.compression))
             }
         };
         // A batch has at most as many records as bytes, and its bytes fit 32 bits.
@@ -121,6 +116,40 @@ impl Accumulator {
             state.open = Some(open);
         }
         Ok(Pushed::Taken(delivery))
+    }
+
+    /// Adds a whole batch behind all that is there, to be appended only where the partition then ends at
+    /// `expected_end_offset`. Returns the delivery of its first record.
+    pub(super) fn push_conditional(
+        &self,
+        builder: BatchBuilder,
+        reserved: usize,
+        expected_end_offset: u64,
+    ) -> Result<Delivery, ProduceError> {
+        let mut state = self.lock();
+        if state.closed {
+            return Err(ProduceError::Closed);
+        }
+        let open = state.open.take();
+        state.ready.extend(open);
+        let mut batch = self.new_batch(&mut state, builder);
+        batch.reserved = reserved;
+        batch.expected_end_offset = Some(expected_end_offset);
+        let delivery = batch.completion.delivery(0);
+        state.ready.push_back(batch);
+        self.changed.notify_one();
+        Ok(delivery)
+    }
+
+    fn new_batch(&self, state: &mut State, builder: BatchBuilder) -> OpenBatch {
+        let completion = Arc::new(BatchCompletion::new(self.partition, Arc::clone(&self.failures)));
+        state.unfinished.push_back(Arc::clone(&completion));
+        OpenBatch { builder, reserved: 0, opened_at: Instant::now(), completion, expected_end_offset: None }
+    }
+
+    /// Whether the batch that [`take_due`](Self::take_due) returns next is a conditional one.
+    pub(super) fn next_is_conditional(&self) -> bool {
+        self.lock().ready.front().is_some_and(|batch| batch.expected_end_offset.is_some())
     }
 
     /// The next batch that is full, flushed or has lingered long enough.
@@ -257,6 +286,22 @@ mod tests {
         assert!(matches!(sticky(10), Pushed::Taken(_)));
         assert!(matches!(sticky(250), Pushed::NoRoom));
         assert_eq!(accumulator.take_due(Instant::now()).unwrap().builder.len(), 2, "a full batch must not linger");
+    }
+
+    #[test]
+    fn a_conditional_batch_is_due_at_once_behind_all_that_was_there() {
+        let accumulator = accumulator(1000, Duration::from_secs(60));
+        push(&accumulator, 10);
+        let mut builder = BatchBuilder::new(Compression::None);
+        builder.push(&Record::new("conditional", 0));
+        drop(accumulator.push_conditional(builder, 20, 1).unwrap());
+        push(&accumulator, 30);
+        assert!(!accumulator.next_is_conditional());
+        assert_eq!(accumulator.take_due(Instant::now()).unwrap().expected_end_offset, None);
+        assert!(accumulator.next_is_conditional());
+        let conditional = accumulator.take_due(Instant::now()).unwrap();
+        assert_eq!((conditional.expected_end_offset, conditional.reserved), (Some(1), 20));
+        assert!(accumulator.take_due(Instant::now()).is_none(), "what came later goes on to linger");
     }
 
     #[test]

@@ -18,6 +18,19 @@ pub enum ProduceError {
         /// The limit, in bytes.
         size_max: usize,
     },
+    /// The batch is larger than a partition takes, or than the producer's buffer; nothing was sent.
+    #[error(
+        "the batch is too large: {size} bytes, the limit is {size_max}; split it or give the producer more buffer_bytes"
+    )]
+    BatchTooLarge {
+        /// Its records as encoded, before compression, in bytes.
+        size: usize,
+        /// The limit, in bytes.
+        size_max: usize,
+    },
+    /// The batch holds no record; nothing was sent.
+    #[error("the batch is empty: give it one record at least")]
+    EmptyBatch,
     /// The topic has no such partition; nothing was sent.
     #[error("the topic has no partition {partition}; its partitions are 0 to {}", partition_count.saturating_sub(1))]
     UnknownPartition {
@@ -62,6 +75,23 @@ pub enum ProduceError {
         /// The refusal in words.
         message: String,
         /// Whether the record may have been appended by an earlier try.
+        outcome_unknown: bool,
+    },
+    /// The partition did not end at the offset the batch was to begin at; the batch was not appended by the try that was
+    /// refused.
+    #[error(
+        "partition {partition} does not end at offset {expected}: {message}{}; read what was appended, then decide again",
+        unknown(*outcome_unknown)
+    )]
+    EndOffsetMismatch {
+        /// The partition.
+        partition: PartitionIndex,
+        /// The end offset the batch was conditional on.
+        expected: u64,
+        /// The refusal in words.
+        message: String,
+        /// Whether an earlier try, whose answer was lost, may yet be appended. The records from the expected offset on
+        /// tell, once there are any.
         outcome_unknown: bool,
     },
     /// A batch before the record's failed, and appending this one would have left a hole in the order.
@@ -114,6 +144,9 @@ impl ProduceError {
             }
             Self::Setup(error) => error.is_retryable(),
             Self::RecordTooLarge { .. }
+            | Self::BatchTooLarge { .. }
+            | Self::EmptyBatch
+            | Self::EndOffsetMismatch { .. }
             | Self::UnknownPartition { .. }
             | Self::Encode(_)
             | Self::Closed
@@ -127,9 +160,12 @@ impl ProduceError {
         match self {
             Self::TimedOut { outcome_unknown, .. }
             | Self::Refused { outcome_unknown, .. }
+            | Self::EndOffsetMismatch { outcome_unknown, .. }
             | Self::EarlierBatchFailed { outcome_unknown, .. } => !outcome_unknown,
             Self::Stopped { .. } => false,
             Self::RecordTooLarge { .. }
+            | Self::BatchTooLarge { .. }
+            | Self::EmptyBatch
             | Self::UnknownPartition { .. }
             | Self::BufferFull { .. }
             | Self::Encode(_)
@@ -145,7 +181,8 @@ impl ProduceError {
             Self::Refused { code, .. } => Some(*code),
             Self::TimedOut { code, .. } => *code,
             Self::Setup(error) => error.code(),
-            Self::RecordTooLarge { .. } => Some(ErrorCode::TooLarge),
+            Self::RecordTooLarge { .. } | Self::BatchTooLarge { .. } => Some(ErrorCode::TooLarge),
+            Self::EndOffsetMismatch { .. } => Some(ErrorCode::EndOffsetMismatch),
             Self::UnknownPartition { .. } => Some(ErrorCode::UnknownPartition),
             _ => None,
         }
@@ -172,6 +209,24 @@ mod tests {
         );
         assert!(!timed_out(false).to_string().contains("unknown"));
         assert!(timed_out(false).has_no_side_effects() && !timed_out(true).has_no_side_effects());
+    }
+
+    #[test]
+    fn a_mismatch_is_no_reason_to_send_the_same_again_and_says_what_to_do() {
+        let mismatch = |outcome_unknown| ProduceError::EndOffsetMismatch {
+            partition: 3,
+            expected: 42,
+            message: "its end offset is 43".into(),
+            outcome_unknown,
+        };
+        assert_eq!(
+            mismatch(false).to_string(),
+            "partition 3 does not end at offset 42: its end offset is 43; read what was appended, then decide again"
+        );
+        assert!(mismatch(true).to_string().contains("whether they were appended is unknown"));
+        assert!(!mismatch(false).is_retryable() && mismatch(false).has_no_side_effects());
+        assert!(!mismatch(true).has_no_side_effects());
+        assert_eq!(mismatch(true).code(), Some(ErrorCode::EndOffsetMismatch));
     }
 
     #[test]

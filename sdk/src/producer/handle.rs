@@ -8,7 +8,10 @@ use std::{
     time::Instant,
 };
 
-use quorate_cluster_config::{PartitionIndex, ProducerId, TopicId, limits::RECORD_BYTES_MAX};
+use quorate_cluster_config::{
+    PartitionIndex, ProducerId, TopicId,
+    limits::{BATCH_BYTES_MAX, RECORD_BYTES_MAX},
+};
 use quorate_protocol::TopicInfo;
 use quorate_record::{BatchBuilder, Compression, Record};
 use tokio::{sync::Semaphore, time::timeout_at};
@@ -16,7 +19,7 @@ use tokio::{sync::Semaphore, time::timeout_at};
 use super::{
     accumulator::{Accumulator, Pushed, Room},
     builder::Settings,
-    delivery::{Delivery, UnobservedFailures},
+    delivery::{Delivery, RecordMetadata, UnobservedFailures},
     error::ProduceError,
     partition_task::PartitionTask,
     partitioner::{Choice, Partitioner},
@@ -108,18 +111,11 @@ impl Producer {
     /// [`ProduceError::RecordTooLarge`] or [`ProduceError::UnknownPartition`] before anything is sent,
     /// [`ProduceError::BufferFull`] if no room was found within the delivery timeout, [`ProduceError::Closed`].
     pub async fn send(&self, record: ProducerRecord) -> Result<Delivery, ProduceError> {
-        let Handle { shared, partitioner, accumulators, empty, .. } = &*self.handle;
+        let Handle { shared, partitioner, .. } = &*self.handle;
         let ProducerRecord { partition, record } = record;
         let partition = partition.or(self.handle.default_partition);
-        let partition_count = accumulators.len() as u32;
-        if let Some(partition) = partition.filter(|partition| *partition >= partition_count) {
-            return Err(ProduceError::UnknownPartition { partition, partition_count });
-        }
-        let size = empty.size_after(&record) - empty.estimated_size();
-        if size > RECORD_BYTES_MAX {
-            return Err(ProduceError::RecordTooLarge { size, size_max: RECORD_BYTES_MAX });
-        }
-        let reserved = size + RECORD_OVERHEAD;
+        partition.map_or(Ok(()), |partition| self.require_partition(partition))?;
+        let reserved = self.checked_size(&record)? + RECORD_OVERHEAD;
         self.reserve(reserved).await?;
         let choice = match partition {
             Some(partition) => Choice::Exactly(partition),
@@ -139,6 +135,71 @@ impl Producer {
                 Err(ProduceError::Closed)
             }
         }
+    }
+
+    /// Appends the records as one batch whose first record gets exactly the offset `expected_end_offset`, or not at all:
+    /// the partition decides it, so of several writers that expect the same end offset one succeeds. Waits until the batch
+    /// is on stable storage of a majority, and returns the metadata of its first record.
+    ///
+    /// What the producer sent to the partition before goes first, and records sent later follow. A batch whose answer was
+    /// lost is sent again with the same sequence, so it is recognised if it was appended, not taken for a mismatch. If
+    /// the future is dropped, the batch is still sent.
+    ///
+    /// # Errors
+    /// [`ProduceError::EndOffsetMismatch`] if the partition ends elsewhere; [`ProduceError::EmptyBatch`],
+    /// [`ProduceError::RecordTooLarge`], [`ProduceError::BatchTooLarge`] or [`ProduceError::UnknownPartition`] before
+    /// anything is sent; else as [`send`](Self::send) and its [`Delivery`].
+    pub async fn send_batch_at(
+        &self,
+        partition: PartitionIndex,
+        expected_end_offset: u64,
+        records: &[Record],
+    ) -> Result<RecordMetadata, ProduceError> {
+        let settings = &self.handle.shared.settings;
+        self.require_partition(partition)?;
+        if records.is_empty() {
+            return Err(ProduceError::EmptyBatch);
+        }
+        let size_max = BATCH_BYTES_MAX.min(settings.buffer_bytes);
+        let mut builder = BatchBuilder::new(settings.batching.compression);
+        for record in records {
+            self.checked_size(record)?;
+            builder.push(record);
+            let size = builder.estimated_size() + RECORD_OVERHEAD;
+            if size > size_max {
+                return Err(ProduceError::BatchTooLarge { size, size_max });
+            }
+        }
+        let reserved = builder.estimated_size() + RECORD_OVERHEAD;
+        self.reserve(reserved).await?;
+        let pushed = self
+            .accumulator(partition)
+            .and_then(|accumulator| accumulator.push_conditional(builder, reserved, expected_end_offset));
+        match pushed {
+            Ok(delivery) => delivery.await,
+            Err(error) => {
+                self.handle.shared.room.add_permits(reserved);
+                Err(error)
+            }
+        }
+    }
+
+    fn require_partition(&self, partition: PartitionIndex) -> Result<(), ProduceError> {
+        let partition_count = self.handle.accumulators.len() as u32;
+        if partition < partition_count {
+            return Ok(());
+        }
+        Err(ProduceError::UnknownPartition { partition, partition_count })
+    }
+
+    /// The size of a record as encoded, if a topic takes it.
+    fn checked_size(&self, record: &Record) -> Result<usize, ProduceError> {
+        let empty = &self.handle.empty;
+        let size = empty.size_after(record) - empty.estimated_size();
+        if size > RECORD_BYTES_MAX {
+            return Err(ProduceError::RecordTooLarge { size, size_max: RECORD_BYTES_MAX });
+        }
+        Ok(size)
     }
 
     async fn reserve(&self, bytes: usize) -> Result<(), ProduceError> {
@@ -170,11 +231,16 @@ impl Producer {
         reserved: usize,
         room: Room,
     ) -> Result<Pushed, ProduceError> {
+        self.accumulator(partition)?.push(record, reserved, room)
+    }
+
+    /// Takes the records of a partition; made with the first of them.
+    fn accumulator(&self, partition: PartitionIndex) -> Result<&Arc<Accumulator>, ProduceError> {
         if self.handle.closed.load(Ordering::Acquire) {
             return Err(ProduceError::Closed);
         }
         let accumulator = self.handle.accumulators.get(partition as usize).ok_or(ProduceError::Closed)?;
-        accumulator.get_or_init(|| PartitionTask::spawn(partition, &self.handle.shared)).push(record, reserved, room)
+        Ok(accumulator.get_or_init(|| PartitionTask::spawn(partition, &self.handle.shared)))
     }
 
     /// Sends what is buffered without lingering and waits until everything sent before this call has ended, well or

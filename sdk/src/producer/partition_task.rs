@@ -121,8 +121,11 @@ impl PartitionTask {
     }
 
     /// A batch under a new producer id must not overtake those under the old one.
+    /// A conditional batch goes alone: the end offset it expects means nothing while others are on their way.
     fn may_take(&self) -> bool {
-        self.window.has_room() && (self.producer.is_some() || self.window.is_empty())
+        let conditional_ahead = self.window.first().is_some_and(|(_, batch)| batch.expected_end_offset.is_some());
+        let goes_alone = conditional_ahead || self.accumulator.next_is_conditional();
+        self.window.has_room() && (self.window.is_empty() || (self.producer.is_some() && !goes_alone))
     }
 
     /// Fails what has waited longer than the delivery timeout.
@@ -157,8 +160,25 @@ impl PartitionTask {
     /// Fails a batch that was refused for good, and those behind it.
     fn refuse_from(&mut self, number: BatchNumber, refusal: ApiError) {
         let (partition, ApiError { code, message, .. }) = (self.partition, refusal);
-        let refused = |outcome_unknown| ProduceError::Refused { partition, code, message, outcome_unknown };
-        self.fail_from(number, refused);
+        let first = self.window.first().filter(|(first, _)| *first == number);
+        let conditional = first.and_then(|(_, batch)| Some((batch.expected_end_offset?, batch.base_sequence)));
+        let (Some((expected, base_sequence)), ErrorCode::EndOffsetMismatch) = (conditional, code) else {
+            let refused = |outcome_unknown| ProduceError::Refused { partition, code, message, outcome_unknown };
+            self.fail_from(number, refused);
+            return;
+        };
+        let mut producer = self.producer.take();
+        let mut appended_maybe = false;
+        self.fail_from(number, |outcome_unknown| {
+            appended_maybe = outcome_unknown;
+            ProduceError::EndOffsetMismatch { partition, expected, message, outcome_unknown }
+        });
+        // Certainly not in the log, and nothing was sent behind it: the next batch takes its sequence. A new producer id
+        // for each mismatch would fill the partition's table of producers.
+        if let Some(producer) = producer.as_mut().filter(|_| !appended_maybe) {
+            producer.next_sequence = base_sequence;
+        }
+        self.producer = producer.filter(|_| !appended_maybe);
     }
 
     /// Fails a batch for good with the error `cause` makes, and those behind it as its consequence. Their sequences
@@ -246,16 +266,18 @@ impl PartitionTask {
     fn stamp(&mut self, batch: OpenBatch) {
         let deadline = batch.opened_at + self.delivery_timeout();
         let pending = self.pending(batch.completion, batch.reserved);
+        let expected_end_offset = batch.expected_end_offset;
         let Some(producer) = &mut self.producer else { return };
         // Both are far below their bounds: ids are counted up from 0, and a batch has at most its bytes in records.
         let producer_id = producer.id.0 as i64;
         let record_count = batch.builder.len() as i32;
-        let stamp = ProducerStamp { producer_id, producer_epoch: 0, base_sequence: producer.next_sequence };
+        let base_sequence = producer.next_sequence;
+        let stamp = ProducerStamp { producer_id, producer_epoch: 0, base_sequence };
         match batch.builder.build(stamp) {
             Ok(bytes) => {
                 producer.next_sequence += record_count;
                 producer.used_at = Instant::now();
-                self.window.push(SentBatch { bytes, deadline, pending });
+                self.window.push(SentBatch { bytes, base_sequence, expected_end_offset, deadline, pending });
             }
             Err(error) => pending.end(Err(ProduceError::Encode(error.to_string()))),
         }
@@ -280,7 +302,7 @@ impl PartitionTask {
                 topic: self.shared.topic,
                 partition: self.partition,
                 batch: batch.bytes.clone(),
-                expected_end_offset: None,
+                expected_end_offset: batch.expected_end_offset,
                 timeout: deadline.saturating_duration_since(Instant::now()),
             };
             let connection = connection.clone();
@@ -333,7 +355,10 @@ impl PartitionTask {
                     // they are on their way, and sending those batches again would be in vain.
                     let serves = matches!(
                         refusal.code,
-                        ErrorCode::Overloaded | ErrorCode::OutOfOrderSequence | ErrorCode::UnknownProducer
+                        ErrorCode::Overloaded
+                            | ErrorCode::DiskFull
+                            | ErrorCode::OutOfOrderSequence
+                            | ErrorCode::UnknownProducer
                     );
                     self.note_failure(CallFailure::Refused(refusal));
                     if !serves {

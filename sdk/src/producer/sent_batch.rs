@@ -15,6 +15,10 @@ use super::{
 #[derive(Debug)]
 pub(super) struct SentBatch {
     pub(super) bytes: Bytes,
+    /// The sequence of its first record.
+    pub(super) base_sequence: i32,
+    /// The only end offset of the partition at which it may be appended.
+    pub(super) expected_end_offset: Option<u64>,
     pub(super) deadline: Instant,
     pub(super) pending: PendingBatch,
 }

@@ -1,7 +1,7 @@
 //! Nodes on loopback sockets that share one state.
 
 use std::{
-    collections::VecDeque,
+    collections::{HashMap, VecDeque},
     sync::{Arc, Mutex, MutexGuard},
     time::Duration,
 };
@@ -9,12 +9,12 @@ use std::{
 use futures::StreamExt;
 use quorate::{
     Address, Client, ClusterInfo, ErrorCode, NodeId, NodeInfo, NodeState, OffsetQuery, PartitionInfo, ProducerId,
-    TopicConfig, TopicId, TopicInfo, TopicName,
+    ReplicaId, ReplicaInfo, ReplicaRole, ServeFrom, TopicConfig, TopicId, TopicInfo, TopicName,
 };
 use quorate_protocol::{
     ApiError, CreateTopicRequest, DeleteTopicRequest, FetchRequest, FetchResponse, OffsetsRequest, OffsetsResponse,
-    ProduceRequest, ProduceResponse, QuorateApi, TopicSelector, TopicsRequest, TopicsResponse, accept_client,
-    transport,
+    ProduceRequest, ProduceResponse, QuorateApi, TopicSelector, TopicsRequest, TopicsResponse, TrimRequest,
+    TrimResponse, accept_client, transport,
 };
 use tarpc::{
     context::Context,
@@ -45,6 +45,16 @@ pub(crate) struct State {
     pub(crate) lose_answers: u32,
     /// Takes the next appends but closes the connection instead of answering.
     pub(crate) lose_produce_answers: u32,
+    /// What a node knows to be committed, where it is less than what is.
+    pub(crate) follower_ends: HashMap<NodeId, u64>,
+    /// Nodes that serve no fetches.
+    pub(crate) fetches_refused: Vec<NodeId>,
+    /// The fetches that arrived: where, and from which replica they wanted to be served.
+    pub(crate) fetches: Vec<(u64, ServeFrom)>,
+    /// The next answers about the first offset say 0, as a leader's would that have not arrived yet.
+    pub(crate) stale_first_offsets: u32,
+    /// The leader's clock, in ms.
+    pub(crate) now_ms: i64,
     /// Fetches return what begins this much before what was asked for.
     pub(crate) fetch_back: u64,
     pub(crate) producer_ids: u64,
@@ -172,6 +182,19 @@ impl FakeCluster {
     }
 }
 
+fn replica(node: NodeId) -> ReplicaInfo {
+    let role = ReplicaRole::Unknown;
+    ReplicaInfo {
+        id: ReplicaId(node.0),
+        node,
+        role,
+        log_start_offset: 0,
+        log_end_offset: 0,
+        log_bytes: 0,
+        detail: None,
+    }
+}
+
 impl State {
     fn topic_info(&self) -> Option<TopicInfo> {
         let mut topic = self.topic.clone()?;
@@ -182,7 +205,7 @@ impl State {
                 leader: leader.map(|(node, _)| node),
                 leader_epoch: leader.map_or(0, |(_, epoch)| epoch),
                 high_watermark: 0,
-                replicas: Vec::new(),
+                replicas: (1..=self.nodes.len() as u64).map(|node| replica(NodeId(node))).collect(),
             })
             .collect();
         Some(topic)
@@ -309,13 +332,15 @@ impl QuorateApi for Node {
         let (appended, lose_answer) = {
             let mut state = self.cluster.state();
             state.produce_count += 1;
+            let now_ms = state.now_ms;
             state.led_by(self.id, request.topic, request.partition)?;
             if let Some(code) = state.refuse_produce.pop_front().flatten() {
                 return Err(ApiError::new(code, "as the test wants it"));
             }
             let partition = state.led_by(self.id, request.topic, request.partition)?;
-            let appended =
-                partition.append(&request.batch).map_err(|code| ApiError::new(code, "by the rules of sequences"))?;
+            let appended = partition
+                .append(&request.batch, request.expected_end_offset, now_ms)
+                .map_err(|code| ApiError::new(code, "by the rules of the log"))?;
             let lose_answer = state.lose_produce_answers > 0;
             state.lose_produce_answers = state.lose_produce_answers.saturating_sub(1);
             (appended, lose_answer)
@@ -329,17 +354,24 @@ impl QuorateApi for Node {
 
     async fn fetch(self, _: Context, request: FetchRequest) -> Result<FetchResponse, ApiError> {
         let deadline = tokio::time::Instant::now() + request.max_wait;
+        self.cluster.state().fetches.push((self.id.0, request.serve_from));
         loop {
             let changed = self.cluster.changed.notified();
             let response = {
                 let mut state = self.cluster.state();
-                let back = state.fetch_back;
-                let partition = state.led_by(self.id, request.topic, request.partition)?;
-                if request.offset > partition.end_offset() {
-                    return Err(ApiError::new(ErrorCode::OffsetOutOfRange, "beyond the end"));
+                if state.fetches_refused.contains(&self.id) {
+                    return Err(ApiError::new(ErrorCode::NotReady, "this replica catches up"));
                 }
-                let batches = partition.read(request.offset.saturating_sub(back), request.max_bytes as usize);
-                FetchResponse { batches, high_watermark: partition.end_offset(), log_start_offset: 0 }
+                let (back, known) = (state.fetch_back, state.follower_ends.get(&self.id).copied());
+                let any = request.serve_from == ServeFrom::AnyReplica;
+                let leader = if any { state.leader.unwrap_or_default() } else { self.id };
+                let partition = state.led_by(leader, request.topic, request.partition)?;
+                let end = known.unwrap_or(u64::MAX).min(partition.end_offset());
+                if request.offset < partition.log_start || (!any && request.offset > end) {
+                    return Err(ApiError::new(ErrorCode::OffsetOutOfRange, "not in this log"));
+                }
+                let batches = partition.read(request.offset.saturating_sub(back), end, request.max_bytes as usize);
+                FetchResponse { batches, high_watermark: end, log_start_offset: partition.log_start }
             };
             if !response.batches.is_empty() || tokio::time::timeout_at(deadline, changed).await.is_err() {
                 return Ok(response);
@@ -349,11 +381,29 @@ impl QuorateApi for Node {
 
     async fn offsets(self, _: Context, request: OffsetsRequest) -> Result<OffsetsResponse, ApiError> {
         let mut state = self.cluster.state();
+        let stale_first = request.query == OffsetQuery::First && state.stale_first_offsets > 0;
+        state.stale_first_offsets -= u32::from(stale_first);
         let partition = state.led_by(self.id, request.topic, request.partition)?;
         let offset = match request.query {
-            OffsetQuery::First => 0,
+            OffsetQuery::First if stale_first => 0,
+            OffsetQuery::First => partition.log_start,
             OffsetQuery::Last => partition.end_offset(),
+            OffsetQuery::AtTime { ms } => partition.offset_at(ms),
         };
         Ok(OffsetsResponse { offset })
+    }
+
+    async fn trim(self, _: Context, request: TrimRequest) -> Result<TrimResponse, ApiError> {
+        let log_start_offset = {
+            let mut state = self.cluster.state();
+            let partition = state.led_by(self.id, request.topic, request.partition)?;
+            if request.before > partition.end_offset() {
+                return Err(ApiError::new(ErrorCode::OffsetOutOfRange, "beyond the end"));
+            }
+            partition.trim(request.before);
+            partition.log_start
+        };
+        self.lose_answer().await;
+        Ok(TrimResponse { log_start_offset })
     }
 }

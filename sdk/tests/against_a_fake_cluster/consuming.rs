@@ -6,10 +6,10 @@ use quorate::{Consumer, Error, ErrorCode, Position, Producer, Record, split_batc
 
 use crate::cluster::{FakeCluster, orders};
 
-const SOON: Duration = Duration::from_secs(5);
+pub(crate) const SOON: Duration = Duration::from_secs(5);
 
 /// Appends values in batches of `batch`.
-async fn fill(producer: &Producer, values: std::ops::Range<u32>, batch: usize) {
+pub(crate) async fn fill(producer: &Producer, values: std::ops::Range<u32>, batch: usize) {
     for (index, value) in values.enumerate() {
         drop(producer.send(Record::new(value.to_string(), 0).into()).await.unwrap());
         if (index + 1) % batch == 0 {
@@ -19,15 +19,15 @@ async fn fill(producer: &Producer, values: std::ops::Range<u32>, batch: usize) {
     producer.flush().await.unwrap();
 }
 
-async fn filled(values: u32, batch: usize) -> (FakeCluster, quorate::Client, Producer) {
-    let cluster = FakeCluster::start(2, 1).await;
+pub(crate) async fn filled(values: u32, batch: usize) -> (FakeCluster, quorate::Client, Producer) {
+    let cluster = FakeCluster::start(3, 1).await;
     let client = cluster.client().await;
     let producer = client.producer(&orders()).linger(SOON).build().await.unwrap();
     fill(&producer, 0..values, batch).await;
     (cluster, client, producer)
 }
 
-async fn read(consumer: &mut Consumer, count: usize) -> Vec<u64> {
+pub(crate) async fn read(consumer: &mut Consumer, count: usize) -> Vec<u64> {
     let mut offsets = Vec::new();
     while offsets.len() < count {
         let records = consumer.poll(SOON).await.unwrap();
@@ -120,8 +120,9 @@ async fn an_offset_beyond_the_end_is_explained() {
     let (_cluster, client, _producer) = filled(4, 1).await;
     let mut consumer = client.consumer(&orders()).from(Position::Offset(9)).build().await.unwrap();
     let error = consumer.poll(SOON).await.unwrap_err();
-    assert_eq!(error.code(), Some(ErrorCode::OffsetOutOfRange));
-    assert!(error.to_string().contains("it holds offsets from 0 to before 4"), "{error}");
+    let expected = Error::OffsetOutOfRange { partition: 0, offset: 9, log_start_offset: 0, end_offset: 4 };
+    assert_eq!((error.code(), &error), (Some(ErrorCode::OffsetOutOfRange), &expected));
+    assert!(error.to_string().contains("it holds offsets from 0 to before 4; seek"), "{error}");
     consumer.seek(0, Position::Offset(3)).await.unwrap();
     assert_eq!(read(&mut consumer, 1).await, [3]);
 }

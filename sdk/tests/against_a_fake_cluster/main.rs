@@ -5,8 +5,11 @@
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+mod any_replica;
 mod calls;
 mod cluster;
+mod conditional;
 mod consuming;
 mod partition;
 mod producing;
+mod trimming;

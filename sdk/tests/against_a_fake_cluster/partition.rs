@@ -11,6 +11,12 @@ const LIMITS: BatchLimits = BatchLimits { batch_bytes_max: 8 << 20, record_count
 #[derive(Debug, Default)]
 pub(crate) struct Partition {
     pub(crate) batches: Vec<Bytes>,
+    /// The first offset retained. Whole batches before it are gone.
+    pub(crate) log_start: u64,
+    /// Where it would end without batches.
+    end: u64,
+    /// The leader's time of each batch, in ms.
+    times: Vec<i64>,
     producers: HashMap<i64, Producer>,
 }
 
@@ -28,10 +34,15 @@ pub(crate) struct Appended {
 
 impl Partition {
     pub(crate) fn end_offset(&self) -> u64 {
-        self.batches.last().map_or(0, |batch| BatchHeader::parse(batch).unwrap().next_offset() as u64)
+        self.end
     }
 
-    pub(crate) fn append(&mut self, batch: &Bytes) -> Result<Appended, ErrorCode> {
+    pub(crate) fn append(
+        &mut self,
+        batch: &Bytes,
+        expected_end_offset: Option<u64>,
+        now_ms: i64,
+    ) -> Result<Appended, ErrorCode> {
         let header = validate(batch, &LIMITS).map_err(|_| ErrorCode::CorruptBatch)?;
         let base_offset = self.end_offset();
         let (id, sequence) = (header.producer_id, header.base_sequence);
@@ -45,6 +56,9 @@ impl Partition {
         if sequence != producer.next_sequence {
             return Err(ErrorCode::OutOfOrderSequence);
         }
+        if expected_end_offset.is_some_and(|expected| expected != base_offset) {
+            return Err(ErrorCode::EndOffsetMismatch);
+        }
         producer.next_sequence += header.record_count;
         producer.recent.push_back((sequence, base_offset));
         if producer.recent.len() > 5 {
@@ -53,14 +67,30 @@ impl Partition {
         let mut stamped = stamp(batch, base_offset as i64, 1).to_vec();
         stamped.extend_from_slice(&batch[UNPROTECTED_SIZE..]);
         self.batches.push(stamped.into());
+        self.times.push(now_ms);
+        self.end += header.record_count as u64;
         Ok(Appended { base_offset, duplicate: false })
     }
 
-    /// Whole batches from the one that holds `offset` on.
-    pub(crate) fn read(&self, offset: u64, max_bytes: usize) -> Bytes {
+    /// Deletes what is before `offset`.
+    pub(crate) fn trim(&mut self, offset: u64) {
+        self.log_start = self.log_start.max(offset);
+        let gone = self.batches.iter().filter(|batch| next_offset(batch) <= self.log_start).count();
+        self.batches.drain(..gone);
+        self.times.drain(..gone);
+    }
+
+    /// The first offset of the first batch of this time or later.
+    pub(crate) fn offset_at(&self, ms: i64) -> u64 {
+        let batch = self.times.iter().position(|time| *time >= ms).map(|index| &self.batches[index]);
+        batch.map_or(self.end, |batch| BatchHeader::parse(batch).unwrap().base_offset as u64).max(self.log_start)
+    }
+
+    /// Whole batches from the one that holds `offset` on, before `end`.
+    pub(crate) fn read(&self, offset: u64, end: u64, max_bytes: usize) -> Bytes {
         let mut read = Vec::new();
         for batch in &self.batches {
-            let is_wanted = BatchHeader::parse(batch).unwrap().last_offset() as u64 >= offset;
+            let is_wanted = next_offset(batch) > offset && next_offset(batch) <= end;
             if is_wanted && (read.is_empty() || read.len() + batch.len() <= max_bytes) {
                 read.extend_from_slice(batch);
             }
@@ -73,4 +103,8 @@ impl Partition {
             self.batches.iter().flat_map(|batch| decode_batch(batch.clone(), &DecodeLimits::default()).unwrap());
         records.map(|record| String::from_utf8(record.unwrap().record.value.unwrap().to_vec()).unwrap()).collect()
     }
+}
+
+fn next_offset(batch: &Bytes) -> u64 {
+    BatchHeader::parse(batch).unwrap().next_offset() as u64
 }

@@ -85,6 +85,37 @@ async fn a_batch_whose_answer_was_lost_is_appended_once() {
 }
 
 #[tokio::test]
+async fn a_full_disk_is_waited_for_and_neither_loses_nor_repeats_anything() {
+    let cluster = FakeCluster::start(1, 1).await;
+    let client = cluster.client().await;
+    let producer = client.producer(&orders()).linger(Duration::ZERO).batch_bytes(1).build().await.unwrap();
+    cluster.state().refuse_produce = [ErrorCode::DiskFull, ErrorCode::Overloaded].map(Some).repeat(3).into();
+    let mut deliveries = Vec::new();
+    for value in 0..20 {
+        deliveries.push(producer.send(record(value)).await.unwrap());
+    }
+    futures::future::try_join_all(deliveries).await.unwrap();
+    assert_eq!(cluster.state().partitions[0].values(), (0..20).map(|value| value.to_string()).collect::<Vec<_>>());
+    assert_eq!(cluster.state().producer_ids, 1);
+}
+
+#[tokio::test]
+async fn a_disk_that_stays_full_fails_the_record_at_its_deadline_and_says_why() {
+    let cluster = FakeCluster::start(1, 1).await;
+    let client = cluster.client().await;
+    let builder = client.producer(&orders()).linger(Duration::ZERO).delivery_timeout(Duration::from_millis(600));
+    let producer = builder.build().await.unwrap();
+    cluster.state().refuse_produce = vec![Some(ErrorCode::DiskFull); 1000].into();
+    let begun = Instant::now();
+    let error = send_and_wait(&producer, "a").await.unwrap_err();
+    assert!(matches!(&error, ProduceError::TimedOut { code: Some(ErrorCode::DiskFull), .. }), "{error}");
+    assert!(error.is_retryable() && error.has_no_side_effects(), "{error}");
+    assert!(begun.elapsed() >= Duration::from_millis(600) && begun.elapsed() < Duration::from_secs(2));
+    let tries = cluster.state().produce_count;
+    assert!((3..30).contains(&tries), "{tries} tries in 600 ms: there must be pauses that grow");
+}
+
+#[tokio::test]
 async fn order_is_kept_with_five_in_flight_whatever_fails() {
     let cluster = FakeCluster::start(3, 1).await;
     {
