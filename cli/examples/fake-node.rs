@@ -1,7 +1,7 @@
 //! A node for the tests of the command line: it takes the flags of `quorate-node`, speaks the client protocol, and
 //! keeps everything in memory. Each fake node is a cluster of its own that claims to know its seeds.
 //!
-//! With `FAKE_NODE_FAILS` set it complains and exits, as a node does that cannot start.
+//! Where it is asked as any replica may be, it says so in its log. With `FAKE_NODE_FAILS` set it complains and exits, as a node does that cannot start.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,7 +13,8 @@ use quorate_cluster_config::{Address, ClusterId, NodeId, ProducerId, ReplicaId, 
 use quorate_protocol::{
     ApiError, ClusterInfo, CreateTopicRequest, DeleteTopicRequest, ErrorCode, FetchRequest, FetchResponse, NodeInfo,
     NodeState, OffsetQuery, OffsetsRequest, OffsetsResponse, PartitionInfo, ProduceRequest, ProduceResponse,
-    QuorateApi, ReplicaInfo, ReplicaRole, TopicInfo, TopicSelector, TopicsRequest, TopicsResponse,
+    QuorateApi, ReplicaInfo, ReplicaRole, ServeFrom, TopicInfo, TopicSelector, TopicsRequest, TopicsResponse,
+    TrimRequest, TrimResponse,
 };
 use quorate_record::{BatchHeader, UNPROTECTED_SIZE, stamp};
 use tarpc::context::Context;
@@ -24,9 +25,38 @@ type Outcome<T> = Result<T, ApiError>;
 #[derive(Default)]
 struct State {
     topics: BTreeMap<TopicName, TopicInfo>,
-    /// Batches with the offset after each, by topic and partition.
-    logs: BTreeMap<(TopicId, u32), Vec<(u64, Bytes)>>,
+    logs: BTreeMap<(TopicId, u32), Log>,
     ids: u64,
+}
+
+/// The log of a partition.
+#[derive(Default)]
+struct Log {
+    start: u64,
+    end: u64,
+    batches: Vec<Batch>,
+}
+
+struct Batch {
+    base_offset: u64,
+    /// The offset after it.
+    end: u64,
+    taken_ms: i64,
+    bytes: Bytes,
+}
+
+impl Log {
+    fn replica(&self, node: NodeId, role: ReplicaRole, log_end_offset: u64) -> ReplicaInfo {
+        ReplicaInfo {
+            id: ReplicaId(node.0),
+            node,
+            role,
+            log_start_offset: self.start,
+            log_end_offset,
+            log_bytes: self.batches.iter().map(|batch| batch.bytes.len() as u64).sum(),
+            detail: None,
+        }
+    }
 }
 
 #[derive(Clone)]
@@ -41,11 +71,29 @@ impl FakeNode {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn end(&self, topic: TopicId, partition: u32) -> Outcome<u64> {
-        let state = self.state();
-        let log = state.logs.get(&(topic, partition)).ok_or_else(unknown)?;
-        Ok(log.last().map_or(0, |(end, _)| *end))
+    /// Does something with a partition's log.
+    fn with_log<T>(&self, topic: TopicId, partition: u32, act: impl FnOnce(&mut Log) -> T) -> Outcome<T> {
+        self.state().logs.get_mut(&(topic, partition)).map(act).ok_or_else(unknown)
     }
+
+    /// The topic as it is now. With `FAKE_NODE_LAGGARD` set to a number, node 2 claims to hold a replica of each
+    /// partition that ends there.
+    fn described(&self, state: &State, topic: &TopicInfo) -> TopicInfo {
+        let mut topic = topic.clone();
+        let laggard = std::env::var("FAKE_NODE_LAGGARD").ok().and_then(|end| end.parse().ok());
+        for partition in &mut topic.partitions {
+            let Some(log) = state.logs.get(&(topic.id, partition.index)) else { continue };
+            partition.high_watermark = log.end;
+            partition.replicas = vec![log.replica(self.this, ReplicaRole::Leader, log.end)];
+            partition.replicas.extend(laggard.map(|end| log.replica(NodeId(2), ReplicaRole::Learner, end)));
+        }
+        topic
+    }
+}
+
+fn now_ms() -> i64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
 
 fn unknown() -> ApiError {
@@ -74,7 +122,8 @@ impl QuorateApi for FakeNode {
             TopicSelector::Name(name) => topic.name == *name,
             TopicSelector::Id(id) => topic.id == *id,
         };
-        let topics = self.state().topics.values().filter(wanted).cloned().collect();
+        let state = self.state();
+        let topics = state.topics.values().filter(wanted).map(|topic| self.described(&state, topic)).collect();
         Ok(TopicsResponse { metadata_index: 1, nodes: self.nodes.clone(), topics })
     }
 
@@ -85,13 +134,7 @@ impl QuorateApi for FakeNode {
         }
         state.ids += 1;
         let id = TopicId(state.ids);
-        let replica = ReplicaInfo {
-            id: ReplicaId(1),
-            node: self.this,
-            role: ReplicaRole::Leader,
-            log_end_offset: 0,
-            detail: None,
-        };
+        let replica = Log::default().replica(self.this, ReplicaRole::Leader, 0);
         let partitions = (0..request.config.partitions).map(|index| PartitionInfo {
             index,
             leader: Some(self.this),
@@ -106,7 +149,7 @@ impl QuorateApi for FakeNode {
             partitions: partitions.collect(),
             config: request.config,
         };
-        state.logs.extend((0..info.config.partitions).map(|partition| ((id, partition), Vec::new())));
+        state.logs.extend((0..info.config.partitions).map(|partition| ((id, partition), Log::default())));
         state.topics.insert(request.name, info.clone());
         Ok(info)
     }
@@ -127,37 +170,61 @@ impl QuorateApi for FakeNode {
     async fn produce(self, _: Context, request: ProduceRequest) -> Outcome<ProduceResponse> {
         let header = BatchHeader::parse(&request.batch)
             .map_err(|error| ApiError::new(ErrorCode::CorruptBatch, error.to_string()))?;
-        let base_offset = self.end(request.topic, request.partition)?;
-        let head = stamp(&request.batch, base_offset.cast_signed(), 1);
-        let batch = Bytes::from([&head[..], &request.batch[UNPROTECTED_SIZE..]].concat());
-        let end = base_offset + u64::from(header.record_count.cast_unsigned());
-        if let Some(log) = self.state().logs.get_mut(&(request.topic, request.partition)) {
-            log.push((end, batch));
-        }
+        let base_offset = self.with_log(request.topic, request.partition, |log| {
+            let base_offset = log.end;
+            let head = stamp(&request.batch, base_offset.cast_signed(), 1);
+            let bytes = Bytes::from([&head[..], &request.batch[UNPROTECTED_SIZE..]].concat());
+            log.end += u64::from(header.record_count.cast_unsigned());
+            log.batches.push(Batch { base_offset, end: log.end, taken_ms: now_ms(), bytes });
+            base_offset
+        })?;
         Ok(ProduceResponse { base_offset, leader_epoch: 1, duplicate: false })
     }
 
     async fn fetch(self, _: Context, request: FetchRequest) -> Outcome<FetchResponse> {
-        let high_watermark = self.end(request.topic, request.partition)?;
+        if request.serve_from == ServeFrom::AnyReplica {
+            println!("asked as any replica");
+        }
+        let high_watermark = self.with_log(request.topic, request.partition, |log| log.end)?;
         if high_watermark <= request.offset {
             tokio::time::sleep(request.max_wait.min(Duration::from_millis(50))).await;
         }
-        let state = self.state();
-        let log = state.logs.get(&(request.topic, request.partition)).ok_or_else(unknown)?;
-        let mut batches = Vec::new();
-        for (_, batch) in log.iter().filter(|(end, _)| *end > request.offset) {
-            if !batches.is_empty() && batches.len() + batch.len() > request.max_bytes as usize {
-                break;
+        self.with_log(request.topic, request.partition, |log| {
+            if request.offset < log.start {
+                return Err(ApiError::new(ErrorCode::OffsetOutOfRange, "before the log start"));
             }
-            batches.extend_from_slice(batch);
-        }
-        let high_watermark = log.last().map_or(0, |(end, _)| *end);
-        Ok(FetchResponse { batches: batches.into(), high_watermark, log_start_offset: 0 })
+            let mut batches = Vec::new();
+            for batch in log.batches.iter().filter(|batch| batch.end > request.offset) {
+                if !batches.is_empty() && batches.len() + batch.bytes.len() > request.max_bytes as usize {
+                    break;
+                }
+                batches.extend_from_slice(&batch.bytes);
+            }
+            Ok(FetchResponse { batches: batches.into(), high_watermark: log.end, log_start_offset: log.start })
+        })?
     }
 
     async fn offsets(self, _: Context, request: OffsetsRequest) -> Outcome<OffsetsResponse> {
-        let end = self.end(request.topic, request.partition)?;
-        Ok(OffsetsResponse { offset: if request.query == OffsetQuery::First { 0 } else { end } })
+        let offset = self.with_log(request.topic, request.partition, |log| match request.query {
+            OffsetQuery::First => log.start,
+            OffsetQuery::Last => log.end,
+            OffsetQuery::AtTime { ms } => {
+                let batch = log.batches.iter().find(|batch| batch.taken_ms >= ms);
+                batch.map_or(log.end, |batch| batch.base_offset.max(log.start))
+            }
+        })?;
+        Ok(OffsetsResponse { offset })
+    }
+
+    async fn trim(self, _: Context, request: TrimRequest) -> Outcome<TrimResponse> {
+        self.with_log(request.topic, request.partition, |log| {
+            if request.before > log.end {
+                return Err(ApiError::new(ErrorCode::OffsetOutOfRange, "beyond the end"));
+            }
+            log.start = log.start.max(request.before);
+            log.batches.retain(|batch| batch.end > log.start);
+            Ok(TrimResponse { log_start_offset: log.start })
+        })?
     }
 }
 

@@ -84,6 +84,33 @@ pub(crate) fn size(text: &str) -> Result<ByteSize, String> {
     text.parse().map_err(|_| "write it like 4096, 256KiB or 1MB".to_owned())
 }
 
+/// How a bound that is missing is written.
+pub(crate) const UNLIMITED: &str = "unlimited";
+
+/// A bound, or `unlimited`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Limit<T>(pub(crate) Option<T>);
+
+/// `7d`, `36h`, `unlimited`.
+pub(crate) fn duration_limit(text: &str) -> Result<Limit<Duration>, String> {
+    match text {
+        UNLIMITED => Ok(Limit(None)),
+        _ => humantime::parse_duration(text)
+            .map(|duration| Limit(Some(duration)))
+            .map_err(|error| format!("{error}: write it like 7d, 36h or {UNLIMITED}")),
+    }
+}
+
+/// `10GiB`, `1048576`, `unlimited`.
+pub(crate) fn size_limit(text: &str) -> Result<Limit<ByteSize>, String> {
+    match text {
+        UNLIMITED => Ok(Limit(None)),
+        _ => {
+            text.parse().map(|size| Limit(Some(size))).map_err(|_| format!("write it like 10GiB, 500MB or {UNLIMITED}"))
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory;
@@ -117,6 +144,20 @@ mod tests {
         assert_eq!(timeout("1m 30s"), Ok(Duration::from_secs(90)));
         for text in ["0s", "", "10", "-1s", "2days", "forever"] {
             assert!(timeout(text).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_limit_may_be_missing() {
+        assert_eq!(duration_limit("7d"), Ok(Limit(Some(Duration::from_secs(7 * 86_400)))));
+        assert_eq!(duration_limit("unlimited"), Ok(Limit(None)));
+        assert_eq!(size_limit("10GiB"), Ok(Limit(Some(ByteSize(10 << 30)))));
+        assert_eq!(size_limit("unlimited"), Ok(Limit(None)));
+        for text in ["", "7", "forever", "-1d", "Unlimited"] {
+            assert!(duration_limit(text).is_err_and(|error| error.contains("or unlimited")), "{text:?}");
+        }
+        for text in ["", "much", "-1", "Unlimited"] {
+            assert!(size_limit(text).is_err_and(|error| error.contains("or unlimited")), "{text:?}");
         }
     }
 

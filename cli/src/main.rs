@@ -8,12 +8,14 @@
 mod args;
 mod base64;
 mod commands;
+mod confirm;
 mod context;
 mod error;
 mod format;
 mod interrupt;
 mod lines;
 mod local;
+mod moment;
 mod output;
 
 use std::process::ExitCode;

@@ -1,6 +1,7 @@
 //! Results on stdout: a table for a person, JSON for a program. Every result is a [`View`] and thus has both.
 
 use std::io::{self, IsTerminal, Write};
+use std::time::Duration;
 
 use comfy_table::{Attribute, Cell, CellAlignment, ContentArrangement, Table, presets};
 use serde::Serialize;
@@ -84,6 +85,11 @@ pub(crate) fn fields<const N: usize>(fields: [(&str, String); N]) -> String {
 /// `1 record`, `2 records`.
 pub(crate) fn count(number: u64, noun: &str) -> String {
     if number == 1 { format!("1 {noun}") } else { format!("{number} {noun}s") }
+}
+
+/// Whole milliseconds, for JSON.
+pub(crate) fn milliseconds(duration: Duration) -> u64 {
+    duration.as_millis().try_into().unwrap_or(u64::MAX)
 }
 
 /// A value that may be unknown.

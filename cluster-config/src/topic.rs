@@ -28,7 +28,7 @@ pub struct TopicConfig {
     pub retention_time: Option<Duration>,
     /// The bytes that each partition keeps at least; what is older goes. Default 10 GiB, bounds
     /// [`limits::RETENTION_BYTES_BOUNDS`]: 1 MiB to 1 EiB; `None`, written `unlimited`, all. Whole sealed segments are
-    /// dropped, so a partition holds up to a segment or two more. Every replica needs the space.
+    /// dropped, so a partition may hold more. Every replica needs the space.
     #[serde(with = "unlimited::size")]
     pub retention_bytes: Option<u64>,
 }

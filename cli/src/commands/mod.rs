@@ -27,7 +27,7 @@ pub(crate) enum Command {
     /// Ask after nodes
     #[command(subcommand)]
     Node(node::NodeCommand),
-    /// Create, list, describe and delete topics
+    /// Create, list, describe, trim and delete topics
     #[command(subcommand)]
     Topic(topic::TopicCommand),
     /// Append lines of stdin or of a file to a topic

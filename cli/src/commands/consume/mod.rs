@@ -6,7 +6,7 @@ mod writer;
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use quorate::{ConsumedRecord, Consumer};
+use quorate::{ConsumedRecord, Consumer, ServeFrom};
 
 use self::range::Range;
 use self::writer::RecordWriter;
@@ -21,6 +21,9 @@ const POLL_WAIT: Duration = Duration::from_millis(500);
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
+--from @TIMESTAMP begins with the first batch that the partition's leader took at that time or later: milliseconds \
+since 1970 (@1700000000000), RFC 3339 (@2026-01-31T12:00:00Z) or a time before now (@-1h). A batch is printed as a whole.
+
 Without --count and --follow, consume stops at the high watermarks it saw when it began. --count stops after \
 that many records and waits for them if there are fewer; --follow waits for more until Ctrl-C. --timeout bounds how long a partition may have no leader.
 
@@ -32,6 +35,7 @@ value_base64. Without --format, values are printed as they are, a line each.
 Examples:
   quorate consume orders
   quorate consume orders --partition 0 --from 42 --count 10
+  quorate consume orders --from @-1h --any-replica
   quorate consume orders --from last --follow --format '%p %o %k %v\\n'")]
 pub(crate) struct ConsumeArgs {
     #[command(flatten)]
@@ -39,9 +43,12 @@ pub(crate) struct ConsumeArgs {
     /// Read this partition only; may be repeated [default: all]
     #[arg(long, value_name = "N")]
     partition: Vec<u32>,
-    /// Where to begin: first, last or an offset
-    #[arg(long, value_name = "first|last|OFFSET", default_value = "first")]
+    /// Where to begin: first, last, an offset or a time
+    #[arg(long, value_name = "first|last|OFFSET|@TIMESTAMP", default_value = "first")]
     from: range::From,
+    /// Read from followers rather than leaders; they may be a moment behind
+    #[arg(long)]
+    any_replica: bool,
     /// Stop after this many records
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     count: Option<u64>,
@@ -62,14 +69,16 @@ pub(crate) async fn run(context: &Context, args: ConsumeArgs) -> Result<(), Fail
     let ranges = range::ranges(&client, topic, &partitions);
     let ranges = context.within("asking for the offsets", ranges).await?;
     range::check(topic, &ranges, args.from)?;
-    let building = client.consumer(topic).partitions(partitions).from(args.from.into()).build();
-    let mut consumer = context.within("setting up the consumer", building).await?;
+    let serve_from = if args.any_replica { ServeFrom::AnyReplica } else { ServeFrom::Leader };
+    let builder = client.consumer(topic).partitions(partitions).from(args.from.into()).serve_from(serve_from);
+    let mut consumer = context.within("setting up the consumer", builder.build()).await?;
 
     let mut writer = RecordWriter::new(topic.to_string(), format, args.count);
     let written = if args.follow || args.count.is_some() {
         follow(context, &mut consumer, &mut writer, args.follow).await
     } else {
-        read_until_end(context, &mut consumer, &mut writer, range::unread(ranges, args.from)).await
+        let unread = range::unread(ranges, |partition| consumer.position(partition));
+        read_until_end(context, &mut consumer, &mut writer, unread).await
     };
     // What was read before a failure is worth printing.
     writer.flush()?;

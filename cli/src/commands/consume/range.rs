@@ -1,12 +1,14 @@
 //! Which partitions are read, from where and up to where.
 
 use std::str::FromStr;
+use std::time::SystemTime;
 
 use futures::{StreamExt, TryStreamExt, stream};
 use quorate::{Client, OffsetQuery, Position, TopicInfo};
 use quorate_cluster_config::TopicName;
 
 use crate::error::Failure;
+use crate::moment;
 use crate::output::count;
 
 /// Partitions asked after at once.
@@ -18,6 +20,8 @@ pub(super) enum From {
     First,
     Last,
     Offset(u64),
+    /// Milliseconds since 1970.
+    AtTime(i64),
 }
 
 impl FromStr for From {
@@ -27,7 +31,13 @@ impl FromStr for From {
         match text {
             "first" => Ok(Self::First),
             "last" => Ok(Self::Last),
-            offset => offset.parse().map(Self::Offset).map_err(|_| "write first, last or an offset".to_owned()),
+            other => match other.strip_prefix('@') {
+                Some(time) => moment::parse(time, SystemTime::now()).map(Self::AtTime),
+                None => other
+                    .parse()
+                    .map(Self::Offset)
+                    .map_err(|_| format!("write first, last, an offset, or {}", moment::EXAMPLES)),
+            },
         }
     }
 }
@@ -38,6 +48,7 @@ impl std::convert::From<From> for Position {
             From::First => Self::First,
             From::Last => Self::Last,
             From::Offset(offset) => Self::Offset(offset),
+            From::AtTime(ms) => Self::AtTime { ms },
         }
     }
 }
@@ -97,14 +108,9 @@ pub(super) fn check(topic: &TopicName, ranges: &[Range], from: From) -> Result<(
     )))
 }
 
-/// The ranges that hold records to be read.
-pub(super) fn unread(ranges: Vec<Range>, from: From) -> Vec<Range> {
-    let begin = |range: &Range| match from {
-        From::First => range.start,
-        From::Last => range.end,
-        From::Offset(offset) => offset,
-    };
-    ranges.into_iter().filter(|range| begin(range) < range.end).collect()
+/// The ranges that hold records to be read, from the position in each of them on.
+pub(super) fn unread(ranges: Vec<Range>, position: impl Fn(u32) -> Option<u64>) -> Vec<Range> {
+    ranges.into_iter().filter(|range| position(range.partition).is_some_and(|position| position < range.end)).collect()
 }
 
 #[cfg(test)]
@@ -120,10 +126,12 @@ mod tests {
     }
 
     #[test]
-    fn first_last_and_offsets_are_read() {
-        let parsed = ["first", "last", "42"].map(|text| text.parse::<From>());
-        assert_eq!(parsed, [Ok(From::First), Ok(From::Last), Ok(From::Offset(42))]);
-        assert!("-1".parse::<From>().is_err() && "newest".parse::<From>().is_err());
+    fn first_last_offsets_and_times_are_read() {
+        let parsed = ["first", "last", "42", "@42"].map(|text| text.parse::<From>());
+        assert_eq!(parsed, [Ok(From::First), Ok(From::Last), Ok(From::Offset(42)), Ok(From::AtTime(42))]);
+        for text in ["-1", "newest", "@", "@newest", "42@", ""] {
+            assert!(text.parse::<From>().is_err_and(|error| error.contains("@-1h")), "{text:?}");
+        }
     }
 
     #[test]
@@ -140,9 +148,12 @@ mod tests {
 
     #[test]
     fn only_what_lies_before_the_end_is_waited_for() {
-        let unread = |from| unread(RANGES.to_vec(), from).iter().map(|range| range.partition).collect::<Vec<_>>();
-        assert_eq!(unread(From::First), [0, 1]);
-        assert_eq!(unread(From::Offset(15)), [0]);
-        assert_eq!(unread(From::Last), [0; 0]);
+        let unread = |positions: [u64; 2]| {
+            let position = |partition| positions.get(partition as usize).copied();
+            unread(RANGES.to_vec(), position).iter().map(|range| range.partition).collect::<Vec<_>>()
+        };
+        assert_eq!(unread([10, 0]), [0, 1]);
+        assert_eq!(unread([15, 15]), [0]);
+        assert_eq!(unread([20, 15]), [0; 0]);
     }
 }

@@ -1,12 +1,10 @@
 //! `quorate topic delete`
 
-use std::io::{self, BufRead, IsTerminal, Write};
-
 use clap::Args;
-use quorate_cluster_config::TopicName;
 use serde::Serialize;
 
 use crate::args::TopicArg;
+use crate::confirm;
 use crate::context::Context;
 use crate::error::Failure;
 use crate::output::View;
@@ -29,30 +27,14 @@ struct DeletedView {
 pub(crate) async fn run(context: &Context, args: DeleteArgs) -> Result<(), Failure> {
     let name = args.topic.topic;
     if !args.yes {
-        confirm(&name)?;
+        let (question, not_done) =
+            (format!("Delete topic {name} and all of its records?"), format!("topic {name} was not deleted"));
+        confirm::ask(&question, &not_done)?;
     }
     let context = context.renewed();
     let client = context.connect().await?;
     context.within("deleting the topic", client.delete_topic(&name)).await?;
     context.show(&DeletedView { deleted: name.to_string() })
-}
-
-fn confirm(name: &TopicName) -> Result<(), Failure> {
-    if !io::stdin().is_terminal() {
-        return Err(Failure::message(format!(
-            "topic {name} was not deleted, nobody can be asked as stdin is no terminal, use --yes"
-        )));
-    }
-    let mut answer = String::new();
-    let mut stderr = io::stderr().lock();
-    write!(stderr, "Delete topic {name} and all of its records? [y/N] ")
-        .and_then(|()| stderr.flush())
-        .and_then(|()| io::stdin().lock().read_line(&mut answer))
-        .map_err(|error| Failure::message(format!("topic {name} was not deleted, {error}, use --yes")))?;
-    if matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes") {
-        return Ok(());
-    }
-    Err(Failure::message(format!("topic {name} was not deleted, the answer was not yes")))
 }
 
 impl View for DeletedView {

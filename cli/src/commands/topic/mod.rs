@@ -4,6 +4,7 @@ mod create;
 mod delete;
 mod describe;
 mod list;
+mod trim;
 
 use clap::Subcommand;
 
@@ -18,6 +19,8 @@ pub(crate) enum TopicCommand {
     List(list::ListArgs),
     /// Show a topic's partitions and replicas
     Describe(describe::DescribeArgs),
+    /// Delete the oldest records of a partition
+    Trim(trim::TrimArgs),
     /// Delete a topic and all of its records
     Delete(delete::DeleteArgs),
 }
@@ -27,6 +30,7 @@ pub(crate) async fn run(context: &Context, command: TopicCommand) -> Result<(), 
         TopicCommand::Create(args) => create::run(context, args).await,
         TopicCommand::List(_) => list::run(context).await,
         TopicCommand::Describe(args) => describe::run(context, args).await,
+        TopicCommand::Trim(args) => trim::run(context, args).await,
         TopicCommand::Delete(args) => delete::run(context, args).await,
     }
 }
