@@ -58,6 +58,10 @@ impl Vfs for NoSync {
         std::fs::remove_dir_all(directory)
     }
 
+    fn available_bytes(&self, directory: &Path) -> io::Result<u64> {
+        RealVfs.available_bytes(directory)
+    }
+
     fn directory_exists(&self, directory: &Path) -> bool {
         RealVfs.directory_exists(directory)
     }

@@ -144,6 +144,16 @@ impl Vfs for DiskVfs {
         Ok(())
     }
 
+    /// Of all files together, whatever their directory: `u64::MAX` on a disk without a capacity.
+    fn available_bytes(&self, directory: &Path) -> io::Result<u64> {
+        let state = self.shared.lock();
+        state.may(OperationKind::List, self.epoch)?;
+        if !state.image.has_directory(directory) {
+            return Err(not_found(directory));
+        }
+        Ok(state.room())
+    }
+
     fn directory_exists(&self, directory: &Path) -> bool {
         self.shared.lock().image.has_directory(directory)
     }

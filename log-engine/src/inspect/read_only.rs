@@ -48,6 +48,10 @@ impl Vfs for ReadOnly<'_> {
         refused()
     }
 
+    fn available_bytes(&self, directory: &Path) -> io::Result<u64> {
+        self.0.available_bytes(directory)
+    }
+
     fn directory_exists(&self, directory: &Path) -> bool {
         self.0.directory_exists(directory)
     }

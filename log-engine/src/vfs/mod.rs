@@ -69,6 +69,12 @@ pub trait Vfs: Debug + Send + Sync {
     /// As the file system reports.
     fn remove_directory(&self, directory: &Path) -> io::Result<()>;
 
+    /// Bytes that a process without privileges may still write on the file system that holds a directory.
+    ///
+    /// # Errors
+    /// As the file system reports.
+    fn available_bytes(&self, directory: &Path) -> io::Result<u64>;
+
     /// Whether a directory exists.
     fn directory_exists(&self, directory: &Path) -> bool;
 }

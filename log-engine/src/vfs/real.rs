@@ -76,6 +76,11 @@ impl Vfs for RealVfs {
         directory.parent().map_or(Ok(()), |parent| self.sync_directory(parent))
     }
 
+    fn available_bytes(&self, directory: &Path) -> io::Result<u64> {
+        let status = rustix::fs::statvfs(directory)?;
+        Ok(status.f_bavail.saturating_mul(status.f_frsize))
+    }
+
     fn directory_exists(&self, directory: &Path) -> bool {
         directory.is_dir()
     }

@@ -55,3 +55,10 @@ fn a_write_of_more_slices_than_one_call_takes_is_whole() {
     assert_eq!(file.read_at(&mut found, 0).unwrap(), 5_003);
     assert_eq!(found[3..], bytes);
 }
+
+#[test]
+fn the_room_of_a_file_system_is_told() {
+    let directory = tempfile::tempdir().unwrap();
+    assert!(RealVfs.available_bytes(directory.path()).unwrap() > 0);
+    assert!(RealVfs.available_bytes(&directory.path().join("none")).is_err());
+}

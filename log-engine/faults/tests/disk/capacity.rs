@@ -65,3 +65,18 @@ fn a_power_cut_gives_back_the_room_of_what_it_loses_and_takes_that_of_what_comes
     disk.power_cut(PowerCut::LoseAll);
     assert_eq!(disk.bytes_used(), 10);
 }
+
+#[test]
+fn the_room_left_is_told() {
+    let (disk, vfs) = disk();
+    let directory = at("a").parent().unwrap().to_owned();
+    durable(&vfs, "a", &[1; 60]);
+    assert_eq!(vfs.available_bytes(&directory).unwrap(), u64::MAX);
+    disk.set_capacity(Some(100));
+    assert_eq!(vfs.available_bytes(&directory).unwrap(), 40);
+    disk.set_capacity(Some(50));
+    assert_eq!(vfs.available_bytes(&directory).unwrap(), 0);
+    assert!(vfs.available_bytes(&directory.join("none")).is_err());
+    disk.power_cut(PowerCut::LoseAll);
+    assert!(vfs.available_bytes(&directory).is_err(), "the process is dead");
+}
