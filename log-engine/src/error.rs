@@ -121,6 +121,13 @@ pub enum ReadError {
         /// What is wrong with it.
         source: FrameError,
     },
+    /// Since the read was planned, the segment was trimmed or truncated away, or its file was replaced by a repair. Not
+    /// damage: the read is to be planned again.
+    #[error("{path}: the segment was removed or replaced while it was to be read", path = path.display())]
+    Outdated {
+        /// The segment file.
+        path: PathBuf,
+    },
     /// A segment's file is not what it was.
     #[error("{path}: {reason}", path = path.display())]
     Segment {
@@ -129,6 +136,14 @@ pub enum ReadError {
         /// What is wrong.
         reason: String,
     },
+}
+
+impl ReadError {
+    /// Whether the log has changed since the read was planned: what is still wanted is to be planned again.
+    #[must_use]
+    pub fn is_outdated(&self) -> bool {
+        matches!(self, Self::Outdated { .. })
+    }
 }
 
 impl From<ReadError> for io::Error {

@@ -15,6 +15,14 @@ pub struct Hole {
     pub reason: String,
 }
 
+impl Hole {
+    /// Whether nothing in it is kept by a log that starts at this log index.
+    pub(crate) fn lies_before(&self, start_index: u64) -> bool {
+        // An empty one, of a local frame at the very beginning, is before nothing.
+        self.indexes.start < start_index && self.indexes.end <= start_index
+    }
+}
+
 impl fmt::Display for Hole {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Range { start, end } = self.indexes;

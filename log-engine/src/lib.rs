@@ -39,7 +39,7 @@ pub use inspect::{
     CheckpointSummary, Damage, FrameCounts, InspectOptions, InspectedFrame, Inspection, NextOpen, SegmentInspection,
     SegmentSpan, SegmentState, SideFile, Tail, inspect,
 };
-pub use log::{Log, LogOptions, ReadPlan, ReadStart};
+pub use log::{Log, LogOptions, ReadPlan, ReadStart, SegmentInfo};
 pub use read::ColdRead;
 pub use recover::{Opened, RecoveredEntry, Recovery};
 pub use scrub::{ScrubOptions, ScrubReport};

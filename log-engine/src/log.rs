@@ -2,8 +2,10 @@
 //! longer in memory, which reads the headers near its place.
 
 mod reads;
+mod segments;
 
 pub use reads::{ReadPlan, ReadStart};
+pub use segments::SegmentInfo;
 
 use std::{ops::RangeInclusive, path::Path, sync::Arc};
 
@@ -252,6 +254,7 @@ impl Log {
             None => self.end_before(&state, keep - 1, from).map_err(|error| self.shared.poison(&error.to_string()))?,
         };
         let dropped = state.truncate_from(from, keep, end, offset);
+        self.shared.forget_holes_from(from);
         let base_index = self.roll(&mut state, dropped);
         state.check();
         Ok(Some(base_index))
@@ -280,6 +283,7 @@ impl Log {
             "a trim names the term of the last entry it forgets"
         );
         state.trim(start.index, start.offset);
+        self.shared.holes().retain(|hole| !hole.lies_before(start.index));
         let position = state.active().extent.end;
         let bytes = state.push_start();
         state.unmarked = true;
@@ -309,6 +313,7 @@ impl Log {
         }
         let dropped = log_state.segments.iter().map(|segment| segment.file.clone()).collect();
         let Begun { file, header, base_index } = log_state.restart(start);
+        self.shared.holes().clear();
         let checkpoint = log_state.checkpoint(base_index, state);
         let (log, mark) = (self.shared.clone(), Self::mark(&log_state));
         let roll = Roll { log, file, header, mark, finished: Vec::new(), dropped, index: None, checkpoint };

@@ -147,16 +147,18 @@ pub(crate) fn scrub(log: &Shared, pace: &mut dyn FnMut(u64) -> bool) -> Option<S
     let mut next = 0;
     while let Some((stretch, index)) = next_finished(log, next) {
         next = stretch.extent.number + 1;
-        let found = damages(log, &stretch, index, &mut |bytes| {
+        let mut found = damages(log, &stretch, index, &mut |bytes| {
             report.bytes += bytes;
             pace(bytes)
         })?;
+        let start = log.lock().start.index;
+        found.retain(|hole| !hole.lies_before(start));
         // What is not on the chain any more is nobody's damage.
         let on_chain = next_finished(log, stretch.extent.number).is_some_and(|(same, _)| same.extent == stretch.extent);
         if on_chain && !log.is_closed() {
             report.segments += 1;
             report.damages += found.len() as u64;
-            found.into_iter().for_each(|hole| log.report(hole));
+            found.into_iter().for_each(|hole| log.report(&stretch.file, hole));
         }
     }
     Some(report)
@@ -231,6 +233,7 @@ fn reason(error: &ReadError) -> String {
         ReadError::Damaged { position, source, .. } => format!("damaged frame at byte {position}: {source}"),
         ReadError::Segment { reason, .. } => reason.clone(),
         ReadError::Io { source, .. } => source.to_string(),
+        ReadError::Outdated { .. } => error.to_string(),
     }
 }
 
@@ -238,6 +241,7 @@ fn reason(error: &ReadError) -> String {
 fn is_damage(error: &ReadError) -> bool {
     match error {
         ReadError::Damaged { .. } | ReadError::Segment { .. } => true,
+        ReadError::Outdated { .. } => false,
         ReadError::Io { source, .. } => {
             matches!(source.kind(), io::ErrorKind::NotFound | io::ErrorKind::UnexpectedEof)
                 || source.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error())
@@ -250,7 +254,8 @@ pub(crate) fn report(log: &Shared, stretch: &Stretch, error: &ReadError) {
     if !stretch.finished {
         // What is read from the disk is on stable storage, in the active segment too.
         if let ReadError::Damaged { path, index, .. } = error {
-            log.report(Hole { indexes: *index..index.saturating_add(1), path: path.clone(), reason: reason(error) });
+            let indexes = *index..index.saturating_add(1);
+            log.report(&stretch.file, Hole { indexes, path: path.clone(), reason: reason(error) });
         }
         return;
     }
@@ -264,6 +269,6 @@ pub(crate) fn report(log: &Shared, stretch: &Stretch, error: &ReadError) {
         return;
     }
     if let Some(found) = damages(log, &stretch, end_index, &mut |_| true) {
-        found.into_iter().for_each(|hole| log.report(hole));
+        found.into_iter().for_each(|hole| log.report(&stretch.file, hole));
     }
 }

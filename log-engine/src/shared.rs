@@ -11,6 +11,7 @@ use std::{
 use crate::{
     Hole, LogFailure, Vfs, VfsFile,
     read::OpenSegments,
+    segment_file::SegmentFile,
     state::{Durable, State},
     write::MaintenanceQueue,
 };
@@ -130,13 +131,26 @@ impl Shared {
         self.closed.load(Relaxed)
     }
 
+    /// The damage known. Whoever needs the state as well locks that first.
     pub(crate) fn holes(&self) -> MutexGuard<'_, Vec<Hole>> {
         self.holes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Remembers damage, once.
-    pub(crate) fn report(&self, hole: Hole) {
+    /// Forgets what was damaged of the entries from this log index on, which were truncated away.
+    pub(crate) fn forget_holes_from(&self, index: u64) {
         let mut holes = self.holes();
+        holes.retain(|hole| hole.indexes.start < index);
+        holes.iter_mut().for_each(|hole| hole.indexes.end = hole.indexes.end.min(index));
+    }
+
+    /// Remembers damage of a segment's file, once. What is not part of the log any more is nobody's damage.
+    pub(crate) fn report(&self, file: &Arc<SegmentFile>, hole: Hole) {
+        // Both locks, in this order: a trim or a repair that comes next finds the hole and forgets it.
+        let state = self.lock();
+        let mut holes = self.holes();
+        if !state.has_file(file) || hole.lies_before(state.start.index) {
+            return;
+        }
         if holes.len() < HOLES_MAX
             && !holes.iter().any(|known| (&known.path, &known.indexes) == (&hole.path, &hole.indexes))
         {

@@ -77,6 +77,11 @@ impl State {
         &self.segments[self.segments.len() - 1]
     }
 
+    /// Whether this is the file of a segment on the chain: not trimmed or truncated away, nor replaced.
+    pub(crate) fn has_file(&self, file: &Arc<SegmentFile>) -> bool {
+        self.segments.iter().any(|segment| Arc::ptr_eq(&segment.file, file))
+    }
+
     fn extent(&mut self) -> &mut SegmentExtent {
         let last = self.segments.len() - 1;
         &mut self.segments[last].extent

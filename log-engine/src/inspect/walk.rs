@@ -212,5 +212,6 @@ fn reason(error: &ReadError) -> String {
         ReadError::Damaged { source, .. } => source.to_string(),
         ReadError::Io { source, .. } => source.to_string(),
         ReadError::Segment { reason, .. } => reason.clone(),
+        ReadError::Outdated { .. } => error.to_string(),
     }
 }

@@ -45,7 +45,8 @@ impl ColdRead {
     /// Reads the frames wanted, at least one if there is one, at most `bytes_max` bytes beyond the first.
     ///
     /// # Errors
-    /// See [`ReadError`]; every frame returned has passed all of its checksums.
+    /// See [`ReadError`]; every frame returned has passed all of its checksums. After [`ReadError::Outdated`] the read is
+    /// to be planned again.
     pub fn run(&self) -> Result<Vec<Frame>, ReadError> {
         let mut frames = Vec::new();
         let mut bytes = 0;
@@ -55,6 +56,10 @@ impl ColdRead {
                 Ok(false) => break,
                 // What was read before the damage is sound: the next read will meet it first.
                 Err(_) if !frames.is_empty() => break,
+                // What goes wrong with a file that is not the log's any more says nothing of the log.
+                Err(_) if !self.log.lock().has_file(&stretch.file) => {
+                    return Err(ReadError::Outdated { path: stretch.file.path.clone() });
+                }
                 Err(error) => {
                     scrub::report(&self.log, stretch, &error);
                     return Err(error);

@@ -97,7 +97,7 @@ pub(crate) fn open(
     state.check();
     let holes = missing(&state, &listing.segments);
     let shared = Shared::new(vfs, options.segment_bytes, options.payload_bytes_max, engine.common().clone(), state);
-    holes.into_iter().for_each(|hole| shared.report(hole));
+    holes.into_iter().for_each(|(file, hole)| shared.report(&file, hole));
     let log = Log::new(Arc::new(shared), engine.clone());
     // What a crash kept from being removed.
     log.remove_trimmed();
@@ -273,13 +273,13 @@ fn assemble(
 }
 
 /// The segments of the chain that are needed and not there.
-fn missing(state: &State, there: &BTreeSet<u64>) -> Vec<Hole> {
+fn missing(state: &State, there: &BTreeSet<u64>) -> Vec<(Arc<SegmentFile>, Hole)> {
     let pairs = state.segments.windows(2).map(|pair| (&pair[0], pair[1].extent.base_index));
     let gone = pairs.filter(|(segment, end)| *end > state.start.index && !there.contains(&segment.extent.number));
-    let hole = |(segment, end): (&Segment, u64)| Hole {
-        indexes: segment.extent.base_index.max(state.start.index)..end,
-        path: segment.file.path.clone(),
-        reason: "the file is missing".to_owned(),
+    let hole = |(segment, end): (&Segment, u64)| {
+        let indexes = segment.extent.base_index.max(state.start.index)..end;
+        let reason = "the file is missing".to_owned();
+        (segment.file.clone(), Hole { indexes, path: segment.file.path.clone(), reason })
     };
     gone.map(hole).collect()
 }

@@ -11,6 +11,7 @@ mod real_files;
 mod refusals;
 mod replay;
 mod scripts;
+mod segments;
 mod support;
 mod truncation;
 mod wire;
