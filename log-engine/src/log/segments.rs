@@ -43,6 +43,12 @@ impl Log {
         state.segments.iter().map(info).collect()
     }
 
+    /// The greatest leader time of all entries, milliseconds since 1970; 0 if none has one.
+    #[must_use]
+    pub fn newest_time_ms(&self) -> i64 {
+        self.shared.lock().time_ms
+    }
+
     /// Finishes the active segment and begins another one, if it holds anything: then what is damaged in it can be
     /// repaired. Returns the first log index of the segment that began: the caller may give it a checkpoint.
     pub fn seal(&self) -> Option<u64> {
