@@ -1,11 +1,11 @@
 //! What a replica derives from its log, kept where a segment begins: an open reads the log from there on only.
 //!
 //! ```text
-//!  0  version u8 = 1       1  u8: 1 if a partition's state follows, else 0
+//!  0  version u8 = 2       1  u8: 1 if a partition's state follows, else 0
 //!  2  log id of the membership (see the codec)      19  bytes of the membership u32, and the membership
-//!  …  the partition's end offset u64                 …  producers u32
-//!  …  each producer, ascending by id: id i64, epoch i16, batches u8; each batch, oldest first: first sequence i32,
-//!     last sequence i32, base offset u64, log index u64
+//!  …  the partition's end offset u64                 …  its log start offset u64        …  producers u32
+//!  …  each producer, ascending by id: id i64, epoch i16, leader time of its last batch i64, batches u8; each batch,
+//!     oldest first: first sequence i32, last sequence i32, base offset u64, log index u64
 //! ```
 //! Little-endian. The log engine keeps it in a file of its own with a checksum over all of it. What the metadata group
 //! has applied is not here but in the keyed store, which is never ahead of the log.
@@ -18,7 +18,7 @@ use crate::{
     types::StoredMembership,
 };
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
 /// What a replica knew before the entry of some log index.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -101,7 +101,7 @@ mod tests {
         let mut state = PartitionState::default();
         for (index, (producer_id, producer_epoch, base_sequence)) in (0..).zip(script.iter().copied()) {
             let batch = BatchHeader { producer_id, producer_epoch, base_sequence, ..any };
-            state.advance(&Append { index, batch: &batch, expected_end_offset: None });
+            state.advance(&Append { index, batch: &batch, expected_end_offset: None, leader_time_ms: 7 });
         }
         state
     }
@@ -138,6 +138,7 @@ mod tests {
             for id in ids {
                 bytes.put_i64_le(*id);
                 bytes.put_i16_le(0);
+                bytes.put_i64_le(0);
                 bytes.put_u8(0);
             }
             Checkpoint::decode(bytes.freeze())

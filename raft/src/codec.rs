@@ -1,18 +1,28 @@
 //! Our own encoding of what Raft sends and keeps: votes, log ids, memberships, AppendEntries and its replies.
 //! All integers are little-endian. Decoding checks every length before it allocates.
 
+mod calls;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use openraft::{
     EntryPayload,
-    raft::{AppendEntriesRequest, StreamAppendError, StreamAppendResult, VoteRequest, VoteResponse},
+    raft::{AppendEntriesRequest, StreamAppendError, StreamAppendResult},
     vote::RaftLeaderId,
 };
 use quorate_cluster_config::{NodeId, ReplicaId};
 use quorate_log_engine::{Frame, FrameError, FrameKind};
 
-use crate::types::{Entry, LogId, Membership, Proposal, TypeConfig, Vote, log_id};
+pub(crate) use calls::{
+    Call, decode_call, decode_entries, decode_snapshot_response, decode_transfer_response, decode_vote_response,
+    encode_call, encode_entries, encode_snapshot_response, encode_transfer_response, encode_vote_response,
+};
+
+use crate::{
+    partition::entries::{decode_expiry, decode_trim},
+    types::{Entry, LogId, Membership, Proposal, TypeConfig, Vote, log_id},
+};
 
 /// Most configurations of a joint membership, and most members of one.
 const CONFIGS_MAX: usize = 2;
@@ -130,14 +140,23 @@ pub(crate) fn entry_of(frame: Frame) -> Result<Entry, DecodeError> {
     let payload = match frame.kind {
         FrameKind::Blank => EntryPayload::Blank,
         FrameKind::Membership => EntryPayload::Membership(decode_membership(frame.payload)?),
-        FrameKind::Batch | FrameKind::Command => EntryPayload::Normal(Proposal {
-            kind: frame.kind,
-            leader_time_ms: frame.leader_time_ms,
-            expected_end_offset: frame.expected_end_offset,
-            payload: frame.payload,
-        }),
-        FrameKind::Trim | FrameKind::ProducerExpiry | FrameKind::Vote | FrameKind::Start => {
-            return Err(DecodeError::Malformed("entry: this build does not know its kind"));
+        FrameKind::Batch | FrameKind::Command | FrameKind::Trim | FrameKind::ProducerExpiry => {
+            // What does not decode must not get as far as the log, whose state it is to change.
+            match frame.kind {
+                FrameKind::Trim => drop(decode_trim(frame.payload.clone())?),
+                FrameKind::ProducerExpiry => drop(decode_expiry(frame.payload.clone())?),
+                _ => {}
+            }
+            EntryPayload::Normal(Proposal {
+                kind: frame.kind,
+                leader_time_ms: frame.leader_time_ms,
+                expected_end_offset: frame.expected_end_offset,
+                payload: frame.payload,
+                queued: None,
+            })
+        }
+        FrameKind::Vote | FrameKind::Start => {
+            return Err(DecodeError::Malformed("entry: a frame of this kind is none"));
         }
     };
     Ok(Entry { log_id, payload })
@@ -219,58 +238,6 @@ pub(crate) fn decode_reply(mut bytes: Bytes) -> Result<StreamAppendResult<TypeCo
     };
     end(&bytes, "reply to AppendEntries")?;
     Ok(reply)
-}
-
-/// What a replica asks another outside of replication.
-#[derive(Debug)]
-pub(crate) enum Call {
-    Vote(VoteRequest<TypeConfig>),
-    PreVote(VoteRequest<TypeConfig>),
-}
-
-pub(crate) fn encode_call(call: &Call) -> Bytes {
-    let (code, request) = match call {
-        Call::Vote(request) => (0, request),
-        Call::PreVote(request) => (1, request),
-    };
-    let mut buffer = BytesMut::with_capacity(40);
-    buffer.put_u8(code);
-    put_vote(&mut buffer, &request.vote);
-    put_log_id(&mut buffer, request.last_log_id.as_ref());
-    buffer.put_u8(request.leadership_transfer.into());
-    buffer.freeze()
-}
-
-pub(crate) fn decode_call(mut bytes: Bytes) -> Result<Call, DecodeError> {
-    need(&bytes, 1)?;
-    let code = bytes.get_u8();
-    let vote = get_vote(&mut bytes)?;
-    let last_log_id = get_log_id(&mut bytes)?;
-    need(&bytes, 1)?;
-    let request = VoteRequest { vote, last_log_id, leadership_transfer: bytes.get_u8() != 0 };
-    end(&bytes, "call")?;
-    match code {
-        0 => Ok(Call::Vote(request)),
-        1 => Ok(Call::PreVote(request)),
-        _ => Err(DecodeError::Malformed("call")),
-    }
-}
-
-pub(crate) fn encode_vote_response(response: &VoteResponse<TypeConfig>) -> Bytes {
-    let mut buffer = BytesMut::with_capacity(40);
-    put_vote(&mut buffer, &response.vote);
-    put_log_id(&mut buffer, response.last_log_id.as_ref());
-    buffer.put_u8(response.vote_granted.into());
-    buffer.freeze()
-}
-
-pub(crate) fn decode_vote_response(mut bytes: Bytes) -> Result<VoteResponse<TypeConfig>, DecodeError> {
-    let vote = get_vote(&mut bytes)?;
-    let last_log_id = get_log_id(&mut bytes)?;
-    need(&bytes, 1)?;
-    let response = VoteResponse { vote, last_log_id, vote_granted: bytes.get_u8() != 0 };
-    end(&bytes, "answer to a vote")?;
-    Ok(response)
 }
 
 #[cfg(test)]

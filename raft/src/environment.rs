@@ -6,7 +6,10 @@ use openraft::{Config, SnapshotPolicy};
 use quorate_cluster_config::{ClusterId, RaftConfig, ReplicaId, limits};
 use quorate_log_engine::{LogEngine, Vfs};
 
-use crate::{clock::WallClock, cold_reads::ColdReads, store::KvStore, transport::PeerTransport};
+use crate::{
+    catch_up::CatchUp, clock::WallClock, cold_reads::ColdReads, disk_space::DiskSpace, store::KvStore,
+    transport::PeerTransport,
+};
 
 /// Longest payload of a frame: a record batch with some room for commands and memberships.
 pub(crate) const PAYLOAD_BYTES_MAX: u64 = limits::BATCH_BYTES_MAX as u64 + limits::FRAME_OVERHEAD_BYTES_MAX as u64;
@@ -30,6 +33,10 @@ pub struct Environment {
     pub engine: Arc<LogEngine>,
     /// The reads of old records.
     pub cold_reads: ColdReads,
+    /// How fast replicas that lag are brought up to date.
+    pub catch_up: CatchUp,
+    /// Whether the disk has room.
+    pub space: DiskSpace,
     /// The network between replicas.
     pub transport: Arc<dyn PeerTransport>,
     /// The clock.

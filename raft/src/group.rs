@@ -1,34 +1,39 @@
 //! A replica's membership in a Raft group of any kind: starting it, serving its peers, proposing, reading.
 
 use std::{
+    collections::VecDeque,
     io,
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, atomic::AtomicBool},
     time::Duration,
 };
 
 use bytes::Bytes;
 use futures::{StreamExt, stream};
 use openraft::{
-    Raft, ReadPolicy, ServerState,
+    EntryPayload, Raft, ReadPolicy, ServerState,
     async_runtime::watch::WatchReceiver,
     errors::{ClientWriteError, Fatal, InitializeError, LinearizableReadError, RaftError},
 };
-use quorate_cluster_config::{GroupId, NodeId, ReplicaId};
+use quorate_cluster_config::{GroupId, GroupKind, NodeId, ReplicaId};
+use quorate_log_engine::FrameKind;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::{
+    checkpoint::Checkpoint,
     codec::{self, Call},
+    disk_space::DiskSpace,
     environment::{Environment, PAYLOAD_BYTES_MAX},
-    log_store::LogStore,
-    network::NetworkFactory,
+    log_store::{LogStore, lock},
+    network::{IN_FLIGHT_REQUESTS_MAX, NetworkFactory},
     open::GroupOpenError,
     state_machine::StateMachine,
     store::{CommittedMarks, KvError, ReplicaRecord},
-    types::{Applied, FnResponder, LogId, Members, Proposal, TypeConfig},
+    transport::PeerTransport,
+    types::{Applied, Entry, FnResponder, LogId, Members, Proposal, TypeConfig},
 };
 
-/// Requests of one session that wait for Raft. When they are that many, the stream they came on is not read on.
-const SESSION_REQUESTS_MAX: usize = 16;
+/// Requests of one session that wait for Raft: as many as a leader may have without an answer.
+pub(crate) const SESSION_REQUESTS_MAX: usize = IN_FLIGHT_REQUESTS_MAX;
 /// How long a stopping group may take before it is left behind.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -104,6 +109,10 @@ pub struct Group {
     store: LogStore,
     marks: CommittedMarks,
     marked: Mutex<Option<LogId>>,
+    transport: Arc<dyn PeerTransport>,
+    space: DiskSpace,
+    /// Whether the log was damaged when that was last heeded.
+    damaged: AtomicBool,
 }
 
 impl std::fmt::Debug for Group {
@@ -122,13 +131,22 @@ impl Group {
         let replica = record.replica;
         let failed = |reason: String| GroupOpenError::Raft { replica, reason };
         let config = environment.raft_config(record.group.to_string(), store.damage().is_none()).map_err(failed)?;
-        let network = NetworkFactory { transport: environment.transport.clone(), kind: record.group.kind(), replica };
+        let transport = environment.transport.clone();
+        let log = store.clone();
+        let network = NetworkFactory {
+            transport: transport.clone(),
+            kind: record.group.kind(),
+            replica,
+            is_old: Arc::new(move |index| log.is_old(index)),
+        };
         let marked = Mutex::new(store.committed());
         let raft = Raft::new(replica, config, network, store.clone(), machine)
             .await
             .map_err(|error| failed(error.to_string()))?;
         let marks = CommittedMarks(environment.store.clone());
-        let group = Self { id: record.group, replica, raft, store, marks, marked };
+        let space = environment.space.clone();
+        let damaged = AtomicBool::new(false);
+        let group = Self { id: record.group, replica, raft, store, marks, marked, transport, space, damaged };
         group.heed_damage();
         Ok(group)
     }
@@ -153,6 +171,14 @@ impl Group {
 
     pub(crate) fn store(&self) -> &LogStore {
         &self.store
+    }
+
+    pub(crate) fn damaged(&self) -> &AtomicBool {
+        &self.damaged
+    }
+
+    pub(crate) fn transport(&self) -> &Arc<dyn PeerTransport> {
+        &self.transport
     }
 
     pub(crate) fn raft(&self) -> &Raft<TypeConfig, StateMachine> {
@@ -199,6 +225,22 @@ impl Group {
         match self.raft.initialize(members.clone()).await {
             Ok(()) | Err(RaftError::APIError(InitializeError::NotAllowed(_))) => Ok(()),
             Err(error) => Err(ProposeError::Stopped(error.to_string())),
+        }
+    }
+
+    /// Adds a replica that receives the log and has no vote; this replica must lead. Returns once that is committed, however
+    /// far the new one has come by then.
+    ///
+    /// # Errors
+    /// When this replica does not lead, or the outcome is unknown.
+    pub async fn add_learner(&self, replica: ReplicaId, node: NodeId) -> Result<(), ProposeError> {
+        match self.raft.add_learner(replica, node, false).await {
+            Ok(_) => Ok(()),
+            Err(RaftError::APIError(ClientWriteError::ForwardToLeader(forward))) => {
+                Err(ProposeError::NotLeader { leader: forward.leader_node })
+            }
+            Err(RaftError::APIError(error)) => Err(ProposeError::Unknown(error.to_string())),
+            Err(RaftError::Fatal(fatal)) => Err(stopped(fatal)),
         }
     }
 
@@ -254,19 +296,35 @@ impl Group {
     }
 
     /// Serves a peer's session of AppendEntries: requests go in, answers come out, both in order. The session ends
-    /// when the sender is dropped, when the answers are dropped, or when a request is malformed.
+    /// when the sender is dropped, when the answers are dropped, when a request is malformed, or when it brings batches
+    /// while the disk is full.
+    ///
+    /// What comes with each request is dropped once that is answered: a claim on a budget of memory, say.
     #[must_use]
-    pub fn append_session(&self) -> (mpsc::Sender<Bytes>, mpsc::Receiver<Bytes>) {
-        let (sender, receiver) = mpsc::channel::<Bytes>(SESSION_REQUESTS_MAX);
-        let replica = self.replica;
-        let requests = stream::unfold(receiver, move |mut receiver| async move {
-            let request = receiver.recv().await?;
-            match codec::decode_append(request, PAYLOAD_BYTES_MAX) {
-                Ok(request) => Some((request, receiver)),
-                Err(error) => {
-                    tracing::warn!(%replica, %error, "a peer sent a malformed AppendEntries; its session ends");
-                    None
+    pub fn append_session<C: Send + 'static>(&self) -> (mpsc::Sender<(Bytes, C)>, mpsc::Receiver<Bytes>) {
+        let (sender, receiver) = mpsc::channel::<(Bytes, C)>(SESSION_REQUESTS_MAX);
+        let (replica, space) = (self.replica, self.space.clone());
+        let claims = Arc::new(Mutex::new(VecDeque::new()));
+        let unanswered = claims.clone();
+        let requests = stream::unfold(receiver, move |mut receiver| {
+            let (unanswered, space) = (unanswered.clone(), space.clone());
+            async move {
+                let (request, claim) = receiver.recv().await?;
+                let request = match codec::decode_append(request, PAYLOAD_BYTES_MAX) {
+                    Ok(request) => request,
+                    Err(error) => {
+                        tracing::warn!(%replica, %error, "a peer sent a malformed AppendEntries; its session ends");
+                        return None;
+                    }
+                };
+                let bytes = bytes_of_batches(&request.entries);
+                if bytes > 0 && space.is_exhausted() {
+                    tracing::debug!(%replica, "the disk is full: batches of the leader are not taken");
+                    return None;
                 }
+                space.take(bytes);
+                lock(&unanswered).push_back(claim);
+                Some((request, receiver))
             }
         });
         let (answer, answers) = mpsc::channel(SESSION_REQUESTS_MAX);
@@ -279,6 +337,7 @@ impl Group {
                     reply = replies.next() => reply,
                 };
                 let Some(Ok(reply)) = reply else { return };
+                drop(lock(&claims).pop_front());
                 if answer.send(codec::encode_reply(&reply)).await.is_err() {
                     return;
                 }
@@ -290,17 +349,32 @@ impl Group {
     /// Answers a peer's call.
     ///
     /// # Errors
-    /// When the call is malformed or the replica has stopped.
+    /// When the call is malformed or refused, or the replica has stopped.
     pub async fn call(&self, request: Bytes) -> Result<Bytes, io::Error> {
-        let response = match codec::decode_call(request).map_err(io::Error::other)? {
-            Call::Vote(request) => self.raft.vote(request).await,
-            Call::PreVote(request) => self.raft.pre_vote(request).await,
+        let answer = match codec::decode_call(request).map_err(io::Error::other)? {
+            Call::Vote(request) => {
+                codec::encode_vote_response(&self.raft.vote(request).await.map_err(io::Error::other)?)
+            }
+            Call::PreVote(request) => {
+                codec::encode_vote_response(&self.raft.pre_vote(request).await.map_err(io::Error::other)?)
+            }
+            Call::Snapshot(vote, snapshot) => {
+                // A group that has none must not have Raft begin what it cannot finish.
+                let of_partition = Checkpoint::decode(snapshot.snapshot.clone()).map_err(io::Error::other)?;
+                if of_partition.partition.is_none() || self.id.kind() != GroupKind::Partition {
+                    return Err(io::Error::other("this group has no snapshots"));
+                }
+                let response = self.raft.install_full_snapshot(vote, snapshot).await.map_err(io::Error::other)?;
+                codec::encode_snapshot_response(&response)
+            }
+            Call::Transfer(request) => codec::encode_transfer_response(&self.accept_transfer(request).await?),
+            Call::Entries { start, end, bytes_max } => self.committed_entries(start, end, bytes_max).await?,
         };
-        Ok(codec::encode_vote_response(&response.map_err(io::Error::other)?))
+        Ok(answer)
     }
 
-    /// Work of about once a second, on a thread of a Tokio runtime: marks an idle log as durable, heeds damage found
-    /// since, and writes down how far the log is committed. The caller flushes the store. Returns whether anything was
+    /// Work of about once a second, on a thread of a Tokio runtime: marks an idle log as durable, heeds damage found or
+    /// mended since, and writes down how far the log is committed. The caller flushes the store. Returns whether anything was
     /// written there.
     ///
     /// # Errors
@@ -309,7 +383,7 @@ impl Group {
         self.store.log().mark_if_idle();
         self.heed_damage();
         let committed = self.store.durable_committed();
-        let mut marked = self.marked.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut marked = lock(&self.marked);
         match committed {
             Some(committed) if Some(committed) > *marked => {
                 self.marks.set(self.replica, committed)?;
@@ -332,6 +406,15 @@ impl Group {
             tracing::warn!(replica = %self.replica, "the replica did not stop in time");
         }
     }
+}
+
+/// The bytes of the batches among these entries.
+fn bytes_of_batches(entries: &[Entry]) -> u64 {
+    let bytes = |entry: &Entry| match &entry.payload {
+        EntryPayload::Normal(proposal) if proposal.kind == FrameKind::Batch => proposal.payload.len() as u64,
+        _ => 0,
+    };
+    entries.iter().map(bytes).sum()
 }
 
 fn stopped(fatal: Fatal<TypeConfig>) -> ProposeError {

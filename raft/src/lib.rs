@@ -6,12 +6,15 @@
 //!
 //! Not here: sockets, clients, and which replicas a node should run.
 
+mod catch_up;
 mod checkpoint;
 mod clock;
 mod codec;
 mod cold_reads;
+mod disk_space;
 mod environment;
 mod group;
+mod leadership;
 mod log_store;
 mod memberships;
 mod metadata;
@@ -19,13 +22,18 @@ mod network;
 mod open;
 mod partition;
 mod quarantine;
+mod repair;
+mod retention;
+mod snapshots;
 mod state_machine;
 mod store;
 mod transport;
 mod types;
 
+pub use catch_up::CatchUp;
 pub use clock::{SystemClock, WallClock};
 pub use cold_reads::{ColdReads, FetchError};
+pub use disk_space::DiskSpace;
 pub use environment::Environment;
 pub use group::{Group, GroupStatus, ProposalResult, ProposeError, Proposed, Role};
 pub use metadata::{
@@ -34,9 +42,11 @@ pub use metadata::{
 };
 pub use open::GroupOpenError;
 pub use partition::{
-    Append, AppendError, AppendTicket, Appended, Outcome, PartitionGroup, PartitionState, ProducerEntry, ProducerTable,
-    Undo, Written,
+    Append, AppendError, AppendTicket, Appended, IdleProducer, Outcome, PartitionGroup, PartitionState, ProducerEntry,
+    ProducerTable, TimeLookupError, Undo, Written,
 };
+pub use repair::Mended;
+pub use retention::Retention;
 pub use store::{FAMILY_NODE, KvBatch, KvError, KvStore, ReplicaPhase, ReplicaRecord, ReplicaRecords, RocksStore};
 pub use transport::{BoxFuture, Lane, PeerTransport, PeerUnreachable, Route, Session, SessionSender};
-pub use types::{Applied, Members, Proposal};
+pub use types::{Applied, Members, Proposal, Queue, Queued};

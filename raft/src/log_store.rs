@@ -16,29 +16,36 @@ use openraft::{
     vote::RaftLeaderId,
 };
 use quorate_cluster_config::ReplicaId;
-use quorate_log_engine::{Frame, Log, LogFailure, ReadPlan, ReadStart};
+use quorate_log_engine::{FRAME_HEADER_SIZE, Frame, Log, LogFailure, LogStart, ReadPlan, ReadStart, SegmentInfo};
 use tokio::sync::{oneshot, watch};
 
 use crate::{
+    catch_up::CatchUp,
     checkpoint::Checkpoint,
     codec,
     memberships::Memberships,
     open::OpenedLog,
-    partition::PartitionMachine,
+    partition::{PartitionMachine, PartitionState},
+    snapshots::{Snapshot, Snapshots},
     types::{Entry, LogId, StoredMembership, TypeConfig, Vote, log_id},
 };
 
 /// Bytes of entries read for one AppendEntries request or one step of applying.
 const READ_BYTES_MAX: usize = 1 << 20;
+/// How often a read is planned again because its file went meanwhile: by a trim, a truncation or a repair.
+pub(crate) const OUTDATED_READS_MAX: usize = 8;
 
 /// The log of one replica as Raft, the state machine and readers share it.
 #[derive(Clone, Debug)]
 pub(crate) struct LogStore(Arc<Shared>);
 
-/// Locks are taken in this order, if at all: the partition's tracker, one of those here, the log's own.
+/// Locks are taken in this order, if at all: `order`, the partition's tracker, one of the others here, the log's own.
 #[derive(Debug)]
 struct Shared {
     log: Log,
+    /// Held while tracker and log change together: Raft does one thing at a time, but segments are also sealed when it
+    /// does not ask for it.
+    order: Mutex<()>,
     /// Decides outcomes at append; only in partition groups.
     partition: Option<Arc<PartitionMachine>>,
     /// The first log index that was read at the open.
@@ -47,13 +54,15 @@ struct Shared {
     memberships: Mutex<Memberships>,
     /// How often the log was truncated: a state taken before says nothing of what came instead.
     truncations: Mutex<u64>,
+    snapshots: Snapshots,
+    catch_up: CatchUp,
     durable_end: watch::Sender<DurableEnd>,
 }
 
 /// One past the greatest log index on stable storage, or why there will be no more.
 pub(crate) type DurableEnd = Result<u64, LogFailure>;
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // A panic under the lock is a broken invariant, and the group is on its way down.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -84,17 +93,21 @@ fn durable_end(log: &Log) -> DurableEnd {
 }
 
 impl LogStore {
-    pub(crate) fn new(opened: OpenedLog, partition: Option<Arc<PartitionMachine>>) -> Self {
-        let OpenedLog { log, committed, scanned_from, mut memberships } = opened;
+    /// `catch_up` bounds how fast old entries are read for replicas that lag.
+    pub(crate) fn new(opened: OpenedLog, partition: Option<Arc<PartitionMachine>>, catch_up: CatchUp) -> Self {
+        let OpenedLog { log, committed, scanned_from, mut memberships, snapshots } = opened;
         memberships.settle(committed);
         Self(Arc::new(Shared {
             durable_end: watch::Sender::new(durable_end(&log)),
             log,
+            order: Mutex::new(()),
             partition,
             scanned_from,
             committed: Mutex::new(committed),
             memberships: Mutex::new(memberships),
             truncations: Mutex::new(0),
+            snapshots,
+            catch_up,
         }))
     }
 
@@ -133,17 +146,88 @@ impl LogStore {
         }
     }
 
+    /// Begins a new segment, with a checkpoint.
+    pub(crate) fn seal(&self) {
+        let _order = lock(&self.0.order);
+        if let Some(base_index) = self.0.log.seal() {
+            self.checkpoint(base_index);
+        }
+    }
+
+    pub(crate) fn snapshots(&self) -> &Snapshots {
+        &self.0.snapshots
+    }
+
+    /// Whether the log has exactly this entry, or had it last before it was trimmed.
+    pub(crate) fn holds(&self, id: LogId) -> bool {
+        self.0.log.term_of(id.index) == Some(id.leader_id.term)
+    }
+
+    /// Whether the entry of this log index is old: not in memory any more.
+    pub(crate) fn is_old(&self, index: u64) -> bool {
+        matches!(self.0.log.plan_read(ReadStart::Index(index), index + 1, 0), ReadPlan::Cold(_))
+    }
+
+    /// Forgets the whole log and goes on behind `last` with the state of a snapshot. Answered when that is on stable
+    /// storage; until then a crash brings the old log back.
+    pub(crate) fn restart_behind(
+        &self,
+        machine: &PartitionMachine,
+        last: LogId,
+        state: &PartitionState,
+        snapshot: &Snapshot,
+    ) -> io::Result<oneshot::Receiver<io::Result<()>>> {
+        if self.0.log.next_index() > last.index + 1 {
+            // Raft has truncated what contradicts the snapshot.
+            return Err(io::Error::other(format!("the log contradicts the snapshot that ends at {last}")));
+        }
+        let (done, durable) = oneshot::channel();
+        let start = LogStart { index: last.index + 1, term: last.leader_id.term, offset: state.end_offset() };
+        let shared = self.0.clone();
+        let done = move |result: Result<(), LogFailure>| {
+            shared.send_durable_end();
+            drop(done.send(result.map_err(io::Error::from)));
+        };
+        let _order = lock(&self.0.order);
+        machine.restart(last.index, state, || {
+            *lock(&self.0.truncations) += 1;
+            *lock(&self.0.memberships) = Memberships::from(snapshot.meta.last_membership.clone());
+            let mut committed = lock(&self.0.committed);
+            *committed = (*committed).max(Some(last));
+            self.0.log.restart_at(start, snapshot.snapshot.clone(), Box::new(done));
+        });
+        Ok(durable)
+    }
+
     fn last_log_id(&self) -> Option<LogId> {
         let last = self.0.log.next_index().checked_sub(1)?;
         Some(log_id(self.0.log.term_of(last)?, last))
     }
 
-    async fn read(&self, start: u64, end: u64, bytes_max: usize) -> io::Result<Vec<Entry>> {
-        let frames = match self.0.log.plan_read(ReadStart::Index(start), end, bytes_max) {
-            ReadPlan::Ready(frames) => frames,
-            ReadPlan::Cold(read) => tokio::task::spawn_blocking(move || read.run()).await??,
-        };
-        frames.into_iter().map(|frame| codec::entry_of(frame).map_err(io::Error::other)).collect()
+    /// Entries from `start` on, and whether the disk was read for them.
+    async fn read(&self, start: u64, end: u64, bytes_max: usize) -> io::Result<(Vec<Entry>, bool)> {
+        let mut tries = 0;
+        loop {
+            let (frames, cold) = match self.0.log.plan_read(ReadStart::Index(start), end, bytes_max) {
+                ReadPlan::Ready(frames) => (frames, false),
+                ReadPlan::Cold(read) => match tokio::task::spawn_blocking(move || read.run()).await? {
+                    Ok(frames) => (frames, true),
+                    // The file went between the plan and the read.
+                    Err(error) if error.is_outdated() && tries < OUTDATED_READS_MAX => {
+                        tries += 1;
+                        continue;
+                    }
+                    Err(error) => return Err(error.into()),
+                },
+            };
+            if let Some(first) = frames.first().filter(|first| first.index != start) {
+                let reason = format!("entry {start} was asked for, and the log begins at {}", first.index);
+                return Err(io::Error::other(reason));
+            }
+            let entries: io::Result<Vec<Entry>> =
+                frames.into_iter().map(|frame| codec::entry_of(frame).map_err(io::Error::other)).collect();
+            return Ok((entries?, cold));
+        }
     }
 
     /// Turns entries into frames, deciding the outcome of each batch on the way.
@@ -166,8 +250,8 @@ impl LogStore {
 
     /// Keeps the replica's state before the first entry of a segment that has just begun.
     ///
-    /// The state is taken here, while nothing else can have been appended, truncated or applied: Raft asks for one thing
-    /// at a time. What takes long, to encode up to ten thousand producers, is done elsewhere.
+    /// The state is taken here, with `order` held: nothing has been appended or truncated since the segment began, and
+    /// what was appended right behind it is undone. What takes long, to encode up to ten thousand producers, is done elsewhere.
     fn checkpoint(&self, base_index: u64) {
         let membership = lock(&self.0.memberships).before(base_index);
         let checkpoint = Checkpoint {
@@ -204,7 +288,7 @@ impl RaftLogReader<TypeConfig> for LogStore {
         let mut entries: Vec<Entry> = Vec::new();
         // The contract forbids to stop early; each step is bounded by the cold read, not by the range.
         while start + (entries.len() as u64) < end {
-            let more = self.read(start + entries.len() as u64, end, usize::MAX >> 1).await?;
+            let (more, _) = self.read(start + entries.len() as u64, end, READ_BYTES_MAX).await?;
             if more.is_empty() {
                 return Err(io::Error::other(format!("the log has no entry at {}", start + entries.len() as u64)));
             }
@@ -223,7 +307,7 @@ impl RaftLogReader<TypeConfig> for LogStore {
             if start >= end {
                 return Ok(None);
             }
-            let entries = log.read(start, end, READ_BYTES_MAX).await?;
+            let (entries, _) = log.read(start, end, READ_BYTES_MAX).await?;
             let next = start + entries.len() as u64;
             // The range ends early only where the log does.
             Ok::<_, io::Error>((next > start).then(|| (stream::iter(entries.into_iter().map(Ok)), (log, next))))
@@ -231,8 +315,14 @@ impl RaftLogReader<TypeConfig> for LogStore {
         Box::pin(steps.try_flatten())
     }
 
+    /// Entries to be sent to another replica. Old ones are read no faster than replicas may catch up.
     async fn limited_get_log_entries(&mut self, start: u64, end: u64) -> Result<Vec<Entry>, io::Error> {
-        self.read(start, end, READ_BYTES_MAX).await
+        let bytes_max = if self.is_old(start) { self.0.catch_up.step(READ_BYTES_MAX) } else { READ_BYTES_MAX };
+        let (entries, cold) = self.read(start, end, bytes_max).await?;
+        if cold {
+            self.0.catch_up.spend(entries.iter().map(bytes_of).sum()).await;
+        }
+        Ok(entries)
     }
 
     async fn read_vote(&mut self) -> Result<Option<Vote>, io::Error> {
@@ -257,7 +347,9 @@ impl RaftLogStorage<TypeConfig> for LogStore {
     type LogReader = Self;
 
     async fn get_log_state(&mut self) -> Result<LogState<TypeConfig>, io::Error> {
-        Ok(LogState { last_purged_log_id: None, last_log_id: self.last_log_id() })
+        let start = self.0.log.start();
+        let last_purged_log_id = start.index.checked_sub(1).map(|last| log_id(start.term, last));
+        Ok(LogState { last_purged_log_id, last_log_id: self.last_log_id() })
     }
 
     async fn get_log_reader(&mut self) -> Self {
@@ -290,6 +382,7 @@ impl RaftLogStorage<TypeConfig> for LogStore {
         I: IntoIterator<Item = Entry> + OptionalSend,
         I::IntoIter: OptionalSend,
     {
+        let _order = lock(&self.0.order);
         let frames = self.frames(entries)?;
         let shared = self.0.clone();
         let done = move |result: Result<(), _>| {
@@ -301,6 +394,7 @@ impl RaftLogStorage<TypeConfig> for LogStore {
     }
 
     async fn truncate_after(&mut self, last: Option<LogId>) -> Result<(), io::Error> {
+        let _order = lock(&self.0.order);
         let last = last.map(|id| id.index);
         let from = last.map_or(0, |last| last + 1);
         if let Some(partition) = &self.0.partition {
@@ -314,9 +408,37 @@ impl RaftLogStorage<TypeConfig> for LogStore {
         Ok(())
     }
 
-    /// Never asked for: there are no snapshots, so openraft has nothing to purge.
-    async fn purge(&mut self, log_id: LogId) -> Result<(), io::Error> {
-        Err(io::Error::new(io::ErrorKind::Unsupported, format!("logs are kept whole; refused to purge to {log_id}")))
+    /// Gives up the entries up to `last`, for which the current snapshot stands. The boundary moves at once; files go in
+    /// the background, once it is durable.
+    ///
+    /// Only whole segments go: a recovery needs a checkpoint to begin at. If none begins behind `last`, as when a leader's
+    /// snapshot met a log that goes beyond it, the log keeps what lies between.
+    async fn purge(&mut self, last: LogId) -> Result<(), io::Error> {
+        let log = &self.0.log;
+        if log.next_index() <= last.index {
+            let reason =
+                format!("refused to purge to {last}, beyond the end of the log: no such snapshot is installed");
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, reason));
+        }
+        let segments = log.segments();
+        let begins = |segment: &&SegmentInfo| segment.checkpointed && segment.base_index <= last.index + 1;
+        let Some(segment) = segments.iter().rfind(begins).filter(|segment| segment.base_index > log.start().index)
+        else {
+            return Ok(());
+        };
+        let term = log.term_of(segment.base_index - 1).unwrap_or(0);
+        let start = LogStart { index: segment.base_index, term, offset: segment.base_offset };
+        // A failure is told by the log itself, which takes no further writes then.
+        log.trim_prefix(start, Box::new(|_| ()));
+        Ok(())
+    }
+}
+
+/// About as many bytes as the entry takes on the wire.
+fn bytes_of(entry: &Entry) -> u64 {
+    match &entry.payload {
+        EntryPayload::Normal(proposal) => proposal.payload.len() as u64 + FRAME_HEADER_SIZE as u64,
+        _ => FRAME_HEADER_SIZE as u64,
     }
 }
 

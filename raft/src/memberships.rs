@@ -13,6 +13,13 @@ fn index_of(membership: &StoredMembership) -> Option<u64> {
     membership.log_id().as_ref().map(|id| id.index)
 }
 
+impl From<StoredMembership> for Memberships {
+    /// Begins with the one that a snapshot holds.
+    fn from(membership: StoredMembership) -> Self {
+        Self(vec![membership])
+    }
+}
+
 impl Memberships {
     /// Takes the next one in.
     pub(crate) fn push(&mut self, membership: StoredMembership) {

@@ -11,7 +11,7 @@ use openraft::{
     network::RPCOption,
     raft::{
         AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, StreamAppendError, StreamAppendResult,
-        VoteRequest, VoteResponse,
+        TransferLeaderRequest, TransferLeaderResponse, VoteRequest, VoteResponse,
     },
 };
 use quorate_cluster_config::{GroupKind, NodeId, ReplicaId};
@@ -25,23 +25,34 @@ use crate::{
 /// Bytes of one session that may be without an answer; above it no further request is taken from Raft.
 const IN_FLIGHT_BYTES_MAX: usize = 8 << 20;
 /// Requests of one session that may be without an answer.
-const IN_FLIGHT_REQUESTS_MAX: usize = 256;
+pub(crate) const IN_FLIGHT_REQUESTS_MAX: usize = 256;
+/// So many requests in a row must find their entries in memory before a session that was catching up takes the lane of
+/// the others again: each change costs a round trip.
+const CAUGHT_UP_AFTER: u32 = 16;
 /// A session whose oldest request has no answer for this long is given up.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long after a session could not be opened the next try may come.
 const REOPEN_PAUSE: Duration = Duration::from_millis(100);
 /// A vote waits for its voter's `fsync`, which a loaded disk may hold up far longer than a heartbeat takes.
 const VOTE_TIMEOUT: Duration = Duration::from_secs(2);
+/// A snapshot waits until its receiver has it on stable storage.
+const SNAPSHOT_TIMEOUT: Duration = Duration::from_secs(10);
+/// A transfer of leadership is taken up at once or not at all.
+const TRANSFER_TIMEOUT: Duration = Duration::from_secs(1);
 
 type Rpc = RPCError<TypeConfig>;
 type Replies<'a> = std::pin::Pin<Box<dyn Stream<Item = Result<StreamAppendResult<TypeConfig>, Rpc>> + Send + 'a>>;
 
+/// Tells whether the entry of a log index is in memory no more: it is caught up with on a lane of its own.
+pub(crate) type IsOld = Arc<dyn Fn(u64) -> bool + Send + Sync>;
+
 /// Makes the networks of one replica.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct NetworkFactory {
     pub(crate) transport: Arc<dyn PeerTransport>,
     pub(crate) kind: GroupKind,
     pub(crate) replica: ReplicaId,
+    pub(crate) is_old: IsOld,
 }
 
 impl RaftNetworkFactory<TypeConfig> for NetworkFactory {
@@ -49,7 +60,7 @@ impl RaftNetworkFactory<TypeConfig> for NetworkFactory {
 
     async fn new_client(&mut self, target: ReplicaId, node: &NodeId) -> Network {
         let route = Route { kind: self.kind, from: self.replica, to: target, node: *node };
-        Network { transport: self.transport.clone(), route }
+        Network { transport: self.transport.clone(), route, is_old: self.is_old.clone() }
     }
 }
 
@@ -57,6 +68,7 @@ impl RaftNetworkFactory<TypeConfig> for NetworkFactory {
 pub(crate) struct Network {
     transport: Arc<dyn PeerTransport>,
     route: Route,
+    is_old: IsOld,
 }
 
 fn unreachable(error: impl std::error::Error + Send + Sync + 'static) -> Rpc {
@@ -72,7 +84,7 @@ impl Network {
 }
 
 impl RaftNetworkV2<TypeConfig> for Network {
-    type SnapshotData = Vec<u8>;
+    type SnapshotData = Bytes;
 
     async fn append_entries(
         &mut self,
@@ -98,23 +110,17 @@ impl RaftNetworkV2<TypeConfig> for Network {
         Box::pin(async move {
             // openraft sends a heartbeat as a stream that is known to hold one request, beside the replication stream.
             let lane = if input.size_hint().1 == Some(1) { Lane::Heartbeat } else { Lane::Append };
-            let opening = tokio::time::timeout(ANSWER_TIMEOUT, self.transport.open_session(self.route, lane)).await;
-            let session = match opening {
-                Ok(Ok(session)) => session,
-                // openraft's own backoff begins in the request stream, which is not polled before there is a session:
-                // without a pause here it would try again at once, for as long as the peer is down.
-                Ok(Err(error)) => {
-                    tokio::time::sleep(REOPEN_PAUSE).await;
-                    return Err(unreachable(error));
-                }
-                Err(error) => return Err(unreachable(error)),
-            };
+            let way = Way { transport: self.transport.clone(), route: self.route, is_old: self.is_old.clone() };
             let pipeline = Pipeline {
-                session,
+                session: way.open(lane).await?,
+                way,
+                lane,
+                in_memory: 0,
                 input: Some(input),
                 in_flight: VecDeque::new(),
                 bytes: 0,
                 answers: VecDeque::new(),
+                held: None,
             };
             let replies = stream::unfold(Some(pipeline), |pipeline| async move {
                 let mut pipeline = pipeline?;
@@ -139,23 +145,77 @@ impl RaftNetworkV2<TypeConfig> for Network {
         self.ask(Call::PreVote(request)).await
     }
 
-    /// Never asked for: no log is purged, so every follower is served from the log.
+    /// A snapshot is small (a producer table at most): one call carries it.
     async fn full_snapshot(
         &mut self,
-        _: Vote,
-        _: SnapshotOf<TypeConfig, Vec<u8>>,
-        _: impl Future<Output = ReplicationClosed> + OptionalSend + 'static,
+        vote: Vote,
+        snapshot: SnapshotOf<TypeConfig, Bytes>,
+        cancel: impl Future<Output = ReplicationClosed> + OptionalSend + 'static,
         _: RPCOption,
     ) -> Result<SnapshotResponse<TypeConfig>, StreamingError<TypeConfig>> {
-        let error = io::Error::new(io::ErrorKind::Unsupported, "logs are kept whole; no snapshot is ever sent");
-        Err(StreamingError::Unreachable(Unreachable::new(&error)))
+        let call = codec::encode_call(&Call::Snapshot(vote, snapshot));
+        let failed = |error: &(dyn std::error::Error + 'static)| {
+            StreamingError::Unreachable(Unreachable::new(&io::Error::other(error.to_string())))
+        };
+        tokio::select! {
+            answer = self.transport.call(self.route, call, SNAPSHOT_TIMEOUT) => {
+                let answer = answer.map_err(|error| failed(&error))?;
+                codec::decode_snapshot_response(answer).map_err(|error| failed(&error))
+            }
+            closed = cancel => Err(StreamingError::Closed(closed)),
+        }
+    }
+
+    async fn transfer_leader(
+        &mut self,
+        request: TransferLeaderRequest<TypeConfig>,
+        _: RPCOption,
+    ) -> Result<TransferLeaderResponse<TypeConfig>, Rpc> {
+        let call = codec::encode_call(&Call::Transfer(request));
+        let answer = self.transport.call(self.route, call, TRANSFER_TIMEOUT).await.map_err(unreachable)?;
+        match codec::decode_transfer_response(answer).map_err(unreachable)? {
+            Ok(()) => Ok(Ok(())),
+            Err(reason) => Err(unreachable(io::Error::other(format!("the transfer was refused: {reason}")))),
+        }
+    }
+}
+
+/// How sessions are opened, and which lane their requests belong on.
+struct Way {
+    transport: Arc<dyn PeerTransport>,
+    route: Route,
+    is_old: IsOld,
+}
+
+impl Way {
+    async fn open(&self, lane: Lane) -> Result<Session, Rpc> {
+        match tokio::time::timeout(ANSWER_TIMEOUT, self.transport.open_session(self.route, lane)).await {
+            Ok(Ok(session)) => Ok(session),
+            // openraft's own backoff begins in the request stream, which is not polled before there is a session:
+            // without a pause here it would try again at once, for as long as the peer is down.
+            Ok(Err(error)) => {
+                tokio::time::sleep(REOPEN_PAUSE).await;
+                Err(unreachable(error))
+            }
+            Err(error) => Err(unreachable(error)),
+        }
     }
 }
 
 /// One session of AppendEntries: requests go out while answers come in. Both are polled by the same future, so that
 /// dropping the replies drops the request stream, and the lock it holds, at once.
+///
+/// Entries that are not in memory any more are sent on the bulk lane, so that what others append does not wait behind
+/// them. The lane is changed between two requests, when all before are answered: each lane has its order, the two
+/// together have none.
 struct Pipeline<S> {
     session: Session,
+    way: Way,
+    lane: Lane,
+    /// Requests in a row that found their entries in memory, while on the bulk lane.
+    in_memory: u32,
+    /// A request that waits for the lane to change.
+    held: Option<AppendEntriesRequest<TypeConfig>>,
     input: Option<S>,
     /// The requests without an answer, oldest first.
     in_flight: VecDeque<InFlight>,
@@ -189,11 +249,21 @@ impl<S: Stream<Item = AppendEntriesRequest<TypeConfig>> + Unpin> Pipeline<S> {
             if let Some(answer) = self.answers.pop_front() {
                 return Some(self.take(answer));
             }
+            if self.in_flight.is_empty()
+                && let Some(held) = self.held.take()
+            {
+                if let Err(error) = self.change_lane(&held).await {
+                    return Some(Err(error));
+                }
+                continue;
+            }
             if self.input.is_none() && self.in_flight.is_empty() {
                 return None;
             }
-            let room = self.in_flight.is_empty()
-                || self.bytes < IN_FLIGHT_BYTES_MAX && self.in_flight.len() < IN_FLIGHT_REQUESTS_MAX;
+            let room = self.held.is_none() && self.in_flight.is_empty()
+                || self.held.is_none()
+                    && self.bytes < IN_FLIGHT_BYTES_MAX
+                    && self.in_flight.len() < IN_FLIGHT_REQUESTS_MAX;
             let waiting = !self.in_flight.is_empty();
             let input = self.input.as_mut().filter(|_| room);
             let more = input.is_some();
@@ -211,12 +281,40 @@ impl<S: Stream<Item = AppendEntriesRequest<TypeConfig>> + Unpin> Pipeline<S> {
                         self.input = None;
                         continue;
                     };
-                    if let Err(error) = self.send(&request).await {
+                    if self.lane_for(&request) != self.lane {
+                        self.held = Some(request);
+                    } else if let Err(error) = self.send(&request).await {
                         return Some(Err(error));
                     }
                 }
             }
         }
+    }
+
+    /// The lane a request belongs on.
+    fn lane_for(&mut self, request: &AppendEntriesRequest<TypeConfig>) -> Lane {
+        let first = request.entries.first().map(|entry| entry.log_id.index);
+        match (self.lane, first) {
+            (Lane::Heartbeat, _) | (_, None) => self.lane,
+            (Lane::Append, Some(first)) if (self.way.is_old)(first) => Lane::Bulk,
+            (Lane::Append, Some(_)) => Lane::Append,
+            (Lane::Bulk, Some(first)) if (self.way.is_old)(first) => {
+                self.in_memory = 0;
+                Lane::Bulk
+            }
+            (Lane::Bulk, Some(_)) => {
+                self.in_memory += 1;
+                if self.in_memory < CAUGHT_UP_AFTER { Lane::Bulk } else { Lane::Append }
+            }
+        }
+    }
+
+    /// Opens a session on the lane of the request, which is then sent.
+    async fn change_lane(&mut self, request: &AppendEntriesRequest<TypeConfig>) -> Result<(), Rpc> {
+        self.lane = if self.lane == Lane::Bulk { Lane::Append } else { Lane::Bulk };
+        self.in_memory = 0;
+        self.session = self.way.open(self.lane).await?;
+        self.send(request).await
     }
 
     /// Hands a request to the transport. Answers are taken meanwhile: a peer that cannot get rid of them would take

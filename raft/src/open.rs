@@ -10,6 +10,7 @@ use crate::{
     environment::{Environment, PAYLOAD_BYTES_MAX},
     memberships::Memberships,
     partition::PartitionRecovery,
+    snapshots::Snapshots,
     store::{CommittedMarks, KvError, ReplicaPhase, ReplicaRecord, ReplicaRecords},
     types::{LogId, StoredMembership, log_id},
 };
@@ -48,6 +49,7 @@ pub(crate) struct OpenedLog {
     /// The first log index that was read: that of the checkpoint the recovery began at.
     pub(crate) scanned_from: u64,
     pub(crate) memberships: Memberships,
+    pub(crate) snapshots: Snapshots,
 }
 
 impl OpenedLog {
@@ -156,7 +158,9 @@ pub(crate) fn open_log(
     let Opened { log, torn_bytes, rewritten_bytes, scanned_from } = opened;
     let inconsistent = |reason| Err(GroupOpenError::Inconsistent { replica, reason });
     // Its term is not known before, if it is the last entry that a checkpoint stands for.
-    if let Some(id) = committed.filter(|id| log.term_of(id.index) != Some(id.leader_id.term)) {
+    // One before the start of the log was trimmed away since the mark was written.
+    let kept = |id: &LogId| id.index + 1 >= log.start().index;
+    if let Some(id) = committed.filter(|id| kept(id) && log.term_of(id.index) != Some(id.leader_id.term)) {
         return inconsistent(other_entry(id));
     }
     if let Some(end_offset) = partition.map(|partition| partition.end_offset()).filter(|end| *end != log.end_offset()) {
@@ -175,5 +179,10 @@ pub(crate) fn open_log(
     tracing::info!(
         %replica, group = %record.group, entries, scanned_from, torn_bytes, rewritten_bytes, holes, "log opened"
     );
-    Ok(OpenedLog { log, committed: committed.max(restored), scanned_from, memberships })
+    let committed = committed.max(restored);
+    let snapshots = match Snapshots::open(&log, committed) {
+        Ok(snapshots) => snapshots,
+        Err(reason) => return inconsistent(reason),
+    };
+    Ok(OpenedLog { log, committed, scanned_from, memberships, snapshots })
 }

@@ -2,16 +2,19 @@
 
 use std::{io, sync::Arc};
 
+use bytes::Bytes;
 use futures::{Stream, TryStreamExt};
 use openraft::{
     EntryPayload, OptionalSend, RaftSnapshotBuilder,
-    alias::{SnapshotMetaOf, SnapshotOf},
     storage::{EntryResponder, RaftStateMachine},
 };
 
 use crate::{
+    checkpoint::Checkpoint,
+    log_store::LogStore,
     metadata::MetadataMachine,
-    partition::PartitionMachine,
+    partition::{PartitionMachine, PartitionState},
+    snapshots::{Snapshot, SnapshotMeta},
     types::{Applied, Entry, LogId, StoredMembership, TypeConfig},
 };
 
@@ -24,19 +27,20 @@ pub(crate) enum Machine {
 
 /// A group's machine with what openraft wants to know of it.
 ///
-/// There are no snapshots: a log is kept whole, and what it decides is rebuilt from it at open.
+/// Only partitions have snapshots. The log of the metadata group is kept whole; what it decided is in the keyed store.
 #[derive(Debug)]
 pub(crate) struct StateMachine {
     machine: Machine,
+    store: LogStore,
     applied: Option<LogId>,
     membership: StoredMembership,
 }
 
 impl StateMachine {
     /// `applied` is what the machine holds: the last entry, and the last membership up to there.
-    pub(crate) fn new(machine: Machine, applied: (Option<LogId>, StoredMembership)) -> Self {
+    pub(crate) fn new(machine: Machine, store: LogStore, applied: (Option<LogId>, StoredMembership)) -> Self {
         let (applied, membership) = applied;
-        Self { machine, applied, membership }
+        Self { machine, store, applied, membership }
     }
 
     async fn apply_one(&mut self, entry: &Entry) -> io::Result<Applied> {
@@ -50,11 +54,21 @@ impl StateMachine {
         self.applied = Some(entry.log_id);
         Ok(applied)
     }
+
+    /// The state in a snapshot's data, if that is what its name says.
+    fn decode(&self, meta: &SnapshotMeta, data: Bytes) -> Result<PartitionState, String> {
+        let checkpoint = Checkpoint::decode(data).map_err(|error| error.to_string())?;
+        match checkpoint.partition {
+            Some(state) if checkpoint.membership == meta.last_membership => Ok(state),
+            Some(_) => Err("its membership is another one than its name says".to_owned()),
+            None => Err("it is that of another kind of group".to_owned()),
+        }
+    }
 }
 
 impl RaftStateMachine<TypeConfig> for StateMachine {
-    type SnapshotData = Vec<u8>;
-    type SnapshotBuilder = NoSnapshots;
+    type SnapshotData = Bytes;
+    type SnapshotBuilder = SnapshotBuilder;
 
     async fn applied_state(&mut self) -> Result<(Option<LogId>, StoredMembership), io::Error> {
         Ok((self.applied, self.membership.clone()))
@@ -73,35 +87,54 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
         Ok(())
     }
 
-    async fn try_create_snapshot_builder(&mut self, _: bool) -> Option<NoSnapshots> {
-        None
+    /// A builder of the snapshot that was offered; none if none was: without a checkpoint to begin behind, nothing may
+    /// be purged.
+    async fn try_create_snapshot_builder(&mut self, _: bool) -> Option<SnapshotBuilder> {
+        let offered = self.store.snapshots().take_offered();
+        offered.map(|snapshot| SnapshotBuilder(Some(snapshot)))
     }
 
-    async fn get_snapshot_builder(&mut self) -> NoSnapshots {
-        NoSnapshots
+    /// Not asked for: [`RaftStateMachine::try_create_snapshot_builder`] is.
+    async fn get_snapshot_builder(&mut self) -> SnapshotBuilder {
+        SnapshotBuilder(self.store.snapshots().take_offered())
     }
 
-    async fn install_snapshot(&mut self, _: &SnapshotMetaOf<TypeConfig>, _: Vec<u8>) -> Result<(), io::Error> {
-        Err(unsupported())
+    /// Goes on from a snapshot, once that is on stable storage. If the log goes beyond it, nothing of the log is touched.
+    async fn install_snapshot(&mut self, meta: &SnapshotMeta, data: Bytes) -> Result<(), io::Error> {
+        let malformed = |reason: String| io::Error::new(io::ErrorKind::InvalidData, format!("a snapshot: {reason}"));
+        let (Machine::Partition(machine), Some(last)) = (&self.machine, meta.last_log_id) else {
+            return Err(malformed("this group has none".to_owned()));
+        };
+        let state = self.decode(meta, data.clone()).map_err(malformed)?;
+        let snapshot = Snapshot { meta: meta.clone(), snapshot: data };
+        if self.store.holds(last) {
+            machine.skip_through(last.index, &state);
+            self.store.snapshots().install(snapshot, false);
+        } else {
+            let restarted = self.store.restart_behind(machine, last, &state, &snapshot)?;
+            restarted.await.map_err(io::Error::other)??;
+            self.store.snapshots().install(snapshot, true);
+        }
+        self.applied = Some(last);
+        self.membership = meta.last_membership.clone();
+        Ok(())
     }
 
-    async fn get_current_snapshot(&mut self) -> Result<Option<SnapshotOf<TypeConfig, Vec<u8>>>, io::Error> {
-        Ok(None)
+    async fn get_current_snapshot(&mut self) -> Result<Option<Snapshot>, io::Error> {
+        let store = self.store.clone();
+        let read = move || store.snapshots().current(store.log());
+        tokio::task::spawn_blocking(read).await?.map_err(io::Error::other)
     }
 }
 
-/// Refuses to build a snapshot.
+/// Hands a snapshot that was made before to openraft.
 #[derive(Debug)]
-pub(crate) struct NoSnapshots;
+pub(crate) struct SnapshotBuilder(Option<Snapshot>);
 
-impl RaftSnapshotBuilder<TypeConfig> for NoSnapshots {
-    type SnapshotData = Vec<u8>;
+impl RaftSnapshotBuilder<TypeConfig> for SnapshotBuilder {
+    type SnapshotData = Bytes;
 
-    async fn build_snapshot(&mut self) -> Result<SnapshotOf<TypeConfig, Vec<u8>>, io::Error> {
-        Err(unsupported())
+    async fn build_snapshot(&mut self) -> Result<Snapshot, io::Error> {
+        self.0.clone().ok_or_else(|| io::Error::other("no snapshot was offered"))
     }
-}
-
-fn unsupported() -> io::Error {
-    io::Error::new(io::ErrorKind::Unsupported, "logs are kept whole; there are no snapshots")
 }

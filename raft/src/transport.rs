@@ -31,6 +31,8 @@ pub enum Lane {
     Heartbeat,
     /// Entries.
     Append,
+    /// Old entries, for replicas that lag: what is appended now never waits behind them.
+    Bulk,
 }
 
 /// The peer cannot be reached, or the stream to it broke.

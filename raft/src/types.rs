@@ -1,6 +1,10 @@
 //! The openraft type configuration that all groups share.
 
-use std::{collections::BTreeMap, fmt};
+use std::{
+    collections::{BTreeMap, HashMap},
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
 use bytes::Bytes;
 use openraft::{
@@ -15,17 +19,77 @@ use quorate_log_engine::FrameKind;
 
 use crate::partition::Outcome;
 
+/// The producers whose batches are between their proposer and the log.
+#[derive(Clone, Debug, Default)]
+pub struct Queue(Arc<Mutex<HashMap<i64, u32>>>);
+
+impl Queue {
+    /// Counts a batch of a producer for as long as what is returned lives.
+    #[must_use]
+    pub fn enter(&self, producer_id: i64) -> Queued {
+        *self.lock().entry(producer_id).or_default() += 1;
+        Queued { queue: self.clone(), producer_id }
+    }
+
+    /// Whether a batch of this producer is on its way: then the log does not say all of it yet.
+    #[must_use]
+    pub fn has(&self, producer_id: i64) -> bool {
+        self.lock().contains_key(&producer_id)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<i64, u32>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A batch that is counted; so is each clone of it.
+#[derive(Debug)]
+pub struct Queued {
+    queue: Queue,
+    producer_id: i64,
+}
+
+impl Clone for Queued {
+    fn clone(&self) -> Self {
+        self.queue.enter(self.producer_id)
+    }
+}
+
+impl Drop for Queued {
+    fn drop(&mut self) {
+        let mut queue = self.queue.lock();
+        if let Some(count) = queue.get_mut(&self.producer_id) {
+            *count -= 1;
+            if *count == 0 {
+                queue.remove(&self.producer_id);
+            }
+        }
+    }
+}
+
+impl PartialEq for Queued {
+    /// Being counted makes no difference to what is proposed.
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Queued {}
+
 /// What a leader puts into a group's log.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Proposal {
-    /// [`FrameKind::Batch`] in a partition, [`FrameKind::Command`] elsewhere.
+    /// [`FrameKind::Batch`], [`FrameKind::Trim`] or [`FrameKind::ProducerExpiry`] in a partition, [`FrameKind::Command`]
+    /// elsewhere.
     pub kind: FrameKind,
     /// The leader's clock, milliseconds since 1970.
     pub leader_time_ms: i64,
     /// The end offset the append is conditional on.
     pub expected_end_offset: Option<u64>,
-    /// A record batch or an encoded command.
+    /// A record batch, an encoded command, or what a trim or an expiry says.
     pub payload: Bytes,
+    /// Counted by the leader that proposes it, until its log has it or it is refused.
+    pub queued: Option<Queued>,
 }
 
 impl fmt::Debug for Proposal {
@@ -45,8 +109,8 @@ impl fmt::Display for Proposal {
 pub enum Applied {
     /// The entry was Raft's own.
     Nothing,
-    /// A record batch was appended or refused.
-    Append(Outcome),
+    /// An entry of a partition was taken in or refused.
+    Partition(Outcome),
     /// A command's encoded reply.
     Reply(Bytes),
 }

@@ -2,6 +2,11 @@
 use proptest::prelude::*;
 use quorate_record::{BatchBuilder, Compression, ProducerStamp, Record};
 
+use openraft::{
+    alias::{SnapshotMetaOf, SnapshotOf},
+    raft::{TransferLeaderRequest, VoteRequest, VoteResponse},
+};
+
 use super::*;
 
 fn membership() -> Membership {
@@ -31,6 +36,7 @@ fn append_entries_survives_the_encoding_and_refuses_every_cut() {
                     leader_time_ms: 5,
                     expected_end_offset: Some(9),
                     payload: Bytes::from_static(b"command"),
+                    queued: None,
                 }),
             },
         ],
@@ -58,7 +64,13 @@ fn batch() -> Bytes {
 }
 
 fn entry(term: u64, index: u64) -> Entry {
-    let proposal = Proposal { kind: FrameKind::Batch, leader_time_ms: 5, expected_end_offset: None, payload: batch() };
+    let proposal = Proposal {
+        kind: FrameKind::Batch,
+        leader_time_ms: 5,
+        expected_end_offset: None,
+        payload: batch(),
+        queued: None,
+    };
     Entry { log_id: log_id(term, index), payload: EntryPayload::Normal(proposal) }
 }
 
@@ -92,8 +104,13 @@ fn a_batch_that_means_nothing_is_refused_before_the_log_sees_it() {
     let crc = quorate_record::layout::CRC;
     let sum = crc32c(&payload[crc + 4..]);
     payload[crc..crc + 4].copy_from_slice(&sum.to_be_bytes());
-    let proposal =
-        Proposal { kind: FrameKind::Batch, leader_time_ms: 5, expected_end_offset: None, payload: payload.into() };
+    let proposal = Proposal {
+        kind: FrameKind::Batch,
+        leader_time_ms: 5,
+        expected_end_offset: None,
+        payload: payload.into(),
+        queued: None,
+    };
     let entry = Entry { log_id: log_id(7, 42), payload: EntryPayload::Normal(proposal) };
     assert!(decode(&request(vec![entry])).is_err());
 }
@@ -156,5 +173,75 @@ proptest! {
             prop_assert!(encode_append(&taken).1 <= size);
         }
         let _ = decode_membership(members.into());
+    }
+}
+
+fn vote() -> Vote {
+    Vote { leader_id: RaftLeaderId::new(7, ReplicaId(3)), committed: true }
+}
+
+#[test]
+fn a_snapshot_survives_the_encoding_and_one_that_contradicts_itself_is_refused() {
+    let snapshot = |last, membership_at| {
+        let last_membership = crate::types::StoredMembership::new(membership_at, membership());
+        let meta = SnapshotMetaOf::<TypeConfig> { last_log_id: last, last_membership };
+        encode_call(&Call::Snapshot(vote(), SnapshotOf::<TypeConfig, Bytes> { meta, snapshot: "state".into() }))
+    };
+    let bytes = snapshot(Some(log_id(7, 41)), Some(log_id(6, 3)));
+    let Call::Snapshot(found_vote, found) = decode_call(bytes.clone()).unwrap() else { panic!("another call") };
+    assert_eq!((found_vote, found.snapshot), (vote(), Bytes::from("state")));
+    assert_eq!(found.meta.last_log_id, Some(log_id(7, 41)));
+    assert_eq!(found.meta.last_membership.membership(), &membership());
+    // The state is what is left: its own checksums are looked at elsewhere.
+    for cut in 0..bytes.len() - "state".len() {
+        assert!(decode_call(bytes.slice(..cut)).is_err(), "cut at {cut}");
+    }
+    for contradiction in [
+        snapshot(None, Some(log_id(6, 3))),
+        snapshot(Some(log_id(8, 41)), Some(log_id(6, 3))),
+        snapshot(Some(log_id(7, 41)), Some(log_id(7, 42))),
+        snapshot(Some(log_id(7, 41)), None),
+    ] {
+        assert!(decode_call(contradiction).is_err());
+    }
+}
+
+#[test]
+fn a_transfer_and_a_request_for_entries_survive_the_encoding() {
+    let transfer = TransferLeaderRequest::<TypeConfig>::new(vote(), ReplicaId(9), Some(log_id(6, 41)));
+    let bytes = encode_call(&Call::Transfer(transfer.clone()));
+    assert!(matches!(decode_call(bytes).unwrap(), Call::Transfer(found) if found == transfer));
+    let bytes = encode_call(&Call::Entries { start: 3, end: 9, bytes_max: 77 });
+    assert!(matches!(decode_call(bytes).unwrap(), Call::Entries { start: 3, end: 9, bytes_max: 77 }));
+    for (start, end) in [(3, 3), (4, 3), (3, u64::MAX)] {
+        assert!(decode_call(encode_call(&Call::Entries { start, end, bytes_max: 1 })).is_err());
+    }
+    for answer in [Ok(()), Err("not now".to_owned())] {
+        assert_eq!(decode_transfer_response(encode_transfer_response(&answer)).unwrap(), answer);
+    }
+}
+
+#[test]
+fn entries_for_a_repair_carry_what_was_decided_of_them() {
+    let frame = |index, stamp, next_offset| Frame {
+        kind: FrameKind::Batch,
+        term: 3,
+        index,
+        leader_time_ms: 5,
+        expected_end_offset: None,
+        payload: batch(),
+        stamp,
+        next_offset,
+    };
+    let stamp = quorate_log_engine::Stamp { base_offset: 70, leader_epoch: 3 };
+    let frames = [frame(4, Some(stamp), 71), frame(5, None, 71)];
+    let bytes = encode_entries(&frames);
+    let found = decode_entries(bytes.clone(), 1 << 20).unwrap();
+    assert_eq!(
+        found.iter().map(|frame| (frame.index, frame.stamp, frame.next_offset)).collect::<Vec<_>>(),
+        [(4, Some(stamp), 71), (5, None, 71)]
+    );
+    for cut in 0..bytes.len() {
+        assert!(decode_entries(bytes.slice(..cut), 1 << 20).is_err(), "cut at {cut}");
     }
 }

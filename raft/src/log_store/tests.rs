@@ -43,9 +43,15 @@ fn open() -> (LogStore, Arc<LogEngine>) {
     };
     let vfs = Disk::default().vfs();
     let log = quorate_log_engine::Log::open(&engine, vfs, Path::new(DIRECTORY), &options, &mut Nothing).unwrap().log;
-    let opened = OpenedLog { log, committed: None, scanned_from: 0, memberships: Memberships::default() };
+    let opened = OpenedLog {
+        log,
+        committed: None,
+        scanned_from: 0,
+        memberships: Memberships::default(),
+        snapshots: Snapshots::default(),
+    };
     let machine = PartitionRecovery::default().into_machine(None);
-    (LogStore::new(opened, Some(machine)), engine)
+    (LogStore::new(opened, Some(machine), CatchUp::new(0)), engine)
 }
 
 fn membership(term: u64, index: u64, voters: &[u64]) -> Entry {
@@ -61,7 +67,8 @@ fn batch(term: u64, index: u64) -> Entry {
     builder.push(&Record::new(format!("entry {index} of term {term}"), 1));
     let stamp = ProducerStamp { producer_id: (index % 3) as i64, producer_epoch: 0, base_sequence: (index / 6) as i32 };
     let payload = builder.build(stamp).unwrap();
-    let proposal = Proposal { kind: FrameKind::Batch, leader_time_ms: 5, expected_end_offset: None, payload };
+    let proposal =
+        Proposal { kind: FrameKind::Batch, leader_time_ms: 5, expected_end_offset: None, payload, queued: None };
     Entry { log_id: log_id(term, index), payload: EntryPayload::Normal(proposal) }
 }
 

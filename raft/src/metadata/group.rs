@@ -58,12 +58,12 @@ impl MetadataGroup {
         let failed =
             |error: tokio::task::JoinError| GroupOpenError::Raft { replica: record.replica, reason: error.to_string() };
         let (loaded, opened) = tokio::task::spawn_blocking(open).await.map_err(failed)??;
-        let store = LogStore::new(opened, None);
+        let store = LogStore::new(opened, None, environment.catch_up.clone());
         loaded.machine.follow(store.durable_end());
         // What the keyed store has applied may be older than what is committed, and than the checkpoint the log was opened
         // at: Raft applies the entries in between once more, from the log.
         let applied = (loaded.applied, loaded.membership);
-        let state_machine = StateMachine::new(Machine::Metadata(loaded.machine.clone()), applied);
+        let state_machine = StateMachine::new(Machine::Metadata(loaded.machine.clone()), store.clone(), applied);
         let group = Group::start(environment, record, store, state_machine).await?;
         Ok(Self { group, machine: loaded.machine, clock: environment.clock.clone() })
     }
@@ -103,6 +103,7 @@ impl MetadataGroup {
             leader_time_ms: self.clock.now_ms(),
             expected_end_offset: None,
             payload: Bytes::from(payload),
+            queued: None,
         };
         let result = self.group.propose(proposal, ()).await?;
         let proposed =

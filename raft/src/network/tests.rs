@@ -1,6 +1,6 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
-use std::{sync::Mutex, time::Duration};
+use std::{collections::VecDeque, sync::Mutex, time::Duration};
 
 use futures::FutureExt;
 use quorate_cluster_config::NodeId;
@@ -12,9 +12,9 @@ use crate::{
     types::{Entry, log_id},
 };
 
-/// A peer whose end of the session the test holds.
+/// A peer whose end of each session the test holds; and the lanes they were opened on.
 #[derive(Debug, Default)]
-struct Peer(Mutex<Option<Ends>>);
+struct Peer(Mutex<VecDeque<Ends>>, Arc<Mutex<Vec<Lane>>>);
 
 type Ends = (mpsc::Sender<Vec<Bytes>>, mpsc::Receiver<Bytes>);
 
@@ -27,8 +27,9 @@ impl SessionSender for Sender {
 }
 
 impl PeerTransport for Peer {
-    fn open_session(&self, _: Route, _: Lane) -> BoxFuture<'_, Result<Session, PeerUnreachable>> {
-        let (requests, answers) = self.0.lock().unwrap().take().unwrap();
+    fn open_session(&self, _: Route, lane: Lane) -> BoxFuture<'_, Result<Session, PeerUnreachable>> {
+        let (requests, answers) = self.0.lock().unwrap().pop_front().unwrap();
+        self.1.lock().unwrap().push(lane);
         Box::pin(async move { Ok(Session { requests: Box::new(Sender(requests)), answers }) })
     }
 
@@ -48,7 +49,8 @@ fn network(room: usize) -> (Network, mpsc::Receiver<Vec<Bytes>>, mpsc::Sender<By
     let (requests, arriving) = mpsc::channel(room);
     let (answer, answers) = mpsc::channel(1);
     let route = Route { kind: GroupKind::Partition, from: ReplicaId(1), to: ReplicaId(2), node: NodeId(2) };
-    (Network { transport: Arc::new(Peer(Mutex::new(Some((requests, answers))))), route }, arriving, answer)
+    let transport = Arc::new(Peer(Mutex::new([(requests, answers)].into()), Arc::default()));
+    (Network { transport, route, is_old: Arc::new(|_| false) }, arriving, answer)
 }
 
 fn option() -> RPCOption {
@@ -134,4 +136,45 @@ async fn a_session_ends_once_its_input_has_and_all_is_answered() {
         replies.next().await.unwrap().unwrap().unwrap();
     }
     assert!(replies.next().await.is_none());
+}
+
+#[tokio::test]
+async fn old_entries_take_their_own_lane_once_all_before_is_answered() {
+    let (first, mut on_append) = mpsc::channel(64);
+    let (second, mut on_bulk) = mpsc::channel(64);
+    let (third, mut on_append_again) = mpsc::channel(64);
+    let (answer_first, answers_first) = mpsc::channel(64);
+    let (answer_second, answers_second) = mpsc::channel(64);
+    let (_answer_third, answers_third) = mpsc::channel(64);
+    let lanes = Arc::new(Mutex::new(Vec::new()));
+    let ends = [(first, answers_first), (second, answers_second), (third, answers_third)];
+    let transport = Arc::new(Peer(Mutex::new(ends.into()), lanes.clone()));
+    let route = Route { kind: GroupKind::Partition, from: ReplicaId(1), to: ReplicaId(2), node: NodeId(2) };
+    // From 3 to 9 the entries are old.
+    let mut network = Network { transport, route, is_old: Arc::new(|index| (3..10).contains(&index)) };
+    let input = stream::iter((1..=40).map(request)).chain(stream::pending());
+    let mut replies = network.stream_append(input, option()).await.unwrap();
+    assert!(replies.next().now_or_never().is_none());
+    assert!(on_append.try_recv().is_ok() && on_append.try_recv().is_ok() && on_append.try_recv().is_err());
+    assert_eq!(*lanes.lock().unwrap(), [Lane::Append], "two are not answered yet");
+    for index in 1..=2 {
+        answer_first.send(matched(index)).await.unwrap();
+        replies.next().await.unwrap().unwrap().unwrap();
+    }
+    assert!(replies.next().now_or_never().is_none());
+    assert_eq!(*lanes.lock().unwrap(), [Lane::Append, Lane::Bulk]);
+    // Seven old ones, and some more before the lane is changed again.
+    let bulk = 7 + u64::from(CAUGHT_UP_AFTER) - 1;
+    for index in 3..3 + bulk {
+        assert!(on_bulk.try_recv().is_ok(), "{index}");
+    }
+    assert!(on_bulk.try_recv().is_err());
+    for index in 3..3 + bulk {
+        assert_eq!(*lanes.lock().unwrap(), [Lane::Append, Lane::Bulk], "not all are answered yet");
+        answer_second.send(matched(index)).await.unwrap();
+        replies.next().await.unwrap().unwrap().unwrap();
+    }
+    assert!(replies.next().now_or_never().is_none());
+    assert_eq!(*lanes.lock().unwrap(), [Lane::Append, Lane::Bulk, Lane::Append]);
+    assert!(on_append_again.try_recv().is_ok());
 }

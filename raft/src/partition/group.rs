@@ -3,22 +3,37 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use openraft::{ServerState, async_runtime::watch::WatchReceiver};
 use quorate_cluster_config::GroupId;
 use quorate_log_engine::{Frame, FrameKind, ReadPlan, ReadStart};
 use quorate_record::BatchHeader;
 
-use super::{Outcome, PartitionMachine, PartitionRecovery};
+use super::{Append, Outcome, PartitionMachine, PartitionRecovery, ProducerEntry};
 use crate::{
     clock::WallClock,
     cold_reads::{ColdReads, FetchError},
     environment::Environment,
     group::{Group, ProposalResult, ProposeError, Role},
-    log_store::LogStore,
+    log_store::{LogStore, OUTDATED_READS_MAX},
     open::{GroupOpenError, open_log},
     state_machine::{Machine, StateMachine},
     store::ReplicaRecord,
-    types::{Applied, Proposal},
+    types::{Applied, Proposal, Queue},
 };
+
+/// Bytes read at once to look a time up.
+const LOOKUP_BYTES: usize = 64 << 10;
+
+/// Why a time was not looked up.
+#[derive(Debug, thiserror::Error)]
+pub enum TimeLookupError {
+    /// The replica does not lead, or no majority answers.
+    #[error(transparent)]
+    Propose(#[from] ProposeError),
+    /// The log cannot be read.
+    #[error(transparent)]
+    Fetch(#[from] FetchError),
+}
 
 /// A batch that is on stable storage of a majority.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,13 +80,13 @@ impl AppendTicket {
             result.await.map_err(|_| ProposeError::Unknown("the replica stopped before it answered".to_owned()))??;
         let leader_epoch = proposed.term;
         match proposed.applied {
-            Applied::Append(Outcome::Appended { base_offset }) => {
+            Applied::Partition(Outcome::Appended { base_offset }) => {
                 Ok(Appended { base_offset, leader_epoch, duplicate: false })
             }
-            Applied::Append(Outcome::Duplicate { base_offset }) => {
+            Applied::Partition(Outcome::Duplicate { base_offset }) => {
                 Ok(Appended { base_offset, leader_epoch, duplicate: true })
             }
-            Applied::Append(refused) => Err(AppendError::Refused(refused)),
+            Applied::Partition(refused) => Err(AppendError::Refused(refused)),
             Applied::Nothing | Applied::Reply(_) => {
                 Err(ProposeError::Unknown("the entry was not a batch".to_owned()).into())
             }
@@ -82,10 +97,12 @@ impl AppendTicket {
 /// A running replica of a partition.
 #[derive(Debug)]
 pub struct PartitionGroup {
-    group: Group,
-    machine: Arc<PartitionMachine>,
-    clock: Arc<dyn WallClock>,
+    pub(super) group: Group,
+    pub(super) machine: Arc<PartitionMachine>,
+    pub(super) clock: Arc<dyn WallClock>,
     cold_reads: ColdReads,
+    /// The batches proposed and not yet in the log.
+    queue: Queue,
 }
 
 impl PartitionGroup {
@@ -106,10 +123,11 @@ impl PartitionGroup {
         let (opened, recovery) = tokio::task::spawn_blocking(open).await.map_err(failed)??;
         let machine = recovery.into_machine(opened.committed);
         let applied = (opened.committed, opened.committed_membership());
-        let state_machine = StateMachine::new(Machine::Partition(machine.clone()), applied);
-        let store = LogStore::new(opened, Some(machine.clone()));
+        let store = LogStore::new(opened, Some(machine.clone()), environment.catch_up.clone());
+        let state_machine = StateMachine::new(Machine::Partition(machine.clone()), store.clone(), applied);
         let group = Group::start(environment, record, store, state_machine).await?;
-        Ok(Self { group, machine, clock: environment.clock.clone(), cold_reads: environment.cold_reads.clone() })
+        let (clock, cold_reads) = (environment.clock.clone(), environment.cold_reads.clone());
+        Ok(Self { group, machine, clock, cold_reads, queue: Queue::default() })
     }
 
     /// What it shares with the other kinds of group.
@@ -137,16 +155,40 @@ impl PartitionGroup {
         if let Some(known) = self.known(header) {
             return AppendTicket::Known(Ok(known));
         }
-        let proposal = Proposal {
-            kind: FrameKind::Batch,
-            leader_time_ms: self.clock.now_ms(),
-            expected_end_offset,
-            payload: batch,
-        };
+        let leader_time_ms = self.clock.now_ms();
+        let append = Append { index: 0, batch: header, expected_end_offset, leader_time_ms };
+        if self.refusal(&append).is_some() {
+            // Only a leader's word counts, and what it refuses must not come to be accepted by a later one.
+            if let Err(error) = self.group.linearize().await {
+                return AppendTicket::Known(Err(error.into()));
+            }
+            if let Some(refused) = self.refusal(&append) {
+                return AppendTicket::Known(Err(AppendError::Refused(refused)));
+            }
+        }
+        let queued = Some(self.queue.enter(header.producer_id));
+        let proposal = Proposal { kind: FrameKind::Batch, leader_time_ms, expected_end_offset, payload: batch, queued };
         match self.group.propose(proposal, claim).await {
             Ok(result) => AppendTicket::Pending(result),
             Err(error) => AppendTicket::Known(Err(error.into())),
         }
+    }
+
+    /// Why the batch is going to be refused, where that is settled: by what is committed alone, whatever else may be on
+    /// its way into the log.
+    fn refusal(&self, append: &Append<'_>) -> Option<Outcome> {
+        let committed = *self.machine.committed().borrow();
+        let tracker = self.machine.tracker();
+        let refused = tracker.state().refusal(append)?;
+        let producer_id = append.batch.producer_id;
+        let last = tracker.state().producer(producer_id).and_then(ProducerEntry::last);
+        let is_settled = match refused {
+            Outcome::Duplicate { .. } => false,
+            // End offsets never go back.
+            Outcome::EndOffsetMismatch { .. } => append.expected_end_offset < Some(committed.high_watermark),
+            _ => !self.queue.has(producer_id) && last.is_none_or(|last| last.index < committed.end_index),
+        };
+        is_settled.then_some(refused)
     }
 
     fn known(&self, header: &BatchHeader) -> Option<Appended> {
@@ -178,10 +220,16 @@ impl PartitionGroup {
         if synced { log.end_offset() } else { self.high_watermark().min(log.end_offset()) }
     }
 
-    /// The first retained offset. Logs are kept whole.
+    /// The first retained offset, as this replica knows.
     #[must_use]
     pub fn log_start_offset(&self) -> u64 {
-        0
+        self.machine.committed().borrow().log_start_offset
+    }
+
+    /// The bytes of this replica's log on disk.
+    #[must_use]
+    pub fn log_bytes(&self) -> u64 {
+        self.group.store().log().segments().iter().map(|segment| segment.bytes).sum()
     }
 
     /// Waits until records at or behind `offset` are committed.
@@ -193,6 +241,16 @@ impl PartitionGroup {
         }
     }
 
+    /// Returns once this replica does not lead any more, as far as it knows.
+    pub async fn deposed(&self) {
+        let mut metrics = self.group.raft().server_metrics();
+        loop {
+            if metrics.borrow_watched().state != ServerState::Leader || metrics.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+
     /// The end offset at or above everything acknowledged before this was called.
     ///
     /// # Errors
@@ -200,6 +258,28 @@ impl PartitionGroup {
     pub async fn linearizable_end_offset(&self) -> Result<u64, ProposeError> {
         self.group.linearize().await?;
         Ok(self.high_watermark())
+    }
+
+    /// The first offset of the first retained batch whose leader time is at or after this (milliseconds since 1970), or
+    /// the linearizable end offset if there is none.
+    ///
+    /// # Errors
+    /// When this replica does not lead, no majority answers, or the log cannot be read.
+    pub async fn offset_at_time(&self, time_ms: i64) -> Result<u64, TimeLookupError> {
+        let end = self.linearizable_end_offset().await?;
+        let end_index = self.machine.committed().borrow().end_index;
+        let mut start = ReadStart::Time(time_ms);
+        loop {
+            let frames = self.frames(start, end_index, LOOKUP_BYTES).await?;
+            let found = frames.iter().find(|frame| frame.leader_time_ms >= time_ms && frame.stamp.is_some());
+            if let Some(stamp) = found.and_then(|frame| frame.stamp) {
+                return Ok(stamp.base_offset.max(self.log_start_offset()));
+            }
+            match frames.last() {
+                Some(last) if last.index + 1 < end_index => start = ReadStart::Index(last.index + 1),
+                _ => return Ok(end),
+            }
+        }
     }
 
     /// Whether this replica leads, as far as it knows; otherwise the node that does.
@@ -222,14 +302,10 @@ impl PartitionGroup {
     /// When the disk fails or the log is damaged there, or the read is broken off.
     pub async fn read(&self, offset: u64, bytes_max: usize) -> Result<Vec<Frame>, FetchError> {
         let end_index = self.machine.committed().borrow().end_index;
-        let log = self.group.store().log();
         let mut start = ReadStart::Offset(offset);
         // Stretches without any accepted batch are skipped; each round moves on in the log.
         loop {
-            let frames = match log.plan_read(start, end_index, bytes_max) {
-                ReadPlan::Ready(frames) => frames,
-                ReadPlan::Cold(read) => self.cold_reads.run(read).await?,
-            };
+            let frames = self.frames(start, end_index, bytes_max).await?;
             let Some(last) = frames.last().map(|frame| frame.index) else {
                 return Ok(frames);
             };
@@ -238,6 +314,22 @@ impl PartitionGroup {
                 return Ok(batches);
             }
             start = ReadStart::Index(last + 1);
+        }
+    }
+
+    async fn frames(&self, start: ReadStart, end_index: u64, bytes_max: usize) -> Result<Vec<Frame>, FetchError> {
+        let log = self.group.store().log();
+        let mut tries = 0;
+        loop {
+            let read = match log.plan_read(start, end_index, bytes_max) {
+                ReadPlan::Ready(frames) => return Ok(frames),
+                ReadPlan::Cold(read) => self.cold_reads.run(read).await,
+            };
+            match read {
+                // The file went between the plan and the read: by a trim, a truncation or a repair.
+                Err(FetchError::Log(error)) if error.is_outdated() && tries < OUTDATED_READS_MAX => tries += 1,
+                read => return read,
+            }
         }
     }
 }

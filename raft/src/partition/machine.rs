@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
 
-use super::{Outcome, Tracker};
+use super::{Outcome, PartitionState, Tracker};
 use crate::types::{Applied, Entry};
 use openraft::EntryPayload;
 use quorate_record::BatchHeader;
@@ -23,6 +23,15 @@ pub(crate) struct Committed {
     pub(crate) end_index: u64,
     /// The first offset not yet committed.
     pub(crate) high_watermark: u64,
+    /// The first retained offset.
+    pub(crate) log_start_offset: u64,
+}
+
+impl Committed {
+    /// What is known after the entry of this log index, which leaves the partition in this state.
+    fn after(index: u64, state: &PartitionState) -> Self {
+        Self { end_index: index + 1, high_watermark: state.end_offset(), log_start_offset: state.log_start_offset() }
+    }
 }
 
 impl PartitionMachine {
@@ -44,13 +53,30 @@ impl PartitionMachine {
         let outcome = self.tracker().apply(index);
         self.committed.send_modify(|committed| {
             committed.end_index = index + 1;
-            if let (Some(Outcome::Appended { base_offset }), EntryPayload::Normal(proposal)) = (outcome, &entry.payload)
-            {
-                assert_eq!(base_offset, committed.high_watermark, "append and apply agree on every offset");
-                let records = BatchHeader::parse(&proposal.payload).map_or(0, |batch| batch.record_count);
-                committed.high_watermark += u64::from(records.unsigned_abs());
+            match (outcome, &entry.payload) {
+                (Some(Outcome::Appended { base_offset }), EntryPayload::Normal(proposal)) => {
+                    assert_eq!(base_offset, committed.high_watermark, "append and apply agree on every offset");
+                    let records = BatchHeader::parse(&proposal.payload).map_or(0, |batch| batch.record_count);
+                    committed.high_watermark += u64::from(records.unsigned_abs());
+                }
+                (Some(Outcome::Trimmed { log_start_offset }), _) => committed.log_start_offset = log_start_offset,
+                _ => {}
             }
         });
-        outcome.map_or(Applied::Nothing, Applied::Append)
+        outcome.map_or(Applied::Nothing, Applied::Partition)
+    }
+
+    /// All up to this log index is committed, as a snapshot says that ends there, and the log holds it.
+    pub(crate) fn skip_through(&self, index: u64, at: &PartitionState) {
+        self.tracker().skip_through(index);
+        self.committed.send_replace(Committed::after(index, at));
+    }
+
+    /// Goes on from a snapshot that ends at this log index, while the log is made to begin behind it.
+    pub(crate) fn restart(&self, index: u64, at: &PartitionState, restart_log: impl FnOnce()) {
+        let mut tracker = self.tracker();
+        restart_log();
+        *tracker = Tracker::new(at.clone());
+        self.committed.send_replace(Committed::after(index, at));
     }
 }

@@ -1,5 +1,6 @@
 //! A partition group: the pure decision of what an append means, and the Raft group around it.
 
+pub(crate) mod entries;
 mod group;
 mod machine;
 mod producers;
@@ -7,8 +8,10 @@ mod recovery;
 mod state;
 mod state_codec;
 mod tracker;
+mod upkeep;
 
-pub use group::{AppendError, AppendTicket, Appended, PartitionGroup};
+pub use entries::IdleProducer;
+pub use group::{AppendError, AppendTicket, Appended, PartitionGroup, TimeLookupError};
 pub(crate) use machine::PartitionMachine;
 pub use producers::{ProducerEntry, ProducerTable, Written};
 pub(crate) use recovery::PartitionRecovery;

@@ -25,6 +25,8 @@ pub struct Written {
 pub struct ProducerEntry {
     /// Its newest epoch.
     pub epoch: i16,
+    /// The leader's clock at its last batch, milliseconds since 1970.
+    pub last_time_ms: i64,
     /// Its last batches in that epoch, oldest first: as many as it may have in flight.
     written: [Option<Written>; BATCHES_IN_FLIGHT_MAX],
 }
@@ -33,7 +35,7 @@ impl ProducerEntry {
     /// A producer that has written nothing in this epoch.
     #[must_use]
     pub fn new(epoch: i16) -> Self {
-        Self { epoch, written: [None; BATCHES_IN_FLIGHT_MAX] }
+        Self { epoch, last_time_ms: 0, written: [None; BATCHES_IN_FLIGHT_MAX] }
     }
 
     /// The batch of exactly these sequences, if it is among the last.
@@ -49,15 +51,22 @@ impl ProducerEntry {
         self.written.iter().flatten()
     }
 
+    /// The last batch.
+    #[must_use]
+    pub fn last(&self) -> Option<&Written> {
+        self.written.last().and_then(Option::as_ref)
+    }
+
     /// The sequence the next batch must begin with. Sequences wrap around to 0.
     #[must_use]
     pub fn next_sequence(&self) -> i32 {
-        self.written.last().copied().flatten().map_or(0, |last| last.last_sequence.checked_add(1).unwrap_or(0))
+        self.last().map_or(0, |last| last.last_sequence.checked_add(1).unwrap_or(0))
     }
 
-    /// Remembers one more batch and forgets the oldest.
+    /// Remembers one more batch, with the leader's clock then, and forgets the oldest.
     #[must_use]
-    pub fn with(mut self, written: Written) -> Self {
+    pub fn with(mut self, written: Written, leader_time_ms: i64) -> Self {
+        self.last_time_ms = leader_time_ms;
         self.written.rotate_left(1);
         if let Some(last) = self.written.last_mut() {
             *last = Some(written);

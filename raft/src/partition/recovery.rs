@@ -12,12 +12,13 @@ use crate::types::LogId;
 pub(crate) struct PartitionRecovery {
     tracker: Tracker,
     high_watermark: u64,
+    log_start_offset: u64,
 }
 
 impl PartitionRecovery {
     /// Begins with the state of a checkpoint. All before it is committed: no other checkpoint is used.
     pub(crate) fn restore(&mut self, state: PartitionState) {
-        self.high_watermark = state.end_offset();
+        (self.high_watermark, self.log_start_offset) = (state.end_offset(), state.log_start_offset());
         self.tracker = Tracker::new(state);
     }
 
@@ -25,7 +26,8 @@ impl PartitionRecovery {
     pub(crate) fn entry(&mut self, entry: &RecoveredEntry<'_>, committed: Option<u64>) -> Result<(), String> {
         self.tracker.recover(entry, committed)?;
         if committed.is_some_and(|committed| entry.header.index <= committed) {
-            self.high_watermark = self.tracker.state().end_offset();
+            let state = self.tracker.state();
+            (self.high_watermark, self.log_start_offset) = (state.end_offset(), state.log_start_offset());
         }
         Ok(())
     }
@@ -38,7 +40,8 @@ impl PartitionRecovery {
     /// The machine of a log that is known to be committed through this log id.
     pub(crate) fn into_machine(self, committed: Option<LogId>) -> Arc<PartitionMachine> {
         let end_index = committed.map_or(0, |id| id.index + 1);
-        PartitionMachine::new(self.tracker, Committed { end_index, high_watermark: self.high_watermark })
+        let Self { tracker, high_watermark, log_start_offset } = self;
+        PartitionMachine::new(tracker, Committed { end_index, high_watermark, log_start_offset })
     }
 }
 
@@ -50,9 +53,9 @@ mod tests {
     #[test]
     fn a_checkpoint_right_behind_the_commit_says_how_far_readers_may_read() {
         let mut recovery = PartitionRecovery::default();
-        recovery.restore(PartitionState::new(7, ProducerTable::default()));
+        recovery.restore(PartitionState::new(7, 3, ProducerTable::default()));
         assert_eq!(recovery.end_offset(), 7);
         let machine = recovery.into_machine(Some(log_id(2, 4)));
-        assert_eq!(*machine.committed().borrow(), Committed { end_index: 5, high_watermark: 7 });
+        assert_eq!(*machine.committed().borrow(), Committed { end_index: 5, high_watermark: 7, log_start_offset: 3 });
     }
 }

@@ -4,7 +4,10 @@
 
 use quorate_record::BatchHeader;
 
-use super::producers::{ProducerEntry, ProducerTable, Written};
+use super::{
+    entries::IdleProducer,
+    producers::{ProducerEntry, ProducerTable, Written},
+};
 
 /// What an entry asks for.
 #[derive(Clone, Copy, Debug)]
@@ -15,6 +18,8 @@ pub struct Append<'a> {
     pub batch: &'a BatchHeader,
     /// The end offset it is conditional on.
     pub expected_end_offset: Option<u64>,
+    /// The leader's clock when it proposed the entry, milliseconds since 1970. It decides nothing; it is remembered.
+    pub leader_time_ms: i64,
 }
 
 /// What an entry did.
@@ -49,25 +54,50 @@ pub enum Outcome {
         /// The end offset at this point of the log.
         end_offset: u64,
     },
+    /// The records before this offset are deleted, or were before.
+    Trimmed {
+        /// The first retained offset.
+        log_start_offset: u64,
+    },
+    /// Idle producers were forgotten.
+    Expired {
+        /// How many; those that have written meanwhile stay.
+        count: usize,
+    },
 }
 
 /// How to take an entry back.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Undo {
     end_offset: u64,
-    producer: Option<(i64, Option<ProducerEntry>)>,
+    log_start_offset: u64,
+    producers: UndoProducers,
 }
 
-/// End offset and producer table after some prefix of the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum UndoProducers {
+    Untouched,
+    Written(i64, Option<ProducerEntry>),
+    Expired(Vec<(i64, ProducerEntry)>),
+}
+
+/// End offset, log start offset and producer table after some prefix of the log.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PartitionState {
     end_offset: u64,
+    log_start_offset: u64,
     producers: ProducerTable,
 }
 
 impl PartitionState {
-    pub(super) fn new(end_offset: u64, producers: ProducerTable) -> Self {
-        Self { end_offset, producers }
+    pub(super) fn new(end_offset: u64, log_start_offset: u64, producers: ProducerTable) -> Self {
+        Self { end_offset, log_start_offset, producers }
+    }
+
+    /// The first retained offset.
+    #[must_use]
+    pub fn log_start_offset(&self) -> u64 {
+        self.log_start_offset
     }
 
     /// The offset the next record will get.
@@ -86,40 +116,87 @@ impl PartitionState {
         self.producers.get(producer_id)
     }
 
-    /// Takes the next entry in.
+    fn undo_nothing(&self) -> Undo {
+        Undo {
+            end_offset: self.end_offset,
+            log_start_offset: self.log_start_offset,
+            producers: UndoProducers::Untouched,
+        }
+    }
+
+    /// Takes the next batch in.
     pub fn advance(&mut self, append: &Append<'_>) -> (Outcome, Undo) {
-        let mut undo = Undo { end_offset: self.end_offset, producer: None };
-        let outcome = match self.check_producer(append.batch) {
-            Err(refused) => refused,
-            Ok(producer) => match append.expected_end_offset {
-                Some(expected) if expected != self.end_offset => {
-                    Outcome::EndOffsetMismatch { end_offset: self.end_offset }
-                }
-                _ => {
-                    let base_offset = self.end_offset;
-                    self.end_offset += u64::from(append.batch.record_count.unsigned_abs());
-                    if let Some(producer) = producer {
-                        let written = Written {
-                            first_sequence: append.batch.base_sequence,
-                            last_sequence: append.batch.last_sequence(),
-                            base_offset,
-                            index: append.index,
-                        };
-                        let id = append.batch.producer_id;
-                        undo.producer = Some((id, self.producers.set(id, Some(producer.with(written)))));
-                    }
-                    Outcome::Appended { base_offset }
-                }
-            },
+        let mut undo = self.undo_nothing();
+        let producer = match self.decide(append) {
+            Ok(producer) => producer,
+            Err(refused) => return (refused, undo),
         };
-        (outcome, undo)
+        let base_offset = self.end_offset;
+        self.end_offset += u64::from(append.batch.record_count.unsigned_abs());
+        if let Some(producer) = producer {
+            let written = Written {
+                first_sequence: append.batch.base_sequence,
+                last_sequence: append.batch.last_sequence(),
+                base_offset,
+                index: append.index,
+            };
+            let id = append.batch.producer_id;
+            let before = self.producers.set(id, Some(producer.with(written, append.leader_time_ms)));
+            undo.producers = UndoProducers::Written(id, before);
+        }
+        (Outcome::Appended { base_offset }, undo)
+    }
+
+    /// Deletes the records before an offset, of those that there are.
+    pub fn trim(&mut self, before: u64) -> (Outcome, Undo) {
+        let undo = self.undo_nothing();
+        self.log_start_offset = self.log_start_offset.max(before.min(self.end_offset));
+        (Outcome::Trimmed { log_start_offset: self.log_start_offset }, undo)
+    }
+
+    /// Forgets these producers, but those whose last batch is another one by now.
+    pub fn expire(&mut self, idle: &[IdleProducer]) -> (Outcome, Undo) {
+        let mut undo = self.undo_nothing();
+        let mut expired = Vec::new();
+        for IdleProducer { producer_id, last_index } in idle {
+            let last = self.producers.get(*producer_id).and_then(ProducerEntry::last);
+            if last.is_some_and(|last| last.index == *last_index)
+                && let Some(before) = self.producers.set(*producer_id, None)
+            {
+                expired.push((*producer_id, before));
+            }
+        }
+        let count = expired.len();
+        undo.producers = UndoProducers::Expired(expired);
+        (Outcome::Expired { count }, undo)
     }
 
     /// Takes the last entry back.
     pub fn undo(&mut self, undo: Undo) {
-        self.end_offset = undo.end_offset;
-        if let Some((producer_id, before)) = undo.producer {
-            self.producers.set(producer_id, before);
+        (self.end_offset, self.log_start_offset) = (undo.end_offset, undo.log_start_offset);
+        match undo.producers {
+            UndoProducers::Untouched => {}
+            UndoProducers::Written(producer_id, before) => _ = self.producers.set(producer_id, before),
+            UndoProducers::Expired(expired) => {
+                expired.into_iter().for_each(|(id, before)| _ = self.producers.set(id, Some(before)));
+            }
+        }
+    }
+
+    /// Why the batch would be refused, if it came next.
+    #[must_use]
+    pub fn refusal(&self, append: &Append<'_>) -> Option<Outcome> {
+        self.decide(append).err()
+    }
+
+    /// The entry of the table that the batch continues (`None` for a batch without a producer), or why it is refused.
+    fn decide(&self, append: &Append<'_>) -> Result<Option<ProducerEntry>, Outcome> {
+        let producer = self.check_producer(append.batch)?;
+        match append.expected_end_offset {
+            Some(expected) if expected != self.end_offset => {
+                Err(Outcome::EndOffsetMismatch { end_offset: self.end_offset })
+            }
+            _ => Ok(producer),
         }
     }
 
@@ -172,7 +249,8 @@ mod tests {
                 index += 1;
                 let batch = batch(producer, epoch, sequence, records);
                 let before = state.clone();
-                let (outcome, undo) = state.advance(&Append { index, batch: &batch, expected_end_offset });
+                let (outcome, undo) =
+                    state.advance(&Append { index, batch: &batch, expected_end_offset, leader_time_ms: 0 });
                 let mut undone = state.clone();
                 undone.undo(undo);
                 assert_eq!(undone, before, "undo restores the state before");
@@ -255,12 +333,8 @@ mod tests {
 
     #[test]
     fn sequences_wrap_around() {
-        let entry = ProducerEntry::new(0).with(Written {
-            first_sequence: i32::MAX - 1,
-            last_sequence: i32::MAX,
-            base_offset: 3,
-            index: 1,
-        });
+        let written = Written { first_sequence: i32::MAX - 1, last_sequence: i32::MAX, base_offset: 3, index: 1 };
+        let entry = ProducerEntry::new(0).with(written, 0);
         assert_eq!(entry.next_sequence(), 0);
     }
 
@@ -270,10 +344,41 @@ mod tests {
         let newcomer = batch(0, 0, 0, 1);
         for id in 0..PRODUCERS_PER_PARTITION_MAX as i64 {
             let batch = BatchHeader { producer_id: id, ..newcomer };
-            state.advance(&Append { index: id as u64, batch: &batch, expected_end_offset: None });
+            state.advance(&Append { index: id as u64, batch: &batch, expected_end_offset: None, leader_time_ms: 0 });
         }
         let outcomes = play(&mut state, &[(i64::MAX, 0, 0, 1, None), (0, 0, 1, 1, None)]);
         assert_eq!(outcomes[0], Outcome::TooManyProducers);
         assert!(matches!(outcomes[1], Outcome::Appended { .. }));
+    }
+
+    #[test]
+    fn a_trim_moves_the_start_forward_only_and_never_beyond_the_end() {
+        let mut state = PartitionState::default();
+        play(&mut state, &[(1, 0, 0, 4, None)]);
+        for (before, expected) in [(2, 2), (1, 2), (9, 4)] {
+            let untouched = state.clone();
+            let (outcome, undo) = state.trim(before);
+            assert_eq!(outcome, Outcome::Trimmed { log_start_offset: expected });
+            assert_eq!((state.log_start_offset(), state.end_offset()), (expected, 4));
+            let mut undone = state.clone();
+            undone.undo(undo);
+            assert_eq!(undone, untouched);
+        }
+    }
+
+    #[test]
+    fn an_expired_producer_is_unknown_and_one_that_has_written_meanwhile_is_not() {
+        use Outcome::*;
+        let mut state = PartitionState::default();
+        play(&mut state, &[(1, 0, 0, 1, None), (2, 0, 0, 1, None), (2, 0, 1, 1, None)]);
+        let before = state.clone();
+        // Both were seen idle after their first batches, at log indexes 1 and 2.
+        let idle = [(1, 1), (2, 2), (3, 9)].map(|(producer_id, last_index)| IdleProducer { producer_id, last_index });
+        let (outcome, undo) = state.expire(&idle);
+        assert_eq!(outcome, Expired { count: 1 });
+        let outcomes = play(&mut state.clone(), &[(1, 0, 1, 1, None), (1, 0, 0, 1, None), (2, 0, 2, 1, None)]);
+        assert_eq!(outcomes, [UnknownProducer, Appended { base_offset: 3 }, Appended { base_offset: 4 }]);
+        state.undo(undo);
+        assert_eq!(state, before);
     }
 }

@@ -7,7 +7,7 @@ use super::{PartitionState, ProducerEntry, ProducerTable, Written};
 use crate::codec::{DecodeError, need};
 
 /// Bytes of a producer without its batches, and of each of these.
-const PRODUCER_SIZE: usize = 11;
+const PRODUCER_SIZE: usize = 19;
 const WRITTEN_SIZE: usize = 24;
 
 impl PartitionState {
@@ -15,12 +15,14 @@ impl PartitionState {
     pub(crate) fn encode(&self, buffer: &mut BytesMut) {
         let mut producers: Vec<_> = self.producers().iter().collect();
         producers.sort_unstable_by_key(|(id, _)| *id);
-        buffer.reserve(12 + producers.len() * (PRODUCER_SIZE + BATCHES_IN_FLIGHT_MAX * WRITTEN_SIZE));
+        buffer.reserve(20 + producers.len() * (PRODUCER_SIZE + BATCHES_IN_FLIGHT_MAX * WRITTEN_SIZE));
         buffer.put_u64_le(self.end_offset());
+        buffer.put_u64_le(self.log_start_offset());
         buffer.put_u32_le(producers.len() as u32);
         for (id, producer) in producers {
             buffer.put_i64_le(id);
             buffer.put_i16_le(producer.epoch);
+            buffer.put_i64_le(producer.last_time_ms);
             buffer.put_u8(producer.written().count() as u8);
             for written in producer.written() {
                 buffer.put_i32_le(written.first_sequence);
@@ -33,8 +35,12 @@ impl PartitionState {
 
     /// Takes what was encoded off the front of `bytes`.
     pub(crate) fn decode(bytes: &mut Bytes) -> Result<Self, DecodeError> {
-        need(bytes, 12)?;
-        let (end_offset, count) = (bytes.get_u64_le(), bytes.get_u32_le() as usize);
+        need(bytes, 20)?;
+        let (end_offset, log_start_offset) = (bytes.get_u64_le(), bytes.get_u64_le());
+        let count = bytes.get_u32_le() as usize;
+        if log_start_offset > end_offset {
+            return Err(DecodeError::Malformed("log start offset"));
+        }
         if count > PRODUCERS_PER_PARTITION_MAX {
             return Err(DecodeError::Malformed("producer table"));
         }
@@ -42,7 +48,8 @@ impl PartitionState {
         let mut last = None;
         for _ in 0..count {
             need(bytes, PRODUCER_SIZE)?;
-            let (id, epoch, batches) = (bytes.get_i64_le(), bytes.get_i16_le(), usize::from(bytes.get_u8()));
+            let (id, epoch, time_ms) = (bytes.get_i64_le(), bytes.get_i16_le(), bytes.get_i64_le());
+            let batches = usize::from(bytes.get_u8());
             if batches > BATCHES_IN_FLIGHT_MAX || last.replace(id) >= Some(id) {
                 return Err(DecodeError::Malformed("producer"));
             }
@@ -53,9 +60,10 @@ impl PartitionState {
                 base_offset: bytes.get_u64_le(),
                 index: bytes.get_u64_le(),
             };
-            let producer = (0..batches).map(written).fold(ProducerEntry::new(epoch), ProducerEntry::with);
+            let remember = |producer: ProducerEntry, written| producer.with(written, time_ms);
+            let producer = (0..batches).map(written).fold(ProducerEntry::new(epoch), remember);
             producers.set(id, Some(producer));
         }
-        Ok(Self::new(end_offset, producers))
+        Ok(Self::new(end_offset, log_start_offset, producers))
     }
 }

@@ -36,6 +36,11 @@ scripts! {
     a_retry_after_a_failover_finds_the_first_try: "duplicate-after-failover",
     late_answers_of_an_earlier_session_prove_nothing: "stale-session",
     acknowledged_records_survive_a_power_loss_of_all_nodes: "all-restarted",
+    a_follower_that_missed_a_trim_takes_a_snapshot_and_knows_its_producers: "trim-with-a-lagging-follower",
+    a_learner_begins_with_a_snapshot_and_the_whole_retained_log: "learner-from-empty",
+    idle_producers_are_forgotten_by_an_entry: "producer-expiry",
+    a_full_disk_refuses_batches_and_nothing_else: "full-disk",
+    leadership_is_handed_over: "transfer",
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -12,8 +12,8 @@ use quorate_cluster_config::{ClusterId, GroupId, NodeId, PartitionId, RaftConfig
 use quorate_faulty_vfs::{Disk, PowerCut};
 use quorate_log_engine::{EngineOptions, Log, LogEngine, LogOptions, RecoveredEntry, Recovery, ScrubOptions};
 use quorate_raft::{
-    AppendTicket, ColdReads, Environment, GroupOpenError, MetadataGroup, PartitionGroup, ReplicaPhase, ReplicaRecord,
-    ReplicaRecords, Role, SystemClock,
+    AppendTicket, CatchUp, ColdReads, DiskSpace, Environment, GroupOpenError, MetadataGroup, PartitionGroup,
+    ReplicaPhase, ReplicaRecord, ReplicaRecords, Role, SystemClock,
 };
 use quorate_record::{BatchBuilder, BatchHeader, Compression, DecodeLimits, ProducerStamp, Record, decode_batch};
 use tokio::runtime::Runtime;
@@ -47,6 +47,7 @@ impl Default for Setup {
 
 struct Node {
     disk: Disk,
+    space: DiskSpace,
     store: Arc<Store>,
     running: Option<Running>,
 }
@@ -77,8 +78,9 @@ pub(crate) fn replica_of(group: GroupId, node: NodeId) -> ReplicaId {
 struct Entries(BTreeMap<(u64, u64), String>);
 
 impl Recovery for Entries {
-    fn restore(&mut self, next_index: u64, _: Bytes) -> Result<(), String> {
-        Err(format!("the log was not read from its beginning, but from {next_index} on"))
+    /// What is before was trimmed away.
+    fn restore(&mut self, _: u64, _: Bytes) -> Result<(), String> {
+        Ok(())
     }
 
     fn entry(&mut self, entry: RecoveredEntry<'_>) -> Result<(), String> {
@@ -106,7 +108,8 @@ impl TestCluster {
     }
 
     pub(crate) async fn start_with(setup: Setup) -> Self {
-        let node = |_| Node { disk: Disk::default(), store: Arc::default(), running: None };
+        let node =
+            |_| Node { disk: Disk::default(), space: DiskSpace::new(1000), store: Arc::default(), running: None };
         let nodes = NODES.iter().map(|id| (*id, node(id))).collect();
         let onlooker = LogEngine::start(EngineOptions { tail_cache_bytes: 0, ..EngineOptions::default() }).unwrap();
         let mut cluster = Self { setup, net: Arc::default(), onlooker, nodes, entries: BTreeMap::new() };
@@ -125,8 +128,26 @@ impl TestCluster {
         NODES.to_vec()
     }
 
+    /// A fourth node, with a replica that belongs to no membership yet.
+    pub(crate) async fn join(&mut self) -> NodeId {
+        let id = NodeId(4);
+        let node = Node { disk: Disk::default(), space: DiskSpace::new(1000), store: Arc::default(), running: None };
+        self.nodes.insert(id, node);
+        self.restart(id).await.unwrap();
+        id
+    }
+
+    /// The first log index that a replica's log still holds.
+    pub(crate) fn first_on_disk(&self, id: NodeId) -> u64 {
+        self.log(PARTITION, id).keys().next().map_or(0, |(index, _)| *index)
+    }
+
     pub(crate) fn running(&self) -> Vec<NodeId> {
         self.nodes.iter().filter(|(_, node)| node.running.is_some()).map(|(id, _)| *id).collect()
+    }
+
+    pub(crate) fn space(&self, id: NodeId) -> &DiskSpace {
+        &self.nodes[&id].space
     }
 
     pub(crate) fn disk(&self, id: NodeId) -> &Disk {
@@ -211,12 +232,15 @@ impl TestCluster {
             store: node.store.mount(),
             engine: LogEngine::start(engine).unwrap(),
             cold_reads: ColdReads::default(),
+            catch_up: CatchUp::new(0),
+            space: node.space.clone(),
             transport: Arc::new(Port { net: self.net.clone(), node: id }),
             clock: Arc::new(SystemClock),
             raft: RaftConfig {
                 heartbeat_interval: Duration::from_millis(60),
                 election_timeout_min: Duration::from_millis(300) * patience,
                 election_timeout_max: Duration::from_millis(600) * patience,
+                ..RaftConfig::default()
             },
         }
     }
@@ -272,7 +296,7 @@ impl TestCluster {
 
     /// The tick of once a second of a node's replicas, and a flush of its store.
     pub(crate) fn mark(&self, id: NodeId) {
-        self.partition(id).group().tick().unwrap();
+        self.partition(id).tick().unwrap();
         self.metadata(id).group().tick().unwrap();
         self.store(id).flush();
     }
@@ -294,7 +318,10 @@ impl TestCluster {
             let state = |id: &NodeId| (self.partition(*id).high_watermark(), self.log(PARTITION, *id));
             let states: Vec<_> = running.iter().map(state).collect();
             let durable = running.iter().all(|id| self.partition(*id).log_end_offset() == states[0].0);
-            (durable && states.iter().all(|other| *other == states[0])).then_some(())
+            // What one has given up the others may still hold.
+            let first = states.iter().filter_map(|(_, log)| log.keys().next().copied()).max().unwrap_or_default();
+            let kept = |(end, log): &(u64, BTreeMap<(u64, u64), String>)| (*end, log.clone().split_off(&first));
+            (durable && states.iter().all(|other| kept(other) == kept(&states[0]))).then_some(())
         })
         .await;
         self.inspect();
@@ -329,7 +356,8 @@ impl TestCluster {
         let partition = self.partition(id);
         let mut records = Vec::new();
         loop {
-            let offset = records.last().map_or(0, |(last, _)| last + 1);
+            let start = partition.log_start_offset();
+            let offset = records.last().map_or(start, |(last, _)| last + 1);
             let frames = partition.read(offset, 1 << 20).await.unwrap();
             if frames.is_empty() {
                 assert_eq!(offset, partition.high_watermark(), "a read ends at the high watermark");
@@ -339,12 +367,16 @@ impl TestCluster {
                 let base = frame.stamp.unwrap().base_offset;
                 let limits = DecodeLimits::default();
                 for (record, offset) in decode_batch(frame.payload.clone(), &limits).unwrap().zip(base..) {
+                    if offset < start {
+                        continue;
+                    }
                     let value = record.unwrap().record.value.unwrap();
                     records.push((offset, String::from_utf8(value.to_vec()).unwrap()));
                 }
             }
             let offsets: Vec<u64> = records.iter().map(|(offset, _)| *offset).collect();
-            assert_eq!(offsets, (0..offsets.len() as u64).collect::<Vec<_>>(), "offsets are dense");
+            let expected = start..start + offsets.len() as u64;
+            assert_eq!(offsets, expected.collect::<Vec<_>>(), "offsets are dense");
             let values: BTreeSet<_> = records.iter().map(|(_, value)| value).collect();
             assert_eq!(values.len(), records.len(), "no record twice");
         }

@@ -124,7 +124,7 @@ impl PeerTransport for Port {
                 let send = async {
                     while let Some(parts) = outgoing.recv().await {
                         net.pass((here, there)).await?;
-                        to_peer.send(parts.concat().into()).await.map_err(|_| unreachable("it has ended"))?;
+                        to_peer.send((parts.concat().into(), ())).await.map_err(|_| unreachable("it has ended"))?;
                     }
                     std::future::pending::<Result<(), PeerUnreachable>>().await
                 };

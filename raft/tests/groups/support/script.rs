@@ -15,6 +15,13 @@
 //! | `hold-sync N…`, `release-sync N…` | `fdatasync` waits |
 //! | `cut N M`, `hold N>M`, `heal` | faults of links |
 //! | `written N P S COUNT` | waits until that batch is in the node's log, synced or not |
+//! | `segment-bytes BYTES` | first of all: how long a segment may become |
+//! | `trim N OFFSET` | deletes the records before, at leader N |
+//! | `purged N…` | ticks until the node's log begins behind its first entry |
+//! | `join`, `learn N` | a fourth node D with an empty replica; leader N makes it a learner |
+//! | `transfer N M` | N hands leadership over to M |
+//! | `expire N` | leader N forgets all producers that were idle for a millisecond |
+//! | `fill-disk N…`, `empty-disk N…` | the room on the disk is below, or above, what is kept free |
 
 use std::{collections::BTreeMap, fmt::Write, path::PathBuf, time::Duration};
 
@@ -22,7 +29,7 @@ use quorate_cluster_config::NodeId;
 use quorate_raft::{AppendError, AppendTicket, ProposeError};
 use quorate_record::BatchHeader;
 
-use super::cluster::{PARTITION, TestCluster, batch, eventually};
+use super::cluster::{PARTITION, Setup, TestCluster, batch, eventually, replica_of};
 
 /// How long one command may take: longer than anything within it may.
 const STEP_TIME_MAX: Duration = Duration::from_secs(7);
@@ -37,7 +44,9 @@ struct Runner {
 pub(crate) async fn run(name: &str) {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/groups/scripts").join(name).with_extension("txt");
     let script = std::fs::read_to_string(&path).unwrap();
-    let cluster = TestCluster::start().await;
+    let segment_bytes = script.lines().find_map(|line| line.strip_prefix("> segment-bytes ")?.parse().ok());
+    let setup = Setup { segment_bytes: segment_bytes.unwrap_or(Setup::default().segment_bytes), ..Setup::default() };
+    let cluster = TestCluster::start_with(setup).await;
     let mut runner = Runner { cluster, names: BTreeMap::new(), started: BTreeMap::new() };
     let mut found = String::new();
     for line in script.lines() {
@@ -104,6 +113,35 @@ impl Runner {
                 self.cluster.net.hold(self.node(from), self.node(to));
                 String::new()
             }
+            "segment-bytes" => String::new(),
+            "trim" => match self.cluster.partition(self.node(words[0])).trim(number(1) as u64).await {
+                Ok(log_start_offset) => format!("the log starts at offset {log_start_offset}\n"),
+                Err(error) => format!("{error}\n"),
+            },
+            "join" => {
+                let node = self.cluster.join().await;
+                self.names.insert("D".to_owned(), node);
+                String::new()
+            }
+            "learn" => {
+                let node = self.node("D");
+                let leader = self.cluster.partition(self.node(words[0]));
+                leader.group().add_learner(replica_of(PARTITION, node), node).await.unwrap();
+                String::new()
+            }
+            "transfer" => {
+                let to = replica_of(PARTITION, self.node(words[1]));
+                let done = self.cluster.partition(self.node(words[0])).group().hand_over_to(to).await;
+                assert!(done, "nobody else leads");
+                let leader = self.cluster.leader(PARTITION, &self.cluster.running()).await;
+                let name = self.names.iter().find(|(_, node)| **node == leader).map_or("?", |(name, _)| name);
+                format!("{name} leads\n")
+            }
+            "expire" => {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+                let leader = self.cluster.partition(self.node(words[0]));
+                format!("{} forgotten\n", leader.expire_producers(Duration::from_millis(1)).await.unwrap())
+            }
             "heal" => {
                 self.cluster.net.heal();
                 String::new()
@@ -124,6 +162,17 @@ impl Runner {
             "hold-sync" => self.cluster.disk(node).close_syncs(),
             "release-sync" => self.cluster.disk(node).open_gates(),
             "mark" => self.cluster.mark(node),
+            "fill-disk" => _ = self.cluster.space(node).saw(0),
+            "empty-disk" => _ = self.cluster.space(node).saw(u64::MAX),
+            "purged" => {
+                let purged = async || {
+                    let cluster = &self.cluster;
+                    // On a thread of that node's runtime, as the node itself does.
+                    cluster.mark(node);
+                    (cluster.first_on_disk(node) > 0).then_some(())
+                };
+                eventually("purge", purged).await;
+            }
             other => panic!("unknown command {other:?}"),
         }
     }

@@ -1,0 +1,120 @@
+//! Snapshots of a partition: its state where a segment begins, which stands for all entries before.
+//!
+//! A trim entry alone says which records are deleted. Each replica then gives up whole segments by itself: at the newest
+//! of its own checkpoints whose end offset is at or below the log start offset, and which is committed, it has Raft take a
+//! snapshot, and Raft purges the log up to there. So a snapshot is small, and a new replica that installs one receives
+//! the whole retained log behind it.
+//!
+//! *Architecture invariant:* nothing is purged that the current snapshot does not stand for.
+
+use std::sync::Mutex;
+
+use bytes::Bytes;
+use openraft::alias::{SnapshotMetaOf, SnapshotOf};
+use quorate_log_engine::Log;
+
+use crate::{
+    checkpoint::Checkpoint,
+    log_store::lock,
+    types::{LogId, TypeConfig, log_id},
+};
+
+/// What names a snapshot: the last entry it stands for, and the last membership up to there.
+pub(crate) type SnapshotMeta = SnapshotMetaOf<TypeConfig>;
+/// A snapshot: its data is an encoded [`Checkpoint`].
+pub(crate) type Snapshot = SnapshotOf<TypeConfig, Bytes>;
+
+/// The snapshots of one replica.
+#[derive(Debug, Default)]
+pub(crate) struct Snapshots {
+    /// The newest one.
+    current: Mutex<Option<Current>>,
+    /// One that is about to become the newest.
+    next: Mutex<Option<Snapshot>>,
+}
+
+#[derive(Clone, Debug)]
+enum Current {
+    /// The log has a checkpoint there.
+    OnDisk(SnapshotMeta),
+    /// A leader sent it while the log went beyond it, and no segment begins there. After a restart the log begins where
+    /// it did before.
+    InMemory(Snapshot),
+}
+
+fn meta_of(last_log_id: LogId, checkpoint: &Checkpoint) -> SnapshotMeta {
+    SnapshotMeta { last_log_id: Some(last_log_id), last_membership: checkpoint.membership.clone() }
+}
+
+/// The newest checkpoint of a log at or before `next_index`, as a snapshot. Blocks.
+pub(crate) fn of_checkpoint(log: &Log, next_index: u64) -> Option<Snapshot> {
+    let (next_index, data) = log.last_checkpoint(next_index)?;
+    let last = next_index.checked_sub(1)?;
+    let checkpoint = Checkpoint::decode(data.clone()).ok()?;
+    let meta = meta_of(log_id(log.term_of(last)?, last), &checkpoint);
+    Some(Snapshot { meta, snapshot: data })
+}
+
+impl Snapshots {
+    /// Finds the snapshot of a log whose first entries were trimmed away, right after it was opened: that where the log
+    /// starts or, if its file is damaged, the next one that is committed. Blocks.
+    ///
+    /// # Errors
+    /// If there is none: then this replica could never bring another one up to date, and may itself be wrong.
+    pub(crate) fn open(log: &Log, committed: Option<LogId>) -> Result<Self, String> {
+        let start = log.start();
+        if start.index == 0 {
+            return Ok(Self::default());
+        }
+        let at = |next_index| of_checkpoint(log, next_index);
+        let begins = |snapshot: &Snapshot| snapshot.meta.last_log_id.is_some_and(|last| last.index + 1 >= start.index);
+        let newest = || at(committed.map_or(0, |id| id.index + 1));
+        let found = at(start.index).filter(begins).or_else(newest).filter(begins);
+        let found = found.ok_or_else(|| format!("it has no checkpoint where its log starts, at {}", start.index))?;
+        Ok(Self { current: Mutex::new(Some(Current::OnDisk(found.meta))), next: Mutex::default() })
+    }
+
+    /// The newest snapshot. Blocks.
+    ///
+    /// # Errors
+    /// If the checkpoint it is made of cannot be read any more.
+    pub(crate) fn current(&self, log: &Log) -> Result<Option<Snapshot>, String> {
+        let current = lock(&self.current).clone();
+        match current {
+            None => Ok(None),
+            Some(Current::InMemory(snapshot)) => Ok(Some(snapshot)),
+            Some(Current::OnDisk(meta)) => {
+                let next_index = meta.last_log_id.map_or(0, |last| last.index + 1);
+                let found = of_checkpoint(log, next_index).filter(|found| found.meta == meta);
+                found.map(Some).ok_or_else(|| format!("the checkpoint at {next_index} cannot be read"))
+            }
+        }
+    }
+
+    /// Makes a snapshot the one that is built next, unless there is a newer one; tells whether it did.
+    pub(crate) fn offer(&self, snapshot: Snapshot) -> bool {
+        let current = lock(&self.current);
+        let last = match &*current {
+            None => None,
+            Some(Current::OnDisk(meta) | Current::InMemory(Snapshot { meta, .. })) => meta.last_log_id,
+        };
+        let newer = snapshot.meta.last_log_id > last;
+        if newer {
+            *lock(&self.next) = Some(snapshot);
+        }
+        newer
+    }
+
+    /// Takes what was offered; it is the newest from now on.
+    pub(crate) fn take_offered(&self) -> Option<Snapshot> {
+        let offered = lock(&self.next).take()?;
+        *lock(&self.current) = Some(Current::OnDisk(offered.meta.clone()));
+        Some(offered)
+    }
+
+    /// Takes over what a leader sent; `on_disk` if the log now begins there.
+    pub(crate) fn install(&self, snapshot: Snapshot, on_disk: bool) {
+        let current = if on_disk { Current::OnDisk(snapshot.meta) } else { Current::InMemory(snapshot) };
+        *lock(&self.current) = Some(current);
+    }
+}
