@@ -5,13 +5,14 @@ use std::{
     io,
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 use quorate_cluster_config::{Address, GroupId, LogConfig, NodeConfig};
 use quorate_log_engine::{EngineOptions, LogEngine, RealVfs, ScrubOptions, Vfs};
 use quorate_raft::{
-    BoxFuture, ColdReads, Environment, GroupOpenError, KvError, KvStore, MetadataGroup, ReplicaPhase, ReplicaRecord,
-    ReplicaRecords, RocksStore, SystemClock, WallClock,
+    BoxFuture, CatchUp, ColdReads, DiskSpace, Environment, GroupOpenError, KvError, KvStore, MetadataGroup,
+    ReplicaPhase, ReplicaRecord, ReplicaRecords, RocksStore, SystemClock, WallClock,
 };
 use tokio::task::JoinSet;
 
@@ -23,6 +24,9 @@ use crate::{
     net::{Net, TcpNet},
     peers::{Directory, Greeting, NodeTransport, PeerServer, RpcPool},
 };
+
+/// How long a node that stops waits for others to lead what it led.
+const HAND_OVER_MAX: Duration = Duration::from_secs(5);
 
 /// Opens the keyed store in a directory.
 pub type OpenStore = fn(&Path) -> Result<Arc<dyn KvStore>, KvError>;
@@ -149,6 +153,8 @@ impl Node {
             store: store.clone(),
             engine: LogEngine::start(engine_options(&config.log)).map_err(NodeError::Threads)?,
             cold_reads: ColdReads::default(),
+            catch_up: CatchUp::new(config.raft.catch_up_bytes_per_second),
+            space: DiskSpace::new(config.log.reserve_bytes),
             transport: Arc::new(transport),
             clock: seams.clock,
             raft: config.raft.clone(),
@@ -162,6 +168,8 @@ impl Node {
         tasks.spawn(cluster::keep_directory(member.clone()));
         tasks.spawn(cluster::keep_board(member.clone()));
         tasks.spawn(cluster::reconcile(member.clone()));
+        tasks.spawn(cluster::retain(member.clone()));
+        tasks.spawn(cluster::watch_space(member.clone()));
         tasks.spawn(cluster::tick(member));
         Ok(Self { cluster, tasks, _data_dir: data_dir })
     }
@@ -172,12 +180,16 @@ impl Node {
         self.cluster.identity()
     }
 
-    /// Stops serving, then all groups, and writes down how far they are committed.
+    /// Hands leadership over, stops serving, then all groups, and writes down how far they are committed.
     pub fn stop(self) -> BoxFuture<'static, ()> {
         Box::pin(self.end())
     }
 
     async fn end(mut self) {
+        if let Some(member) = self.cluster.member() {
+            // Clients are served on meanwhile: they are told who leads from now on.
+            hand_over(member).await;
+        }
         self.tasks.shutdown().await;
         let Some(member) = self.cluster.member().cloned() else { return };
         let groups = member.replicas.all_running();
@@ -187,6 +199,16 @@ impl Node {
         if let Ok(Err(error)) = ticked {
             tracing::error!(%error, "the committed marks could not be written");
         }
+    }
+}
+
+/// Hands all that this node leads over to others, as far as there are others that keep up.
+async fn hand_over(member: &Arc<Member>) {
+    let partitions = member.replicas.all_running();
+    let groups = partitions.iter().map(|group| group.group()).chain([member.metadata.group()]);
+    let handing = futures::future::join_all(groups.map(|group| group.hand_over()));
+    if tokio::time::timeout(HAND_OVER_MAX, handing).await.is_err() {
+        tracing::warn!("not all leadership could be handed over in time; the others will elect");
     }
 }
 

@@ -97,11 +97,12 @@ impl Vfs for PowerLossVfs {
         self.open(path)
     }
 
-    /// Only for what the engine does: a new file gets its final name before its directory is synced.
+    /// Only for what the engine does: a new file gets its final name before its directory is synced. A file of that name
+    /// is back after a power cut.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         let mut names = self.names();
-        if !names.created.contains(from) || names.created.contains(to) || (to.exists() && !names.removed.contains(to)) {
-            let reason = format!("{} is not a new file, or {} exists", from.display(), to.display());
+        if !names.created.contains(from) || names.created.contains(to) {
+            let reason = format!("{} is not a new file, or {} is one", from.display(), to.display());
             return Err(io::Error::new(io::ErrorKind::Unsupported, reason));
         }
         fs::rename(hidden(from), hidden(to))?;
@@ -142,7 +143,12 @@ impl Vfs for PowerLossVfs {
         let mut names = self.names();
         names.files.remove(path);
         if names.created.remove(path) {
-            return fs::remove_file(hidden(path));
+            fs::remove_file(hidden(path))?;
+            // It may have replaced another one, which goes too.
+            if path.exists() {
+                names.removed.insert(path.to_owned());
+            }
+            return Ok(());
         }
         if !path.exists() || !names.removed.insert(path.to_owned()) {
             return Err(io::ErrorKind::NotFound.into());
@@ -158,6 +164,10 @@ impl Vfs for PowerLossVfs {
         names.removed.retain(|path| !inside(path));
         drop(names);
         RealVfs.remove_directory(directory)
+    }
+
+    fn available_bytes(&self, directory: &Path) -> io::Result<u64> {
+        RealVfs.available_bytes(directory)
     }
 
     fn directory_exists(&self, directory: &Path) -> bool {

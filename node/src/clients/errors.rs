@@ -57,7 +57,7 @@ pub(super) fn of_append(partition: PartitionId, error: &AppendError) -> ApiError
             ErrorCode::EndOffsetMismatch,
             format!("partition {index}: the end offset is {end_offset}, not the expected one"),
         ),
-        Outcome::Appended { .. } | Outcome::Duplicate { .. } => {
+        Outcome::Appended { .. } | Outcome::Duplicate { .. } | Outcome::Trimmed { .. } | Outcome::Expired { .. } => {
             ApiError::new(ErrorCode::Unavailable, format!("partition {index}: the outcome was lost"))
         }
     }

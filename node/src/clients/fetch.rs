@@ -1,18 +1,21 @@
-//! Reading committed batches and asking for offsets, at the leader.
+//! Reading committed batches, at the leader or, on request, at any replica; and asking for offsets, at the leader.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use bytes::{BufMut, Bytes, BytesMut};
 use quorate_cluster_config::{PartitionId, limits};
 use quorate_log_engine::Frame;
 use quorate_protocol::{
-    ApiError, ErrorCode, FetchRequest, FetchResponse, OffsetQuery, OffsetsRequest, OffsetsResponse,
+    ApiError, ErrorCode, FetchRequest, FetchResponse, OffsetQuery, OffsetsRequest, OffsetsResponse, ServeFrom,
 };
-use quorate_raft::PartitionGroup;
-use tokio::time::Instant;
+use quorate_raft::{PartitionGroup, ProposeError, TimeLookupError};
+use tokio::{sync::OwnedSemaphorePermit, time::Instant};
 
 use super::{errors, produce::find};
 use crate::cluster::Member;
+
+/// How long a fetch waits for room at least, before it is refused.
+const CLAIM_WAIT_MIN: Duration = Duration::from_secs(1);
 
 pub(super) async fn fetch(
     member: &Arc<Member>,
@@ -28,20 +31,94 @@ pub(super) async fn fetch(
     let bytes_min = (request.min_bytes as usize).min(bytes_max);
     let until = deadline.min(Instant::now() + request.max_wait.min(limits::FETCH_WAIT_MAX));
     let group = find(member, id)?;
+    let source = Source { group, id, serve_from: request.serve_from };
     let mut wanted = request.offset;
     loop {
-        group.check_leader().map_err(|error| errors::of_proposal(id, &error))?;
+        source.check(request.offset)?;
         // More is waited for only from where it could come: the high watermark seen last.
-        let waited = tokio::time::timeout_at(until, group.wait_for(wanted)).await.is_ok();
-        let high_watermark = group.high_watermark();
-        let batches = read(&group, request.offset, bytes_max).await?;
+        let waited = tokio::time::timeout_at(until, source.wait_for(wanted)).await.is_ok();
+        let high_watermark = source.group.high_watermark();
+        let claim = claim(member, bytes_max, until).await?;
+        let batches = read(&source.group, request.offset, bytes_max).await?;
         if batches.len() >= bytes_min && !batches.is_empty() || !waited {
-            // Whoever was deposed while it waited must not tell clients that nothing more is there.
-            group.check_leader().map_err(|error| errors::of_proposal(id, &error))?;
-            return Ok(FetchResponse { batches, high_watermark, log_start_offset: group.log_start_offset() });
+            // Whoever was deposed while it waited must not tell clients that nothing more is there; and what was trimmed
+            // meanwhile is not served.
+            source.check(request.offset)?;
+            let log_start_offset = source.group.log_start_offset();
+            return Ok(FetchResponse { batches: held(batches, claim), high_watermark, log_start_offset });
         }
         wanted = high_watermark.max(request.offset);
     }
+}
+
+/// The replica that answers a fetch.
+struct Source {
+    group: Arc<PartitionGroup>,
+    id: PartitionId,
+    serve_from: ServeFrom,
+}
+
+impl Source {
+    /// Whether this replica may answer, and has what is asked for.
+    fn check(&self, offset: u64) -> Result<(), ApiError> {
+        match (self.group.check_leader(), self.serve_from) {
+            (Ok(()), _) | (Err(ProposeError::NotLeader { .. }), ServeFrom::AnyReplica) => {}
+            (Err(error), _) => return Err(errors::of_proposal(self.id, &error)),
+        }
+        let log_start = self.group.log_start_offset();
+        if offset < log_start {
+            let message = format!(
+                "partition {}: offset {offset} was deleted; the first one retained is {log_start}",
+                self.id.index
+            );
+            return Err(ApiError::new(ErrorCode::OffsetOutOfRange, message));
+        }
+        Ok(())
+    }
+
+    /// Waits for records from `offset` on; of a leader also until it leads no more.
+    async fn wait_for(&self, offset: u64) {
+        match self.serve_from {
+            ServeFrom::AnyReplica => self.group.wait_for(offset).await,
+            ServeFrom::Leader => tokio::select! {
+                () = self.group.wait_for(offset) => {}
+                () = self.group.deposed() => {}
+            },
+        }
+    }
+}
+
+/// Room for what a fetch may read. Readers that are slow to take what they asked for make others wait, not the node grow.
+async fn claim(member: &Member, bytes_max: usize, until: Instant) -> Result<OwnedSemaphorePermit, ApiError> {
+    let size = u32::try_from(bytes_max).unwrap_or(u32::MAX);
+    let overloaded = || {
+        let message = format!(
+            "node {} holds {} bytes that its readers have not taken, its maximum; try again",
+            member.identity.node, member.config.limits.fetch_bytes_in_flight
+        );
+        ApiError::new(ErrorCode::Overloaded, message)
+    };
+    let claiming = member.fetch_bytes.clone().acquire_many_owned(size);
+    // A fetch that need not wait for records may still have to wait for room.
+    let until = until.max(Instant::now() + CLAIM_WAIT_MIN);
+    tokio::time::timeout_at(until, claiming).await.ok().and_then(Result::ok).ok_or_else(overloaded)
+}
+
+/// The bytes, with the claim on the node's budget that ends with them.
+fn held(batches: Bytes, mut claim: OwnedSemaphorePermit) -> Bytes {
+    struct Held {
+        batches: Bytes,
+        _claim: OwnedSemaphorePermit,
+    }
+    impl AsRef<[u8]> for Held {
+        fn as_ref(&self) -> &[u8] {
+            &self.batches
+        }
+    }
+    // What was not read after all.
+    let surplus = claim.num_permits().saturating_sub(batches.len());
+    drop(claim.split(surplus));
+    Bytes::from_owner(Held { batches, _claim: claim })
 }
 
 /// The batches as the client gets them: one after the other, with offsets and leader epochs in place.
@@ -68,6 +145,15 @@ pub(super) async fn offsets(
     group.check_leader().map_err(|error| errors::of_proposal(id, &error))?;
     let offset = match request.query {
         OffsetQuery::First => group.log_start_offset(),
+        OffsetQuery::AtTime { ms } => tokio::time::timeout_at(deadline, group.offset_at_time(ms))
+            .await
+            .map_err(|_| ApiError::new(ErrorCode::Unavailable, "no majority answered in time"))?
+            .map_err(|error| match error {
+                TimeLookupError::Propose(error) => errors::of_proposal(id, &error),
+                TimeLookupError::Fetch(error) => {
+                    ApiError::new(ErrorCode::Storage, format!("the log cannot be read: {error}"))
+                }
+            })?,
         OffsetQuery::Last => tokio::time::timeout_at(deadline, group.linearizable_end_offset())
             .await
             .map_err(|_| ApiError::new(ErrorCode::Unavailable, "no majority answered in time"))?

@@ -5,5 +5,6 @@ mod errors;
 mod fetch;
 mod produce;
 mod server;
+mod trim;
 
 pub(crate) use server::ClientServer;

@@ -62,6 +62,15 @@ pub(super) async fn admit(member: &Arc<Member>, request: ProduceRequest) -> Resu
     let batch_limits =
         BatchLimits { batch_bytes_max: limits::BATCH_BYTES_MAX, record_count_max: RECORDS_PER_BATCH_MAX };
     let header = quorate_record::validate(&request.batch, &batch_limits).map_err(|error| errors::of_batch(&error))?;
+    if member.space.is_low() {
+        let message = format!(
+            "node {} has {} bytes left on its disk and keeps {} free; make room there, or trim topics",
+            member.identity.node,
+            member.space.available(),
+            member.space.reserve()
+        );
+        return Err(ApiError::new(ErrorCode::DiskFull, message));
+    }
     let size = u32::try_from(request.batch.len()).unwrap_or(u32::MAX);
     let bytes = member.append_bytes.clone().try_acquire_many_owned(size).map_err(|_| {
         let message = format!(
@@ -70,6 +79,7 @@ pub(super) async fn admit(member: &Arc<Member>, request: ProduceRequest) -> Resu
         );
         ApiError::new(ErrorCode::Overloaded, message)
     })?;
+    member.space.take(u64::from(size));
     let append = group.append_claiming(request.batch, &header, request.expected_end_offset, bytes);
     // A group whose queue is full must not hold up the other requests of this connection.
     let ticket = tokio::time::timeout(ADMISSION_MAX, append).await.map_err(|_| errors::timeout("the append"))?;

@@ -7,7 +7,7 @@ use quorate_cluster_config::{ProducerId, limits};
 use quorate_protocol::{
     ApiError, ClusterInfo, CreateTopicRequest, DeleteTopicRequest, FetchRequest, FetchResponse, HandshakeError,
     OffsetsRequest, OffsetsResponse, ProduceRequest, ProduceResponse, QuorateApi, QuorateApiRequest,
-    QuorateApiResponse, TopicInfo, TopicsRequest, TopicsResponse,
+    QuorateApiResponse, TopicInfo, TopicsRequest, TopicsResponse, TrimRequest, TrimResponse,
 };
 use tarpc::{
     context::Context,
@@ -17,7 +17,7 @@ use tokio::sync::Semaphore;
 
 use super::{
     admin::{self, work_until},
-    errors, fetch, produce,
+    errors, fetch, produce, trim,
 };
 use crate::{
     cluster::{Cluster, Member},
@@ -134,6 +134,10 @@ impl QuorateApi for ClientServer {
 
     async fn fetch(self, context: Context, request: FetchRequest) -> Result<FetchResponse, ApiError> {
         fetch::fetch(self.member()?, request, work_until(context.deadline)).await
+    }
+
+    async fn trim(self, context: Context, request: TrimRequest) -> Result<TrimResponse, ApiError> {
+        trim::trim(self.member()?, request, work_until(context.deadline)).await
     }
 
     async fn offsets(self, context: Context, request: OffsetsRequest) -> Result<OffsetsResponse, ApiError> {

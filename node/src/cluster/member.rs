@@ -3,13 +3,13 @@
 use std::{ops::Range, sync::Arc, time::Duration};
 
 use quorate_cluster_config::{NodeConfig, NodeId, ProducerId};
-use quorate_raft::{Environment, MetadataCommand, MetadataGroup, MetadataReply};
+use quorate_raft::{DiskSpace, Environment, MetadataCommand, MetadataGroup, MetadataReply};
 use tokio::{
     sync::{Mutex, Semaphore},
     time::{Instant, MissedTickBehavior},
 };
 
-use super::{ExecuteError, board::Board, execute, replicas::Replicas};
+use super::{ExecuteError, board::Board, execute, permits, replicas::Replicas};
 use crate::{
     identity::Identity,
     peers::{Directory, NodeStatus, RpcPool},
@@ -33,6 +33,10 @@ pub(crate) struct Member {
     pub(crate) board: Board,
     /// Bytes of appends that may be in flight on this node.
     pub(crate) append_bytes: Arc<Semaphore>,
+    /// Bytes of records read for fetches that may wait for their clients on this node.
+    pub(crate) fetch_bytes: Arc<Semaphore>,
+    /// The room on the disk of the logs.
+    pub(crate) space: DiskSpace,
     producer_ids: Mutex<Range<u64>>,
 }
 
@@ -45,10 +49,11 @@ impl Member {
         rpc: Arc<RpcPool>,
         metadata: MetadataGroup,
     ) -> Arc<Self> {
-        let append_bytes = usize::try_from(config.limits.append_bytes_in_flight).unwrap_or(usize::MAX);
         Arc::new(Self {
             identity,
-            append_bytes: Arc::new(Semaphore::new(append_bytes.min(Semaphore::MAX_PERMITS))),
+            append_bytes: permits(config.limits.append_bytes_in_flight),
+            fetch_bytes: permits(config.limits.fetch_bytes_in_flight),
+            space: environment.space.clone(),
             config,
             replicas: Replicas::new(environment),
             directory,

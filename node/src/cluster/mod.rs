@@ -6,6 +6,7 @@ mod forming;
 mod member;
 mod reconciler;
 mod replicas;
+mod upkeep;
 mod view;
 
 use std::sync::{Arc, OnceLock};
@@ -13,7 +14,7 @@ use std::sync::{Arc, OnceLock};
 use quorate_cluster_config::{NodeConfig, ReplicaId};
 use quorate_raft::{Group, KvStore, MetadataCommand, MetadataReply};
 use std::time::Duration;
-use tokio::sync::{Mutex, Notify};
+use tokio::sync::{Mutex, Notify, Semaphore};
 
 pub(crate) use board::keep as keep_board;
 pub(crate) use execute::ExecuteError;
@@ -22,12 +23,19 @@ pub(crate) use forming::{begin, check_seeds, form};
 pub(crate) use member::{Member, keep_directory, register, tick};
 pub(crate) use reconciler::run as reconcile;
 pub(crate) use replicas::{AnyGroup, Slot};
+pub(crate) use upkeep::{retain, watch_space};
 
 use crate::{
     identity::{Formation, Identity},
     net::Net,
     peers::{Hello, NodeStatus, PeerFailure},
 };
+
+/// A budget of bytes.
+fn permits(bytes: u64) -> Arc<Semaphore> {
+    let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
+    Arc::new(Semaphore::new(bytes.min(Semaphore::MAX_PERMITS)))
+}
 
 /// What a node knows of itself from its first moment on, and of its cluster once there is one.
 #[derive(Debug)]
@@ -40,6 +48,8 @@ pub(crate) struct Cluster {
     accepting: Mutex<()>,
     accepted: Notify,
     member: OnceLock<Arc<Member>>,
+    /// Bytes of entries received and not yet on stable storage that this node may hold.
+    replication_bytes: Arc<Semaphore>,
 }
 
 impl Cluster {
@@ -53,7 +63,9 @@ impl Cluster {
         if let Some(identity) = identity {
             cell.get_or_init(|| identity);
         }
+        let replication_bytes = permits(config.limits.replication_bytes_in_flight);
         Arc::new(Self {
+            replication_bytes,
             config,
             store,
             net,
@@ -66,6 +78,10 @@ impl Cluster {
 
     pub(crate) fn config(&self) -> &NodeConfig {
         &self.config
+    }
+
+    pub(crate) fn replication_bytes(&self) -> Arc<Semaphore> {
+        self.replication_bytes.clone()
     }
 
     pub(crate) fn identity(&self) -> Option<&Identity> {

@@ -54,6 +54,10 @@ impl Replicas {
         Self { environment, records, slots: RwLock::default(), settled: Mutex::default() }
     }
 
+    pub(crate) fn environment(&self) -> &Environment {
+        &self.environment
+    }
+
     pub(crate) fn records(&self) -> &ReplicaRecords {
         &self.records
     }
@@ -115,7 +119,7 @@ impl Replicas {
         let mut written = metadata.tick()?;
         let mut settled = BTreeMap::new();
         for group in self.all_running() {
-            written |= group.group().tick()?;
+            written |= group.tick()?;
             let [last, _] = self.settled(group.group().replica());
             settled.insert(group.group().replica(), [group.high_watermark(), last]);
         }
@@ -155,6 +159,8 @@ fn status(replica: ReplicaId, partition: PartitionId, slot: &Slot) -> ReplicaSta
         high_watermark: 0,
         log_end_offset: 0,
         settled_offset: 0,
+        log_start_offset: 0,
+        log_bytes: 0,
         failure: None,
     };
     match slot {
@@ -175,6 +181,8 @@ fn status(replica: ReplicaId, partition: PartitionId, slot: &Slot) -> ReplicaSta
                 leader: status.leader_node,
                 high_watermark: group.high_watermark(),
                 log_end_offset: group.log_end_offset(),
+                log_start_offset: group.log_start_offset(),
+                log_bytes: group.log_bytes(),
                 failure: status.failure.or(status.damage),
                 ..idle
             }

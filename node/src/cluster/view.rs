@@ -55,6 +55,8 @@ impl Snapshot {
                 node: assignment.node,
                 role,
                 log_end_offset: status.map_or(0, |status| status.log_end_offset),
+                log_start_offset: status.map_or(0, |status| status.log_start_offset),
+                log_bytes: status.map_or(0, |status| status.log_bytes),
                 detail: status.and_then(|status| status.failure.clone()),
             }
         };

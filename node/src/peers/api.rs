@@ -42,6 +42,10 @@ pub(crate) struct ReplicaStatus {
     pub log_end_offset: u64,
     /// The high watermark it had a second or two ago: what every replica that keeps up has by now.
     pub settled_offset: u64,
+    /// The first offset it knows to be retained.
+    pub log_start_offset: u64,
+    /// The bytes of its log on disk.
+    pub log_bytes: u64,
     /// Why it failed; with another role than that of a failure, what of its log is damaged.
     pub failure: Option<String>,
 }

@@ -16,9 +16,10 @@ use crate::net::Stream;
 
 const MAGIC: &[u8; 4] = b"QRTP";
 const SIZE: usize = 64;
-/// The versions of the peer protocol this build speaks. Version 1 sent log frames of format 0.
-const VERSION_MIN: u16 = 2;
-const VERSION_MAX: u16 = 2;
+/// The versions of the peer protocol this build speaks. Version 1 sent log frames of format 0; version 2 knew neither
+/// snapshots nor trims.
+const VERSION_MIN: u16 = 3;
+const VERSION_MAX: u16 = 3;
 const DEADLINE: Duration = Duration::from_secs(2);
 
 /// What a connection between nodes is for.
@@ -30,6 +31,8 @@ pub(crate) enum Purpose {
     Append,
     /// The lane of heartbeats.
     Heartbeat,
+    /// The lane of old entries, for replicas that lag.
+    Bulk,
 }
 
 /// Who speaks.
@@ -70,7 +73,7 @@ pub(crate) enum HandshakeError {
 
 impl Purpose {
     fn from_code(code: u8) -> Option<Self> {
-        [Self::Rpc, Self::Append, Self::Heartbeat].into_iter().find(|purpose| *purpose as u8 == code)
+        [Self::Rpc, Self::Append, Self::Heartbeat, Self::Bulk].into_iter().find(|purpose| *purpose as u8 == code)
     }
 }
 

@@ -12,7 +12,10 @@ use tarpc::{
 };
 use tokio::{
     io::WriteHalf,
-    sync::{Semaphore, mpsc},
+    sync::{
+        OwnedSemaphorePermit, Semaphore,
+        mpsc::{self, error::TrySendError},
+    },
 };
 
 use super::{
@@ -26,7 +29,7 @@ use crate::{
     net::{Listener, Stream},
 };
 
-/// Connections from peers, handshakes included: three a node, with room for reconnects.
+/// Connections from peers, handshakes included: four a node, with room for reconnects.
 const CONNECTIONS_MAX: usize = limits::NODES_MAX as usize * 8;
 /// Requests of one tarpc connection that may be in work.
 const RPCS_MAX: usize = 1024;
@@ -34,8 +37,13 @@ const RPCS_MAX: usize = 1024;
 const ANSWERS_QUEUED_MAX: usize = 4096;
 /// A lane without an open session on which nothing has come for so long is closed.
 const IDLE_MAX: Duration = Duration::from_secs(60);
+/// What one request claims of the bytes this node may hold, at most.
+const REPLICATION_CLAIM_MAX: u32 = limits::BATCH_BYTES_MAX as u32;
 /// After an error of `accept` (out of file descriptors, say).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// The way of requests to a session, each with its claim on the bytes this node may hold.
+type Requests = mpsc::Sender<(Bytes, OwnedSemaphorePermit)>;
 
 /// Serves the peer port.
 #[derive(Clone, Debug)]
@@ -72,7 +80,7 @@ impl PeerServer {
     async fn connection(self, mut stream: Stream) {
         match handshake::answer(&mut stream, self.greeting()).await {
             Ok((_, Purpose::Rpc)) => self.rpc(stream).await,
-            Ok((from, Purpose::Append | Purpose::Heartbeat)) => self.lane(stream, from.node).await,
+            Ok((from, Purpose::Append | Purpose::Heartbeat | Purpose::Bulk)) => self.lane(stream, from.node).await,
             Err(error) => tracing::info!(%error, "refused a connection to the peer port"),
         }
     }
@@ -86,14 +94,15 @@ impl PeerServer {
         }
     }
 
-    /// Hands requests to their sessions in the order they come. While a session's queue is full the lane is not read:
-    /// that is how a follower slows its leader down.
+    /// Hands requests to their sessions in the order they come. What one group does not take in time holds up no other:
+    /// a session has room for all that its leader may have without an answer. Only when all of them together hold as
+    /// much as this node may hold the lane is not read on.
     async fn lane(self, stream: Stream, from: Option<NodeId>) {
         let (reader, writer) = tokio::io::split(stream);
         let (answers, queue) = mpsc::channel::<Vec<Bytes>>(ANSWERS_QUEUED_MAX);
         let writer = tokio::spawn(write_answers(writer, queue));
         let mut reader = FrameReader::new(reader);
-        let mut sessions: HashMap<SessionKey, mpsc::Sender<Bytes>> = HashMap::new();
+        let mut sessions: HashMap<SessionKey, Requests> = HashMap::new();
         let error = loop {
             let frame = {
                 let mut next = std::pin::pin!(reader.next());
@@ -121,8 +130,17 @@ impl PeerServer {
                         sessions.insert(frame.session, session);
                     }
                     let Some(session) = sessions.get(&frame.session) else { continue };
-                    if session.send(frame.body).await.is_err() {
-                        sessions.remove(&frame.session);
+                    // One request of the greatest size must fit, however small the budget.
+                    let size = u32::try_from(frame.body.len()).unwrap_or(u32::MAX).min(REPLICATION_CLAIM_MAX);
+                    let Ok(claim) = self.cluster.replication_bytes().acquire_many_owned(size).await else { return };
+                    match session.try_send((frame.body, claim)) {
+                        Ok(()) => {}
+                        Err(error) => {
+                            if matches!(error, TrySendError::Full(_)) {
+                                tracing::warn!(?from, session = ?frame.session, "a peer sends more than it may; its session ends");
+                            }
+                            sessions.remove(&frame.session);
+                        }
                     }
                 }
                 LaneFrameKind::End => drop(sessions.remove(&frame.session)),
@@ -133,7 +151,7 @@ impl PeerServer {
         writer.abort();
     }
 
-    fn open_session(&self, key: SessionKey, answers: &mpsc::Sender<Vec<Bytes>>) -> Option<mpsc::Sender<Bytes>> {
+    fn open_session(&self, key: SessionKey, answers: &mpsc::Sender<Vec<Bytes>>) -> Option<Requests> {
         let (requests, mut replies) = self.cluster.with_group(key.to, |group| {
             (group.id().kind() == key.kind && group.status().failure.is_none()).then(|| group.append_session())
         })??;

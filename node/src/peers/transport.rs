@@ -61,6 +61,7 @@ impl NodeTransport {
         let purpose = match kind {
             LaneKind::Append => Purpose::Append,
             LaneKind::Heartbeat => Purpose::Heartbeat,
+            LaneKind::Bulk => Purpose::Bulk,
         };
         match connect(&self.net, &address, self.us, Some(node), purpose).await {
             Ok((stream, _)) => {
