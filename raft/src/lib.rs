@@ -11,6 +11,8 @@ mod checkpoint;
 mod clock;
 mod codec;
 mod cold_reads;
+#[cfg(test)]
+mod conformance;
 mod disk_space;
 mod environment;
 mod group;

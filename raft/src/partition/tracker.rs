@@ -137,6 +137,12 @@ impl Tracker {
         next.and_then(|next| next.decided).map(|(outcome, _)| outcome)
     }
 
+    /// The log index of the next entry to be applied, if the log has it.
+    #[cfg(test)]
+    pub(crate) fn next_unapplied(&self) -> Option<u64> {
+        self.unapplied.front().map(|next| next.index)
+    }
+
     fn push(&mut self, index: u64, decided: Option<(Outcome, Undo)>) {
         assert!(self.unapplied.back().is_none_or(|last| last.index + 1 == index), "entries are dense in log index");
         self.unapplied.push_back(Unapplied { index, decided });
