@@ -62,6 +62,38 @@ fn bench_measures_and_leaves_no_topic_behind() {
 }
 
 #[test]
+fn bench_latency_keeps_a_rate_or_one_record_on_its_way() {
+    let local = Local::start();
+    let measure = |workload: &str, arguments: &[&str]| {
+        let common = ["bench", workload, "--seconds", "1", "--size", "100", "--output", "json"];
+        let json = local.ok(&[&common, arguments].concat(), b"");
+        serde_json::from_slice::<serde_json::Value>(&json).unwrap()
+    };
+    let report = measure("latency", &["--rate", "1000", "--warm-up", "200ms", "--producers", "3"]);
+    assert_eq!(
+        (&report["workload"], &report["messages"], &report["size_bytes"]),
+        (&"latency".into(), &1000.into(), &100.into())
+    );
+    let report = measure("latency", &["--one-at-a-time", "--warm-up", "0s"]);
+    assert_eq!(report["workload"], "one-at-a-time");
+    let (messages, seconds) = (report["messages"].as_u64().unwrap(), report["seconds"].as_f64().unwrap());
+    assert!(messages > 0 && (0.5..5.0).contains(&seconds), "{report}");
+    let busy_ms = report["ack_ms"]["p50"].as_f64().unwrap() * messages as f64;
+    assert!(busy_ms <= 2.5 * seconds * 1000.0, "one record at a time: {report}");
+    let report = measure("produce", &[]);
+    assert!((1.0..10.0).contains(&report["seconds"].as_f64().unwrap()), "{report}");
+    assert_eq!(local.ok(&["topic", "list", "--output", "json"], b""), b"[]\n");
+}
+
+#[test]
+fn a_rate_that_is_out_of_reach_is_told() {
+    let local = Local::start();
+    let line = local
+        .refused(&["bench", "latency", "--rate", "100000000", "--seconds", "1", "--warm-up", "0s", "--size", "1"], b"");
+    assert!(line.contains("does not take 100000000 records/s") && line.contains("lower --rate"), "{line}");
+}
+
+#[test]
 fn a_local_node_is_killed_restarted_and_stopped() {
     let local = Local::start();
     let state = || {

@@ -8,7 +8,7 @@ use clap::Args;
 use quorate::{Client, Consumer, Position, TopicInfo};
 use quorate_cluster_config::TopicName;
 
-use super::load::{self, Load};
+use super::load::{self, Load, Until};
 use super::report::{Report, Workload};
 use super::topic::{FreshTopic, with_topic};
 use crate::context::Context;
@@ -54,8 +54,8 @@ pub(crate) async fn run(context: &Context, args: ConsumeArgs) -> Result<(), Fail
     let client = context.connect().await?;
     let report = with_topic(context, &client, args.topic.as_ref(), &args.fresh, async |info| {
         if args.topic.is_none() {
-            let messages = args.messages.unwrap_or(MESSAGES_DEFAULT);
-            load::produce(context, &client, info, messages, &args.load).await?;
+            let until = Until::Messages(args.messages.unwrap_or(MESSAGES_DEFAULT));
+            load::produce(context, &client, info, until, &args.load).await?;
         }
         measure(&context.renewed(), &client, info, args.messages, args.raw).await
     });

@@ -1,4 +1,4 @@
-//! The figures of a run. The fields are those of `peers/nats-bench`.
+//! The figures of a run. Other systems' benches can print the same fields, so that both can be run in one sitting.
 
 use std::time::Duration;
 
@@ -34,14 +34,28 @@ pub(super) struct Report {
     seconds: f64,
     messages_per_s: f64,
     mb_per_s: f64,
-    ack_ms: Option<AckMs>,
+    ack_ms: Option<Milliseconds>,
 }
 
+/// How latencies are spread.
 #[derive(Debug, Serialize)]
-struct AckMs {
+pub(super) struct Milliseconds {
     p50: f64,
     p99: f64,
     p999: f64,
+    max: f64,
+}
+
+impl Milliseconds {
+    pub(super) fn of(latencies: &Latencies) -> Self {
+        let quantile = |quantile| latencies.value_at_quantile(quantile) as f64 / 1e3;
+        Self { p50: quantile(0.5), p99: quantile(0.99), p999: quantile(0.999), max: latencies.max() as f64 / 1e3 }
+    }
+
+    pub(super) fn text(&self) -> String {
+        let Self { p50, p99, p999, max } = self;
+        format!("p50 {p50:.2} ms, p99 {p99:.2} ms, p99.9 {p999:.2} ms, max {max:.2} ms")
+    }
 }
 
 /// What a run was about.
@@ -60,10 +74,6 @@ impl Report {
         let Workload { name, messages, bytes, partitions, replicas } = workload;
         // A run shorter than the clock's step has no rate worth more than this.
         let seconds = took.as_secs_f64().max(1e-9);
-        let ack_ms = latencies.map(|latencies| {
-            let quantile = |quantile| latencies.value_at_quantile(quantile) as f64 / 1e3;
-            AckMs { p50: quantile(0.5), p99: quantile(0.99), p999: quantile(0.999) }
-        });
         Self {
             system: "quorate",
             workload: name,
@@ -74,8 +84,12 @@ impl Report {
             seconds,
             messages_per_s: messages as f64 / seconds,
             mb_per_s: bytes as f64 / 1e6 / seconds,
-            ack_ms,
+            ack_ms: latencies.map(Milliseconds::of),
         }
+    }
+
+    pub(super) fn messages_per_s(&self) -> f64 {
+        self.messages_per_s
     }
 }
 
@@ -88,9 +102,7 @@ impl View for Report {
             ("Throughput", format!("{:.0} messages/s, {:.1} MB/s", self.messages_per_s, self.mb_per_s)),
         ]);
         match &self.ack_ms {
-            Some(AckMs { p50, p99, p999 }) => {
-                format!("{workload}\nAck         p50 {p50:.2} ms, p99 {p99:.2} ms, p99.9 {p999:.2} ms")
-            }
+            Some(ack_ms) => format!("{workload}\nAck         {}", ack_ms.text()),
             None => workload,
         }
     }
@@ -105,7 +117,7 @@ mod tests {
         Workload { name: "produce", messages: 1000, bytes: 1_024_000, partitions: 4, replicas: 3 };
 
     #[test]
-    fn the_json_has_the_fields_of_the_peers() {
+    fn the_json_has_the_fields_that_others_print_too() {
         let mut latencies = latencies().unwrap();
         (0..1_000).for_each(|_| latencies.saturating_record(2_000));
         let report = Report::new(WORKLOAD, Duration::from_secs(2), Some(&latencies));
@@ -114,7 +126,7 @@ mod tests {
             serde_json::json!({
                 "system": "quorate", "workload": "produce", "messages": 1000, "size_bytes": 1024, "partitions": 4,
                 "replicas": 3, "seconds": 2.0, "messages_per_s": 500.0, "mb_per_s": 0.512,
-                "ack_ms": { "p50": 2.0, "p99": 2.0, "p999": 2.0 },
+                "ack_ms": { "p50": 2.0, "p99": 2.0, "p999": 2.0, "max": 2.0 },
             })
         );
     }
