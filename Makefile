@@ -13,7 +13,7 @@ help:
 	@echo "make soak    the log engine's random tests for about an hour; SOAK_CASES sets how many"
 	@echo "make verify  formatting, lints, documentation; writes nothing"
 	@echo "make fix     repairs what verify would complain about, as far as tools can"
-	@echo "make bench   produce and consume on three nodes of this machine"
+	@echo "make bench   throughput, latency and memory of three nodes on this machine, beside its disk: docs/benchmarks.md"
 	@echo "make bench-engine   the log engine alone, beside a plain write+fdatasync loop"
 
 libclang:
