@@ -5,7 +5,7 @@ use quorate_record::UNPROTECTED_SIZE;
 
 use crate::{
     FRAME_HEADER_SIZE, FrameError, FrameHeader, FrameKind,
-    format::{ALIGNMENT, DurableMark},
+    format::{ALIGNMENT, Place},
 };
 
 /// What fixing the log order gave a batch: written into the bytes its CRC leaves out.
@@ -50,7 +50,7 @@ impl Frame {
         Some(quorate_record::stamp(&self.payload, base_offset, leader_epoch))
     }
 
-    fn header(&self) -> FrameHeader {
+    pub(crate) fn header(&self) -> FrameHeader {
         FrameHeader {
             kind: self.kind,
             rejected: self.kind == FrameKind::Batch && self.stamp.is_none(),
@@ -68,21 +68,8 @@ impl Frame {
     }
 
     /// Appends the parts of this frame as the disk holds it and returns the header's checksum.
-    pub(crate) fn encode_for_disk(
-        &self,
-        mark: DurableMark,
-        previous_checksum: u32,
-        salt: u32,
-        heads: &mut BytesMut,
-        parts: &mut Vec<Bytes>,
-    ) -> u32 {
-        let header = FrameHeader {
-            durable_through: mark.through,
-            durable_position: mark.position,
-            previous_checksum,
-            ..self.header()
-        };
-        let checksum = self.encode(&header, self.unprotected(), salt, heads, parts);
+    pub(crate) fn encode_for_disk(&self, place: Place, heads: &mut BytesMut, parts: &mut Vec<Bytes>) -> u32 {
+        let checksum = self.encode(&self.header(), self.unprotected(), place, heads, parts);
         let padding = self.disk_size() as usize - FRAME_HEADER_SIZE - self.payload.len();
         if padding > 0 {
             parts.push(Bytes::from_static(&[0; ALIGNMENT as usize]).slice(..padding));
@@ -94,14 +81,15 @@ impl Frame {
     /// scratch space for the small parts.
     pub fn encode_for_wire(&self, heads: &mut BytesMut, parts: &mut Vec<Bytes>) {
         let unprotected = (self.kind == FrameKind::Batch).then(|| quorate_record::stamp(&self.payload, 0, -1));
-        self.encode(&FrameHeader { rejected: false, ..self.header() }, unprotected, 0, heads, parts);
+        let header = FrameHeader { rejected: false, ..self.header() };
+        self.encode(&header, unprotected, Place::default(), heads, parts);
     }
 
     fn encode(
         &self,
         header: &FrameHeader,
         unprotected: Option<[u8; UNPROTECTED_SIZE]>,
-        salt: u32,
+        place: Place,
         heads: &mut BytesMut,
         parts: &mut Vec<Bytes>,
     ) -> u32 {
@@ -114,7 +102,7 @@ impl Frame {
             }
             None => &[],
         };
-        let checksum = header.encode(salt, batch_header, heads);
+        let checksum = header.encode_at(place, batch_header, heads);
         heads.put_slice(batch_header);
         parts.push(heads.split().freeze());
         let rest = self.payload.slice(batch_header.len()..);

@@ -6,7 +6,8 @@
 //! the next.
 //!
 //! *Architecture invariant:* bytes of a log are never overwritten. A truncation starts a new segment that names the
-//! position where its predecessor ends, so stale frames stay behind where no recovery looks.
+//! position where its predecessor ends, so stale frames stay behind where no recovery looks. A repair ([`Log::repair`])
+//! writes a damaged segment anew, beside the old one, and puts it in its place when it is proven.
 //!
 //! Not here: Raft, networks, async. What an entry means (offsets, producers, membership) is the caller's business.
 
@@ -19,6 +20,7 @@ mod inspect;
 mod log;
 mod read;
 mod recover;
+mod repair;
 mod scrub;
 mod segment_file;
 mod shared;
@@ -42,6 +44,7 @@ pub use inspect::{
 pub use log::{Log, LogOptions, ReadPlan, ReadStart, SegmentInfo};
 pub use read::ColdRead;
 pub use recover::{Opened, RecoveredEntry, Recovery};
+pub use repair::{DamagedSegment, RepairError, RepairReport};
 pub use scrub::{ScrubOptions, ScrubReport};
 pub use vfs::{RealVfs, Vfs, VfsFile};
 pub use write::{Completion, WriterStats};

@@ -323,6 +323,10 @@ impl Log {
         log_state.check();
     }
 
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
     pub(crate) fn remove_trimmed(&self) {
         self.shared.maintenance.push(MaintenanceJob::Trim { log: self.shared.clone() });
     }

@@ -154,7 +154,8 @@ pub(crate) fn scrub(log: &Shared, pace: &mut dyn FnMut(u64) -> bool) -> Option<S
         let start = log.lock().start.index;
         found.retain(|hole| !hole.lies_before(start));
         // What is not on the chain any more is nobody's damage.
-        let on_chain = next_finished(log, stretch.extent.number).is_some_and(|(same, _)| same.extent == stretch.extent);
+        let on_chain = next_finished(log, stretch.extent.number)
+            .is_some_and(|(same, _)| Arc::ptr_eq(&same.file, &stretch.file) && same.extent == stretch.extent);
         if on_chain && !log.is_closed() {
             report.segments += 1;
             report.damages += found.len() as u64;

@@ -1,7 +1,7 @@
 //! An open log as its callers, its writer thread and the node's maintenance share it.
 
 use std::{
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
@@ -52,6 +52,7 @@ pub(crate) struct Shared {
     state: Mutex<State>,
     failure: OnceLock<LogFailure>,
     holes: Mutex<Vec<Hole>>,
+    repairing: Mutex<()>,
 }
 
 /// What a log shares with the others of its node.
@@ -83,6 +84,7 @@ impl Shared {
             state: Mutex::new(state),
             failure: OnceLock::new(),
             holes: Mutex::default(),
+            repairing: Mutex::default(),
         }
     }
 
@@ -131,6 +133,11 @@ impl Shared {
         self.closed.load(Relaxed)
     }
 
+    /// Held by the one repair of this log that is under way.
+    pub(crate) fn repairing(&self) -> MutexGuard<'_, ()> {
+        self.repairing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// The damage known. Whoever needs the state as well locks that first.
     pub(crate) fn holes(&self) -> MutexGuard<'_, Vec<Hole>> {
         self.holes.lock().unwrap_or_else(PoisonError::into_inner)
@@ -141,6 +148,11 @@ impl Shared {
         let mut holes = self.holes();
         holes.retain(|hole| hole.indexes.start < index);
         holes.iter_mut().for_each(|hole| hole.indexes.end = hole.indexes.end.min(index));
+    }
+
+    /// Forgets what was damaged of a segment's file, which is mended.
+    pub(crate) fn forget_holes_of(&self, path: &Path) {
+        self.holes().retain(|hole| hole.path != path);
     }
 
     /// Remembers damage of a segment's file, once. What is not part of the log any more is nobody's damage.

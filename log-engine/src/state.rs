@@ -7,7 +7,7 @@ use bytes::{Bytes, BytesMut};
 use crate::{
     Checkpoint, Frame, FrameKind, IndexPoint, LogStart, PreviousSegment, SegmentExtent, SegmentHeader, SparseIndex,
     TermStart, Vote,
-    format::{DurableMark, encode_local},
+    format::{DurableMark, Place, encode_local},
     read::{FrameEnd, Tail},
     segment_file::SegmentFile,
 };
@@ -113,7 +113,7 @@ impl State {
         let position = self.extent().end;
         self.index.observe(IndexPoint { index: frame.index, offset, time_ms, position });
         let extent = self.extent();
-        extent.end_checksum = frame.encode_for_disk(mark, extent.end_checksum, extent.head_checksum, heads, parts);
+        extent.end_checksum = frame.encode_for_disk(place_behind(extent, mark), heads, parts);
         extent.end += frame.disk_size();
         let end = FrameEnd { segment: extent.number, position: extent.end, checksum: extent.end_checksum, time_ms };
         if self.terms.last().is_none_or(|start| start.term != frame.term) {
@@ -138,8 +138,7 @@ impl State {
     fn push_local(&mut self, kind: FrameKind, payload: [u8; 24]) -> Bytes {
         let (next_index, mark) = (self.next_index, self.mark());
         let extent = self.extent();
-        let (bytes, checksum) =
-            encode_local(kind, payload, next_index, mark, extent.end_checksum, extent.head_checksum);
+        let (bytes, checksum) = encode_local(kind, payload, next_index, place_behind(extent, mark));
         extent.end_checksum = checksum;
         extent.end += bytes.len() as u64;
         bytes
@@ -288,6 +287,11 @@ impl State {
         debug_assert!(self.terms.last().is_none_or(|start| start.index < self.next_index));
         debug_assert!(self.tail.is_empty() || self.tail.end() == self.next_index, "the tail ends with the log");
     }
+}
+
+/// The place of the next frame of a segment.
+fn place_behind(extent: &SegmentExtent, mark: DurableMark) -> Place {
+    Place { salt: extent.head_checksum, previous_checksum: extent.end_checksum, mark, checksum: None }
 }
 
 /// The extent of a segment that holds nothing yet.

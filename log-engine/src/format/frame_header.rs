@@ -7,7 +7,8 @@
 //! 40  expected end offset u64 (all ones: none)
 //! 48  durable through u64: greatest log index known to be on stable storage when this was written (all ones: none)
 //! 56  durable position u64: bytes of this segment known to be on stable storage when this was written
-//! 64  reserved [u8; 16], zero
+//! 64  reserved [u8; 16], zero; of a frame that a repair has rebuilt, the first 4 may hold what gives the header the
+//!    checksum that the next one names. Ignored.
 //! 80  checksum of the previous frame's header (of the segment header for the first)
 //! 84  checksum u32: CRC-32C of the salt, bytes 0 to 83 and, for a batch, its 61-byte header, so that a recovery
 //!    may trust the header of a batch without reading the records
@@ -22,6 +23,7 @@ use quorate_record::BatchHeader;
 use super::{
     ALIGNMENT, FORMAT, FrameError, NONE,
     bytes_at::{u16_at, u32_at, u64_at},
+    correction::correction,
 };
 
 /// Bytes of a frame header.
@@ -32,10 +34,15 @@ pub(crate) const BATCH_FRAME_SIZE_MIN: usize = FRAME_HEADER_SIZE + quorate_recor
 const MAGIC: u16 = u16::from_le_bytes(*b"FQ");
 const FLAG_REJECTED: u16 = 1;
 const CHECKSUM_AT: usize = 84;
+const CORRECTION_AT: usize = 64;
 const RESERVED_SIZE: usize = 16;
 
 const _: () = assert!(FRAME_HEADER_SIZE == CHECKSUM_AT + 4);
 const _: () = assert!((FRAME_HEADER_SIZE as u64).is_multiple_of(ALIGNMENT));
+
+fn checksum_of(salt: u32, fields: &[u8], batch_header: &[u8]) -> u32 {
+    crc32c::crc32c_append(crc32c::crc32c_append(salt, fields), batch_header)
+}
 
 /// What a frame holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -90,6 +97,18 @@ pub(crate) struct DurableMark {
     pub(crate) position: u64,
 }
 
+/// What ties a frame to its place in a segment.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Place {
+    /// The checksum of the segment's header.
+    pub(crate) salt: u32,
+    /// The checksum of the frame header before.
+    pub(crate) previous_checksum: u32,
+    pub(crate) mark: DurableMark,
+    /// The checksum that the header must have, if what comes behind it names one already.
+    pub(crate) checksum: Option<u32>,
+}
+
 /// A frame header, decoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FrameHeader {
@@ -125,6 +144,37 @@ impl FrameHeader {
     /// field is ignored.
     pub fn encode(&self, salt: u32, batch_header: &[u8], buffer: &mut BytesMut) -> u32 {
         let start = buffer.len();
+        self.put_fields(buffer);
+        let checksum = checksum_of(salt, &buffer[start..], batch_header);
+        buffer.put_u32_le(checksum);
+        checksum
+    }
+
+    /// [`FrameHeader::encode`] at a place, which says all that is local to a replica. Returns the header's checksum.
+    pub(crate) fn encode_at(&self, place: Place, batch_header: &[u8], buffer: &mut BytesMut) -> u32 {
+        let Place { salt, previous_checksum, mark, checksum } = place;
+        let (durable_through, durable_position) = (mark.through, mark.position);
+        let header = Self { durable_through, durable_position, previous_checksum, ..*self };
+        let Some(checksum) = checksum else { return header.encode(salt, batch_header, buffer) };
+        header.encode_with_checksum(salt, batch_header, checksum, buffer);
+        checksum
+    }
+
+    fn encode_with_checksum(&self, salt: u32, batch_header: &[u8], checksum: u32, buffer: &mut BytesMut) {
+        let start = buffer.len();
+        self.put_fields(buffer);
+        let fields = &mut buffer[start..];
+        let field = correction(checksum, |field| {
+            let (before, rest) = fields.split_at(CORRECTION_AT);
+            let with_field = crc32c::crc32c_append(crc32c::crc32c_append(salt, before), &field.to_le_bytes());
+            checksum_of(with_field, &rest[4..], batch_header)
+        });
+        fields[CORRECTION_AT..CORRECTION_AT + 4].copy_from_slice(&field.to_le_bytes());
+        buffer.put_u32_le(checksum);
+    }
+
+    /// Appends all before the checksum.
+    fn put_fields(&self, buffer: &mut BytesMut) {
         buffer.put_u16_le(MAGIC);
         buffer.put_u8(FORMAT);
         buffer.put_u8(self.kind as u8);
@@ -140,9 +190,6 @@ impl FrameHeader {
         buffer.put_u64_le(self.durable_position);
         buffer.put_bytes(0, RESERVED_SIZE);
         buffer.put_u32_le(self.previous_checksum);
-        let checksum = crc32c::crc32c_append(crc32c::crc32c_append(salt, &buffer[start..]), batch_header);
-        buffer.put_u32_le(checksum);
-        checksum
     }
 
     /// Decodes the header at the start of `bytes`, which for a batch must go on to the end of the batch header:
@@ -169,7 +216,7 @@ impl FrameHeader {
                 .ok_or(FrameError::Short { expected: BATCH_FRAME_SIZE_MIN as u64, found: bytes.len() as u64 })?,
             _ => &[],
         };
-        let computed = crc32c::crc32c_append(crc32c::crc32c_append(salt, &head[..CHECKSUM_AT]), batch_header);
+        let computed = checksum_of(salt, &head[..CHECKSUM_AT], batch_header);
         let found = u32_at(head, CHECKSUM_AT);
         if found != computed {
             return Err(FrameError::HeaderChecksum { found, computed });
@@ -230,5 +277,62 @@ impl FrameHeader {
     #[must_use]
     pub fn disk_size(&self) -> u64 {
         (FRAME_HEADER_SIZE as u64 + u64::from(self.payload_bytes)).next_multiple_of(ALIGNMENT)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+
+    use bytes::Bytes;
+    use quorate_record::{BatchBuilder, Compression, ProducerStamp, Record};
+
+    use super::*;
+    use crate::{Frame, Stamp};
+
+    /// An entry's bytes at a place, and its header.
+    fn encoded(kind: FrameKind, place: Place) -> (Vec<u8>, FrameHeader) {
+        let payload = if kind == FrameKind::Batch {
+            let mut builder = BatchBuilder::new(Compression::None);
+            builder.push(&Record::new("value", 7));
+            builder.build(ProducerStamp::NONE).unwrap()
+        } else {
+            Bytes::from_static(b"a command")
+        };
+        let stamp = (kind == FrameKind::Batch).then_some(Stamp { base_offset: 5, leader_epoch: 2 });
+        let frame = Frame {
+            kind,
+            term: 2,
+            index: 3,
+            leader_time_ms: 4,
+            expected_end_offset: None,
+            payload,
+            stamp,
+            next_offset: 6,
+        };
+        let mut parts = Vec::new();
+        let checksum = frame.encode_for_disk(place, &mut BytesMut::new(), &mut parts);
+        let bytes = parts.concat();
+        let header = FrameHeader::decode(&bytes, place.salt, 1 << 20).unwrap();
+        assert_eq!(header.checksum, checksum);
+        (bytes, header)
+    }
+
+    #[test]
+    fn a_frame_made_for_a_checksum_differs_in_that_and_in_reserved_bytes_alone() {
+        let mark = DurableMark { through: Some(1), position: 128 };
+        let place = Place { salt: 0x1234, previous_checksum: 0x5678, mark, checksum: None };
+        for kind in [FrameKind::Batch, FrameKind::Command] {
+            let (free, free_header) = encoded(kind, place);
+            for checksum in [0, 1, 0xdead_beef, u32::MAX] {
+                let (bound, header) = encoded(kind, Place { checksum: Some(checksum), ..place });
+                assert_eq!(header, FrameHeader { checksum, ..free_header });
+                let differs = |at: &usize| free[*at] != bound[*at];
+                let corrected = CORRECTION_AT..CORRECTION_AT + 4;
+                assert!((0..free.len()).filter(differs).all(|at| corrected.contains(&at) || (84..88).contains(&at)));
+            }
+            let (bound, _) = encoded(kind, Place { checksum: Some(free_header.checksum), ..place });
+            assert_eq!(bound, free, "the checksum it has anyway takes no correction");
+        }
     }
 }

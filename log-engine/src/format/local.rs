@@ -8,7 +8,7 @@
 
 use bytes::{BufMut, Bytes, BytesMut};
 
-use super::{ALIGNMENT, DurableMark, FRAME_HEADER_SIZE, FrameError, FrameHeader, FrameKind, bytes_at::u64_at};
+use super::{ALIGNMENT, FRAME_HEADER_SIZE, FrameError, FrameHeader, FrameKind, Place, bytes_at::u64_at};
 
 /// A vote as the log keeps it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +34,9 @@ pub struct LogStart {
 
 /// Bytes of a local frame's payload.
 const PAYLOAD_SIZE: usize = 24;
+
+/// Bytes of a local frame.
+pub(crate) const LOCAL_FRAME_SIZE: u64 = (FRAME_HEADER_SIZE + PAYLOAD_SIZE) as u64;
 
 const _: () = assert!((PAYLOAD_SIZE as u64).is_multiple_of(ALIGNMENT), "local frames need no padding");
 
@@ -87,9 +90,7 @@ pub(crate) fn encode_local(
     kind: FrameKind,
     payload: [u8; PAYLOAD_SIZE],
     next_index: u64,
-    mark: DurableMark,
-    previous_checksum: u32,
-    salt: u32,
+    place: Place,
 ) -> (Bytes, u32) {
     let header = FrameHeader {
         kind,
@@ -100,13 +101,13 @@ pub(crate) fn encode_local(
         index: next_index,
         leader_time_ms: 0,
         expected_end_offset: None,
-        durable_through: mark.through,
-        durable_position: mark.position,
-        previous_checksum,
+        durable_through: None,
+        durable_position: 0,
+        previous_checksum: 0,
         checksum: 0,
     };
     let mut bytes = BytesMut::with_capacity(FRAME_HEADER_SIZE + PAYLOAD_SIZE);
-    let checksum = header.encode(salt, &[], &mut bytes);
+    let checksum = header.encode_at(place, &[], &mut bytes);
     bytes.put_slice(&payload);
     (bytes.freeze(), checksum)
 }

@@ -7,7 +7,7 @@
 //! | `N.log` | a segment: its header ([`SegmentHeader`]), then frames ([`FrameHeader`]), then zeros | at the roll to it |
 //! | `N.index` | the sparse index of a finished segment ([`SparseIndex`]) | after the roll away from it |
 //! | `N.checkpoint` | the caller's state before the segment's first entry ([`Checkpoint`]) | after the roll to it |
-//! | `….new` | an index or checkpoint that was not finished | renamed when it is whole |
+//! | `….new` | a file that was not finished: an index, a checkpoint or a repaired segment | renamed when it is whole |
 //!
 //! The segments are the log; the rest only saves time and can be made again, except that a checkpoint is all that is
 //! left of entries which were trimmed away. All integers are little-endian; the record batch inside a frame is Kafka's
@@ -22,11 +22,17 @@
 //! *Checksums of frame headers are salted* with that of their segment's header: a frame of another segment, or one that
 //! a record carries in its value, is no frame here.
 //!
+//! *A repaired segment* ([`crate::RepairReport`]) is in no way another one to those who read it: the same header
+//! checksum, seal and length. To keep the chain of checksums, 4 reserved bytes of a rebuilt frame header, and the vote
+//! term of a rebuilt segment header without a vote, hold whatever makes the checksum the old one; log starts fill the
+//! place of local frames that are lost.
+//!
 //! Builds read every released version from 1 on; the fixture of each is in `tests/fixtures/`. Version 0 was never
 //! released and is refused.
 
 mod bytes_at;
 mod checkpoint;
+mod correction;
 mod frame_error;
 mod frame_header;
 mod index_file;
@@ -40,8 +46,8 @@ pub use index_file::{IndexFile, IndexFileError, IndexPoint, SparseIndex};
 pub use local::{LogStart, Vote};
 pub use segment_header::{PreviousSegment, SEGMENT_HEADER_SIZE, SegmentHeader, SegmentHeaderError};
 
-pub(crate) use frame_header::{BATCH_FRAME_SIZE_MIN, DurableMark};
-pub(crate) use local::encode_local;
+pub(crate) use frame_header::{BATCH_FRAME_SIZE_MIN, DurableMark, Place};
+pub(crate) use local::{LOCAL_FRAME_SIZE, encode_local};
 
 /// The disk and wire format this build writes.
 pub const FORMAT: u8 = 1;

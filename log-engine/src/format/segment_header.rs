@@ -9,7 +9,8 @@
 //!  40  base time i64, ms: the greatest leader time before the segment's first entry, 0 if none
 //!  48  previous number u64 (all ones: none)
 //!  56  previous end u64: the byte position at which the previous segment ends: its seal. Bytes behind it are stale.
-//!  64  vote term u64        72  voted for u64
+//!  64  vote term u64        72  voted for u64; without a vote, both are ignored, and what a repair has rebuilt holds
+//!      in the first 4 bytes what gives the header the checksum it had
 //!  80  start index u64      88  start term u64      96  start offset u64
 //! 104  owner u128: whose replica it is, so that a directory of another cluster is not taken for this one's
 //! 120  previous checksum u32: that of the last frame header before the seal (of the segment header if there is none)
@@ -24,12 +25,14 @@ use bytes::{BufMut, Bytes, BytesMut};
 use super::{
     ALIGNMENT, FORMAT, LogStart, NONE, VALUE_MAX, Vote,
     bytes_at::{u32_at, u64_at},
+    correction::correction,
 };
 
 /// Bytes of a segment header.
 pub const SEGMENT_HEADER_SIZE: usize = 128;
 
 const MAGIC: &[u8; 4] = b"QSEG";
+const VOTE_TERM_AT: usize = 64;
 const CHECKSUM_AT: usize = 124;
 
 const _: () = assert!(SEGMENT_HEADER_SIZE == CHECKSUM_AT + 4);
@@ -109,6 +112,19 @@ impl SegmentHeader {
         (bytes.freeze(), checksum)
     }
 
+    /// The header without its vote, and with this checksum. A header read back is the same but for the vote.
+    pub(crate) fn encode_with_checksum(&self, checksum: u32) -> Bytes {
+        let (bytes, _) = Self { vote: None, ..*self }.encode();
+        let mut bytes = BytesMut::from(&bytes[..]);
+        let field = correction(checksum, |field| {
+            let with_field = crc32c::crc32c_append(crc32c::crc32c(&bytes[..VOTE_TERM_AT]), &field.to_le_bytes());
+            crc32c::crc32c_append(with_field, &bytes[VOTE_TERM_AT + 4..CHECKSUM_AT])
+        });
+        bytes[VOTE_TERM_AT..VOTE_TERM_AT + 4].copy_from_slice(&field.to_le_bytes());
+        bytes[CHECKSUM_AT..].copy_from_slice(&checksum.to_le_bytes());
+        bytes.freeze()
+    }
+
     /// Decodes the header at the start of `bytes` and returns it with its checksum.
     ///
     /// # Errors
@@ -152,5 +168,33 @@ impl SegmentHeader {
             return Err(SegmentHeaderError::Damaged("its predecessor does not come before it"));
         }
         Ok((header, checksum))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+
+    use super::*;
+
+    #[test]
+    fn a_header_rebuilt_for_a_checksum_is_read_back_without_its_vote() {
+        let previous = PreviousSegment { number: 3, end: 4_096, checksum: 77 };
+        let header = SegmentHeader {
+            number: 4,
+            base_index: 9,
+            replica: 7,
+            owner: 1 << 100,
+            base_offset: 18,
+            base_time_ms: 1_009,
+            previous: Some(previous),
+            vote: Some(Vote { term: 5, voted_for: 6, committed: true }),
+            start: LogStart::default(),
+        };
+        for checksum in [0, header.encode().1, 0xdead_beef] {
+            let rebuilt = header.encode_with_checksum(checksum);
+            assert_eq!(rebuilt.len(), SEGMENT_HEADER_SIZE);
+            assert_eq!(SegmentHeader::decode(&rebuilt).unwrap(), (SegmentHeader { vote: None, ..header }, checksum));
+        }
     }
 }

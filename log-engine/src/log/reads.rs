@@ -1,7 +1,7 @@
 //! Finding entries in an open log: in memory at once, or where on the disk to look for them.
 
 use crate::{
-    ColdRead, Frame, FrameError, Log, ReadError, SEGMENT_HEADER_SIZE,
+    ColdRead, Frame, FrameError, Log, LogStart, ReadError, SEGMENT_HEADER_SIZE,
     read::{FrameEnd, Stretch, Walk, point_is_before},
     state::{Segment, State},
 };
@@ -92,7 +92,7 @@ impl Log {
             log: self.shared.clone(),
             stretches,
             start,
-            first_index,
+            log_start: state.start,
             end_index: state.tail.first().map_or(end_index, |first| first.min(end_index)),
             bytes_max,
             otherwise,
@@ -120,7 +120,7 @@ impl Log {
             log: self.shared.clone(),
             stretches: Vec::new(),
             start: ReadStart::Index(last),
-            first_index: 0,
+            log_start: LogStart::default(),
             end_index: from,
             bytes_max: 0,
             otherwise: Vec::new(),

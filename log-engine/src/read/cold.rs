@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{Found, Walk};
 use crate::{
-    Frame, IndexPoint, ReadError, ReadStart, SegmentExtent, scrub, segment_file::SegmentFile, shared::Shared,
+    Frame, IndexPoint, LogStart, ReadError, ReadStart, SegmentExtent, scrub, segment_file::SegmentFile, shared::Shared,
     vfs::VfsFile,
 };
 
@@ -32,8 +32,8 @@ pub struct ColdRead {
     pub(crate) log: Arc<Shared>,
     pub(crate) stretches: Vec<Stretch>,
     pub(crate) start: ReadStart,
-    /// No entry below this log index is wanted.
-    pub(crate) first_index: u64,
+    /// Where the log started when the read was planned: no entry before that is wanted.
+    pub(crate) log_start: LogStart,
     /// One past the last log index wanted.
     pub(crate) end_index: u64,
     pub(crate) bytes_max: usize,
@@ -81,7 +81,8 @@ impl ColdRead {
         let (handle, point) = self.open(stretch, first)?;
         let chunk = (self.bytes_max as u64).clamp(CHUNK_MIN, CHUNK_MAX);
         let max = self.log.payload_bytes_max;
-        let mut walk = Walk::new((&*handle, &file.path), extent, point, self.end_index, max, chunk);
+        let mut walk =
+            Walk::new((&*handle, &file.path), extent, point, self.end_index, max, chunk).needed_from(self.log_start);
         while let Some(found) = walk.find()? {
             if frames.is_empty() && !self.is_wanted(&found) {
                 walk.skip(&found);
@@ -114,8 +115,9 @@ impl ColdRead {
         if !first || stretch.point.is_some() {
             return Ok((open.handle.clone(), stretch.point));
         }
-        let index = open.index(&self.log, &stretch.file, &stretch.extent)?;
-        let point = index.last_before(stretch.extent.end, |point| point_is_before(point, self.start, self.first_index));
+        let index = open.index(&self.log, &stretch.file, &stretch.extent, self.log_start)?;
+        let first_index = self.log_start.index;
+        let point = index.last_before(stretch.extent.end, |point| point_is_before(point, self.start, first_index));
         Ok((open.handle.clone(), point))
     }
 
@@ -128,7 +130,7 @@ impl ColdRead {
     /// Whether the frames wanted begin with this one.
     fn is_wanted(&self, found: &Found) -> bool {
         let header = &found.header;
-        header.index >= self.first_index
+        header.index >= self.log_start.index
             && match self.start {
                 ReadStart::Index(index) => header.index >= index,
                 ReadStart::Offset(offset) => found.next_offset > offset,

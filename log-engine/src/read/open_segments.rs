@@ -9,7 +9,8 @@ use lru::LruCache;
 
 use super::Walk;
 use crate::{
-    IndexFile, IndexPoint, ReadError, SEGMENT_HEADER_SIZE, SegmentExtent, SegmentHeader, SparseIndex, VfsFile,
+    IndexFile, IndexPoint, LogStart, ReadError, SEGMENT_HEADER_SIZE, SegmentExtent, SegmentHeader, SparseIndex,
+    VfsFile,
     format::FileKind,
     segment_file::SegmentFile,
     shared::Shared,
@@ -23,6 +24,8 @@ const INDEXING_CHUNK: u64 = 256 << 10;
 /// A segment open for reading.
 #[derive(Debug)]
 pub(crate) struct OpenSegment {
+    /// The file that it is: a repair replaces it by another one of the same number.
+    file: Arc<SegmentFile>,
     pub(crate) handle: Arc<dyn VfsFile>,
     index: OnceLock<SparseIndex>,
 }
@@ -54,16 +57,16 @@ impl OpenSegments {
     pub(crate) fn get(
         &self,
         log: &Shared,
-        file: &SegmentFile,
+        file: &Arc<SegmentFile>,
         extent: &SegmentExtent,
     ) -> Result<Arc<OpenSegment>, ReadError> {
         let key = (log.id, file.number);
-        if let Some(open) = self.cache().get(&key) {
+        if let Some(open) = self.cache().get(&key).filter(|open| Arc::ptr_eq(&open.file, file)) {
             return Ok(open.clone());
         }
         // Not under the lock: others read meanwhile. Of two that open one segment the later wins.
         let handle = open_segment_file(log, file, extent)?;
-        let open = Arc::new(OpenSegment { handle, index: OnceLock::new() });
+        let open = Arc::new(OpenSegment { file: file.clone(), handle, index: OnceLock::new() });
         self.cache().put(key, open.clone());
         Ok(open)
     }
@@ -113,6 +116,7 @@ impl OpenSegment {
         log: &Arc<Shared>,
         file: &SegmentFile,
         extent: &SegmentExtent,
+        log_start: LogStart,
     ) -> Result<&SparseIndex, ReadError> {
         if let Some(index) = self.index.get() {
             return Ok(index);
@@ -120,7 +124,7 @@ impl OpenSegment {
         let index = match load(log, file, extent) {
             Some(index) => index,
             None => {
-                let (index, whole) = self.build(log, file, extent)?;
+                let (index, whole) = self.build(log, file, extent, log_start)?;
                 let segment_checksum = extent.head_checksum;
                 let index = IndexFile { segment: extent.number, segment_checksum, index };
                 if whole {
@@ -133,16 +137,18 @@ impl OpenSegment {
     }
 
     /// The index, and whether it is that of the whole segment: it ends at the first damage, since offset and time behind
-    /// it are not known. What is read from there on meets the damage.
+    /// it are not known. What is read from there on meets the damage. Damage before the start of the log does not count.
     fn build(
         &self,
         log: &Shared,
         file: &SegmentFile,
         extent: &SegmentExtent,
+        log_start: LogStart,
     ) -> Result<(SparseIndex, bool), ReadError> {
         let mut index = SparseIndex::default();
         let source = (&*self.handle, &*file.path);
-        let mut walk = Walk::new(source, extent, None, u64::MAX, log.payload_bytes_max, INDEXING_CHUNK);
+        let mut walk =
+            Walk::new(source, extent, None, u64::MAX, log.payload_bytes_max, INDEXING_CHUNK).needed_from(log_start);
         loop {
             match walk.find() {
                 Ok(None) => return Ok((index, true)),

@@ -6,7 +6,7 @@ use bytes::{Bytes, BytesMut};
 use quorate_record::BatchHeader;
 
 use crate::{
-    FRAME_HEADER_SIZE, Frame, FrameError, FrameHeader, FrameKind, IndexPoint, ReadError, SEGMENT_HEADER_SIZE,
+    FRAME_HEADER_SIZE, Frame, FrameError, FrameHeader, FrameKind, IndexPoint, LogStart, ReadError, SEGMENT_HEADER_SIZE,
     SegmentExtent, Stamp, VfsFile,
     format::{ALIGNMENT, BATCH_FRAME_SIZE_MIN},
     vfs::read_at_least,
@@ -37,8 +37,12 @@ pub(crate) struct Walk<'a> {
     pub(crate) index: u64,
     /// No entry from this log index on is looked at: it may not be written yet.
     end_index: u64,
+    /// Where the log starts: what is damaged before is passed over, if this is given.
+    log_start: Option<LogStart>,
     /// The partition's end offset before the next entry.
     pub(crate) offset: u64,
+    /// Whether that is right: behind what was passed over, the next batch tells.
+    pub(crate) offset_is_known: bool,
     /// The greatest leader time before the next entry.
     time_ms: i64,
     /// The checksum of the last frame header, if one was seen.
@@ -78,13 +82,20 @@ impl<'a> Walk<'a> {
             position,
             index,
             end_index,
+            log_start: None,
             offset,
+            offset_is_known: true,
             time_ms,
             checksum,
             buffer,
             payload_bytes_max,
             chunk,
         }
+    }
+
+    /// Passes over what has no sound header before the start of the log, as long as what the log starts with has one.
+    pub(crate) fn needed_from(self, log_start: LogStart) -> Self {
+        Self { log_start: Some(log_start), ..self }
     }
 
     /// The next entry, its payload unread. To be followed by [`Walk::take`] or [`Walk::skip`].
@@ -100,6 +111,27 @@ impl<'a> Walk<'a> {
 
     /// The next frame, its payload unread. To be followed by [`Walk::skip`].
     pub(crate) fn find_frame(&mut self) -> Result<Option<Found>, ReadError> {
+        loop {
+            let start = self.log_start.unwrap_or_default();
+            if self.log_start.is_some() && self.index == start.index {
+                (self.offset, self.offset_is_known) = (start.offset, true);
+            }
+            let error = match self.frame() {
+                Err(error @ ReadError::Damaged { .. }) if self.index < start.index => error,
+                other => return other,
+            };
+            let (position, index, checksum) = (self.position, self.index, self.checksum);
+            if !self.resynchronise()? || self.index > start.index {
+                (self.position, self.index, self.checksum) = (position, index, checksum);
+                self.forget();
+                return Err(error);
+            }
+            self.offset_is_known = false;
+        }
+    }
+
+    /// The frame at the current position.
+    fn frame(&mut self) -> Result<Option<Found>, ReadError> {
         if self.index >= self.end_index || self.position >= self.extent.end {
             return Ok(None);
         }
@@ -164,6 +196,7 @@ impl<'a> Walk<'a> {
         if found.header.kind.is_entry() {
             self.index += 1;
             (self.offset, self.time_ms) = (found.next_offset, found.time_ms);
+            self.offset_is_known |= found.batch.is_some() && !found.header.rejected;
         }
     }
 
@@ -200,6 +233,12 @@ impl<'a> Walk<'a> {
         buffer.truncate(count);
         self.buffer = buffer.freeze();
         Ok(())
+    }
+
+    /// The format of the frame at the current position, if that fits its checksum and says nothing to this build.
+    pub(crate) fn foreign(&mut self) -> Result<Option<u8>, ReadError> {
+        self.fill((BATCH_FRAME_SIZE_MIN as u64).min(self.left()), 0)?;
+        Ok(FrameHeader::foreign(&self.buffer, self.extent.head_checksum))
     }
 
     /// What is wrong at the current position.

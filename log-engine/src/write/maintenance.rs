@@ -14,7 +14,7 @@ use super::{
     publish::{checkpoint_state, publish},
     roll,
 };
-use crate::{Checkpoint, IndexFile, format::FileKind, shared::Shared};
+use crate::{Checkpoint, IndexFile, format::FileKind, repair::Install, shared::Shared};
 
 /// Jobs that wait at most. What comes beyond is left out: an index is made when it is missed, a recovery begins at an
 /// older checkpoint, files are removed at the next trim.
@@ -31,6 +31,8 @@ pub(crate) enum MaintenanceJob {
     Trim { log: Arc<Shared> },
     /// Remove the files of segments that are off the chain.
     Remove { log: Arc<Shared>, numbers: Vec<u64> },
+    /// Put a repaired segment in its place.
+    Install(Box<Install>),
     /// Answered once everything before is done.
     Barrier(SyncSender<()>),
     /// Ends the thread.
@@ -53,6 +55,11 @@ impl MaintenanceQueue {
         if let Err(TrySendError::Full(_)) = self.0.try_send(job) {
             tracing::warn!("the maintenance of the logs does not keep up: an index, a checkpoint or a trim is put off");
         }
+    }
+
+    /// Pushes a job that somebody waits for, as soon as there is room; tells whether the thread will see it.
+    pub(crate) fn push_waiting(&self, job: MaintenanceJob) -> bool {
+        self.0.send(job).is_ok()
     }
 
     /// Waits until everything pushed before is done, at most this long; tells whether it is.
@@ -91,6 +98,10 @@ fn run(jobs: &Receiver<MaintenanceJob>) {
             MaintenanceJob::Barrier(done) => {
                 // Nobody may wait any more.
                 done.send(()).ok();
+                continue;
+            }
+            MaintenanceJob::Install(install) => {
+                install.run();
                 continue;
             }
             MaintenanceJob::Prepare { log, number } => {

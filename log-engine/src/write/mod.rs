@@ -7,7 +7,7 @@ mod roll;
 mod writers;
 
 pub(crate) use maintenance::{Maintenance, MaintenanceJob, MaintenanceQueue};
-pub(crate) use publish::{checkpoint_state, read_small_file};
+pub(crate) use publish::{checkpoint_state, publish, read_small_file, unfinished};
 pub(crate) use roll::{Roll, create_first};
 pub use writers::{Completion, WriterStats};
 pub(crate) use writers::{Job, LogWriters, Mark, WriteJob, WriterHandle};

@@ -15,7 +15,8 @@ use crate::{
     vfs::read_exact_at,
 };
 
-fn unfinished(path: &Path) -> PathBuf {
+/// The name of a file that is not finished yet.
+pub(crate) fn unfinished(path: &Path) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(UNFINISHED_SUFFIX);
     name.into()
