@@ -9,6 +9,7 @@ mod model;
 mod reading;
 mod real_files;
 mod refusals;
+mod repair;
 mod replay;
 mod scripts;
 mod segments;
