@@ -25,6 +25,9 @@ struct Args {
     /// Where other nodes connect
     #[arg(long, value_name = "HOST:PORT")]
     peer_listen: Option<String>,
+    /// What other nodes are told to connect to, if not --peer-listen
+    #[arg(long, value_name = "HOST:PORT")]
+    peer_advertise: Option<String>,
     /// Peer addresses of all nodes that form the cluster, this one included
     #[arg(long, value_name = "HOST:PORT,…")]
     seeds: Option<String>,
@@ -45,6 +48,7 @@ fn run(args: Args) -> Result<(), Box<dyn std::error::Error>> {
         ("data_dir", Some(args.data_dir)),
         ("listen", args.listen),
         ("peer_listen", args.peer_listen),
+        ("peer_advertise", args.peer_advertise),
         ("seeds", args.seeds),
     ];
     let flags = flags.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?))).collect();

@@ -1,10 +1,14 @@
 //! What tortures real node processes, and what checks afterwards that nothing was lost.
 //!
-//! [`lines`] judges a consumed stream by itself; [`power_loss`] is a disk that forgets what was not synced; [`harness`]
-//! runs clusters of real processes for the tests of `tests/process`.
+//! * [`proxy`]: the network between the nodes, which can be cut, delayed and reset by directed link.
+
+//! * [`lines`] judges a consumed stream by itself; [`power_loss`] is a disk that forgets what was not synced.
+//! * [`harness`] runs clusters of real processes for the tests of `tests/process`.
 //!
-//! Not here: anything a shipped binary contains. Faults enter through the seams of `quorate-node` only.
+//! Not here: anything a shipped binary contains. Faults enter through the seams of `quorate-node`, its processes and
+//! its network only.
 
 pub mod harness;
 pub mod lines;
 pub mod power_loss;
+pub mod proxy;

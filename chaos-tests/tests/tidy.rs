@@ -30,7 +30,11 @@ const MAY_USE: [(&str, &[&str]); 11] = [
     // The log engine only for `quorate log inspect`, which reads the files of a node that may be down.
     ("quorate-cli", &["quorate", "quorate-log-engine", "quorate-cluster-config"]),
     ("quorate-testing", &["quorate", "quorate-node", "quorate-cluster-config"]),
-    ("quorate-chaos-tests", &["quorate", "quorate-node", "quorate-log-engine", "quorate-cluster-config"]),
+    // The faulty disk for its random numbers, which are the same for ever.
+    (
+        "quorate-chaos-tests",
+        &["quorate", "quorate-node", "quorate-log-engine", "quorate-faulty-vfs", "quorate-cluster-config"],
+    ),
 ];
 
 /// Where a package of others may be used, tests included; one that ends in `*` stands for its sisters too.

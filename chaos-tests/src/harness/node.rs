@@ -41,6 +41,8 @@ pub struct Node {
     pub data_dir: PathBuf,
     /// The peer addresses it forms a cluster with.
     pub seeds: String,
+    /// Where its peers are told to reach it, if not at its own port.
+    pub peer_advertise: Option<String>,
     log: PathBuf,
     child: Option<Child>,
 }
@@ -51,7 +53,7 @@ impl Node {
     pub fn new(kind: NodeKind, directory: &Path, ports: (u16, u16), seeds: &str) -> Self {
         let (client_port, peer_port) = ports;
         let (data_dir, log) = (directory.join("data"), directory.join("log"));
-        Self { kind, client_port, peer_port, data_dir, seeds: seeds.to_owned(), log, child: None }
+        Self { kind, client_port, peer_port, data_dir, seeds: seeds.to_owned(), peer_advertise: None, log, child: None }
     }
 
     /// Where clients reach it.
@@ -91,6 +93,7 @@ impl Node {
         }
         command.arg("--data-dir").arg(&self.data_dir).args(["--listen", &self.client_address()]);
         command.args(["--peer-listen", &self.peer_address(), "--seeds", &self.seeds]);
+        command.args(self.peer_advertise.iter().flat_map(|address| ["--peer-advertise", address]));
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).spawn()
     }
 
@@ -129,6 +132,15 @@ impl Node {
         let pid = self.child.as_ref().and_then(|child| Pid::from_raw(i32::try_from(child.id()).ok()?));
         let pid = pid.unwrap_or_else(|| panic!("the node does not run"));
         kill_process(pid, signal).unwrap_or_else(|error| panic!("cannot signal process {pid:?}: {error}"));
+    }
+
+    /// How its process ended, if it has a process and nobody here ended it.
+    ///
+    /// # Panics
+    /// If the system does not tell.
+    pub fn ended_by_itself(&mut self) -> Option<ExitStatus> {
+        let looked = self.child.as_mut().map_or(Ok(None), Child::try_wait);
+        looked.unwrap_or_else(|error| panic!("cannot look at the node at {}: {error}", self.client_address()))
     }
 
     /// Waits until the process has ended by itself.

@@ -1,0 +1,82 @@
+//! The network between the nodes, as a thing that can be broken: a proxy in front of each node's peer port.
+//!
+//! A node advertises its proxy's address, so that all its peers dial through it. From the handshake that opens each
+//! connection the proxy learns who dials; bytes from node A to node B are then treated by the [`Rule`] of the *directed*
+//! link (A, B), whether A or B opened the connection. While a cluster forms, the dialer has no id yet: such connections
+//! pass.
+//!
+//! As on a network that drops packets, a connection that lost bytes never goes on: it is reset once the link passes
+//! bytes again. Unlike there, the other direction of it flows meanwhile.
+//!
+//! Not here: links to clients, corrupted bytes, limited throughput.
+
+mod connection;
+mod links;
+mod pump;
+mod rule;
+
+use std::{
+    io,
+    net::{Ipv4Addr, SocketAddr},
+    sync::Arc,
+};
+
+use tokio::{
+    net::TcpListener,
+    sync::Semaphore,
+    task::{JoinHandle, JoinSet},
+};
+
+pub use links::{Link, Links};
+pub use rule::Rule;
+
+/// Connections through one proxy; nodes have a handful for each other.
+const CONNECTIONS_MAX: usize = 1_024;
+
+/// Listens in front of one node until it is dropped.
+#[derive(Debug)]
+pub struct Proxy {
+    task: JoinHandle<()>,
+}
+
+impl Proxy {
+    /// Listens on a port of loopback for connections to node `to`, whose peer port is `target`.
+    ///
+    /// # Errors
+    /// If the port cannot be bound.
+    pub async fn start(listen: u16, to: u64, target: SocketAddr, links: Arc<Links>) -> io::Result<Self> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, listen)).await?;
+        Ok(Self { task: tokio::spawn(accept(listener, to, target, links)) })
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+async fn accept(listener: TcpListener, to: u64, target: SocketAddr, links: Arc<Links>) {
+    let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let mut connections = JoinSet::new();
+    while let Ok(permit) = Arc::clone(&room).acquire_owned().await {
+        while connections.try_join_next().is_some() {}
+        match listener.accept().await {
+            Ok((dialer, _)) => {
+                let links = Arc::clone(&links);
+                connections.spawn(async move {
+                    let _permit = permit;
+                    if let Err(error) = connection::serve(dialer, to, target, &links).await {
+                        tracing::debug!(to, %error, "a peer connection ended");
+                    }
+                });
+            }
+            // Too many open files, or a connection that is gone already: the next one may work.
+            Err(error) => tracing::warn!(to, %error, "cannot accept a peer connection"),
+        }
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
+mod tests;

@@ -1,0 +1,20 @@
+//! How one directed link treats bytes.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// What happens to bytes on a directed link. Ordered by severity: of several, the greatest holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Rule {
+    /// They pass.
+    #[default]
+    Pass,
+    /// They arrive later by this time, as many as ever.
+    Delay(Duration),
+    /// They arrive after the link is healed, as they do by retransmission where packets were lost.
+    Hold,
+    /// They vanish, and so do attempts to connect.
+    Drop,
+}
