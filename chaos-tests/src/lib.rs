@@ -1,14 +1,16 @@
 //! What tortures real node processes, and what checks afterwards that nothing was lost.
 //!
 //! * [`proxy`]: the network between the nodes, which can be cut, delayed and reset by directed link.
-
+//! * [`history`] and [`checker`]: what clients did and saw, and the judgement of it: pure functions.
 //! * [`lines`] judges a consumed stream by itself; [`power_loss`] is a disk that forgets what was not synced.
 //! * [`harness`] runs clusters of real processes for the tests of `tests/process`.
 //!
 //! Not here: anything a shipped binary contains. Faults enter through the seams of `quorate-node`, its processes and
 //! its network only.
 
+pub mod checker;
 pub mod harness;
+pub mod history;
 pub mod lines;
 pub mod power_loss;
 pub mod proxy;

@@ -1,0 +1,75 @@
+//! Values that tell who sent them. No two records have the same.
+
+use std::fmt::{self, Display};
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+/// Bytes every value is filled up to.
+const VALUE_BYTES: usize = 100;
+
+/// Whose record it is, and which.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(from = "(u32, u64)", into = "(u32, u64)")]
+pub struct Value {
+    /// The producer.
+    pub process: u32,
+    /// Its number among all records of that producer, ascending in the order of its sends.
+    pub number: u64,
+}
+
+impl Value {
+    /// The record's bytes: all of them follow from the value.
+    #[must_use]
+    pub fn encode(self) -> Bytes {
+        let mut text = format!("{} {} ", self.process, self.number);
+        while text.len() < VALUE_BYTES {
+            text.push(char::from(b'a' + ((self.number + text.len() as u64) % 26) as u8));
+        }
+        text.into()
+    }
+
+    /// The value of these bytes; `None` if a byte of them is not as [`encode`](Self::encode) makes it.
+    #[must_use]
+    pub fn decode(bytes: &[u8]) -> Option<Self> {
+        let mut parts = std::str::from_utf8(bytes).ok()?.split(' ');
+        let value = Self { process: parts.next()?.parse().ok()?, number: parts.next()?.parse().ok()? };
+        (value.encode() == bytes).then_some(value)
+    }
+}
+
+impl From<(u32, u64)> for Value {
+    fn from((process, number): (u32, u64)) -> Self {
+        Self { process, number }
+    }
+}
+
+impl From<Value> for (u32, u64) {
+    fn from(value: Value) -> Self {
+        (value.process, value.number)
+    }
+}
+
+impl Display for Value {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "record {} of process {}", self.number, self.process)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_comes_back_and_an_altered_one_does_not() {
+        let value = Value { process: 3, number: 70_001 };
+        let bytes = value.encode();
+        assert_eq!(Value::decode(&bytes), Some(value));
+        for at in 0..bytes.len() {
+            let mut altered = bytes.to_vec();
+            altered[at] ^= 1;
+            assert_ne!(Value::decode(&altered), Some(value), "byte {at}");
+        }
+        assert_eq!(Value::decode(&bytes[..50]), None);
+    }
+}
