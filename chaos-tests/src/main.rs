@@ -1,18 +1,16 @@
-//! `quorate-chaos`: judges what came out of a cluster.
+//! `quorate-chaos`: tortures clusters and judges what came out of them.
 //!
-//! Exit code 0: verified; 1: violated, or unreadable; 2: the command line itself was wrong.
+//! Exit code 0: verified; 1: violated, or unreadable; 2: the command line itself was wrong; 3: inconclusive.
 
-use std::{
-    io::{self, BufRead, BufReader, Read},
-    path::{Path, PathBuf},
-    process::ExitCode,
-};
+mod commands;
+
+use std::process::ExitCode;
 
 use clap::{Parser, Subcommand, ValueEnum};
-use quorate_chaos_tests::lines::{Checker, NumberedLines, STREAM_LINE_BYTES_MAX, Verified, Violation};
-use serde_json::json;
 
-/// Judges what came out of a cluster
+use commands::{check, list, pipelining, run, verify_lines};
+
+/// Tortures clusters of real processes and judges what came out of them
 #[derive(Debug, Parser)]
 #[command(name = "quorate-chaos", version, propagate_version = true)]
 struct Args {
@@ -23,9 +21,9 @@ struct Args {
     command: Command,
 }
 
-#[derive(Clone, Copy, Debug, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Format {
-    /// A line for a person
+    /// Lines for a person
     Table,
     /// One JSON object
     Json,
@@ -33,72 +31,25 @@ enum Format {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Runs a cluster under faults that follow from a seed, and checks what its clients saw
+    Run(run::Arguments),
+    /// Checks the history of a run once more
+    Check(check::Arguments),
+    /// Lists the nemeses and the anomalies
+    List,
+    /// Measures what one partition takes with and without delay between the nodes
+    Pipelining(pipelining::Arguments),
     /// Proves that a consumed stream on stdin holds every line of a file exactly once and in order
-    #[command(after_help = "\
-Every line of FILE begins with its number, from 1, and a tab. The stream is judged as it comes: per partition, offsets \
-are dense from 0 and line numbers ascend; over all, every line arrived exactly once with the same bytes.
-
-Example:
-  seq 100000 | awk '{print NR \"\\t\" \"payload \" $1}' > lines
-  quorate produce orders --file lines
-  quorate consume orders --from first --format '%p %o %v\\n' | quorate-chaos verify-lines --input lines")]
-    VerifyLines {
-        /// The file that was produced
-        #[arg(long, value_name = "FILE")]
-        input: PathBuf,
-    },
-}
-
-#[derive(Debug, thiserror::Error)]
-enum Failure {
-    #[error("cannot read {0}: {1}")]
-    Unreadable(String, io::Error),
-    #[error("{0}")]
-    Violated(#[from] Violation),
+    VerifyLines(verify_lines::Arguments),
 }
 
 fn main() -> ExitCode {
-    let args = Args::parse();
-    let Command::VerifyLines { input } = &args.command;
-    match (verify(input, io::stdin().lock()), args.output) {
-        (Ok(verified), Format::Table) => {
-            let (lines, partitions) = (verified.lines, verified.partitions.len());
-            println!("verified: {lines} lines, each exactly once, in order in each of {partitions} partitions");
-            ExitCode::SUCCESS
-        }
-        (Ok(Verified { lines, partitions }), Format::Json) => {
-            println!("{}", json!({ "verified": true, "lines": lines, "partitions": partitions }));
-            ExitCode::SUCCESS
-        }
-        (Err(failure), format) => {
-            match (format, &failure) {
-                (Format::Table, Failure::Violated(violation)) => println!("violated: {violation}"),
-                (Format::Table, Failure::Unreadable(..)) => eprintln!("quorate-chaos: {failure}"),
-                (Format::Json, _) => {
-                    let kind = match &failure {
-                        Failure::Violated(violation) => violation.kind(),
-                        Failure::Unreadable(..) => "unreadable",
-                    };
-                    println!("{}", json!({ "verified": false, "kind": kind, "message": failure.to_string() }));
-                }
-            }
-            ExitCode::FAILURE
-        }
-    }
-}
-
-fn verify(input: &Path, stream: impl Read) -> Result<Verified, Failure> {
-    let file = std::fs::read(input).map_err(|error| Failure::Unreadable(input.display().to_string(), error))?;
-    let mut checker = Checker::new(NumberedLines::new(&file)?);
-    let mut stream = BufReader::with_capacity(1 << 20, stream);
-    let mut line = Vec::new();
-    loop {
-        line.clear();
-        let mut bounded = stream.by_ref().take(STREAM_LINE_BYTES_MAX as u64);
-        let read = bounded.read_until(b'\n', &mut line);
-        if read.map_err(|error| Failure::Unreadable("stdin".to_owned(), error))? == 0 {
-            return Ok(checker.finish()?);
-        }
-        checker.record(line.strip_suffix(b"\n").unwrap_or(&line))?;
+    let Args { output, command } = Args::parse();
+    match command {
+        Command::Run(arguments) => run::run(&arguments, output),
+        Command::Check(arguments) => check::run(&arguments, output),
+        Command::List => list::run(output),
+        Command::Pipelining(arguments) => pipelining::run(&arguments, output),
+        Command::VerifyLines(arguments) => verify_lines::run(&arguments, output),
     }
 }

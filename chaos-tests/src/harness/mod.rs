@@ -21,5 +21,5 @@ pub use consume::consume_all;
 pub use node::{Node, NodeKind};
 pub use ports::free_ports;
 pub use replica_log::{LoggedEntry, read_replica};
-pub use wait::{alone, until};
+pub use wait::{alone, eventually, until};
 pub use writers::{Entry, Journal, Writers};

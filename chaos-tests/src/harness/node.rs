@@ -10,7 +10,7 @@ use std::{
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::{binary, until};
+use super::{binary, eventually, until};
 
 /// A node that is asked to stop does so by then.
 const STOP_MAX: Duration = Duration::from_secs(20);
@@ -118,6 +118,22 @@ impl Node {
         assert!(status.success(), "the node stopped with {status}: {}", self.log_tail());
     }
 
+    /// As [`stop`](Self::stop); kills the process if it does not stop.
+    ///
+    /// # Errors
+    /// If it does not stop, or not with exit code 0.
+    pub async fn try_stop(&mut self) -> Result<(), String> {
+        self.signal(Signal::TERM);
+        let stopped = eventually("the process ends", STOP_MAX, async || match self.ended_by_itself() {
+            Some(status) if status.success() => Ok(Ok(())),
+            Some(status) => Ok(Err(format!("it stopped with {status}"))),
+            None => Err("it still runs".to_owned()),
+        });
+        let stopped = stopped.await.and_then(|(stopped, _)| stopped);
+        self.kill_9();
+        stopped
+    }
+
     /// Stops the process in its tracks until [`resume`](Self::resume).
     pub fn pause(&self) {
         self.signal(Signal::STOP);
@@ -132,6 +148,12 @@ impl Node {
         let pid = self.child.as_ref().and_then(|child| Pid::from_raw(i32::try_from(child.id()).ok()?));
         let pid = pid.unwrap_or_else(|| panic!("the node does not run"));
         kill_process(pid, signal).unwrap_or_else(|error| panic!("cannot signal process {pid:?}: {error}"));
+    }
+
+    /// Whether it has a process, as far as is known.
+    #[must_use]
+    pub fn is_running(&self) -> bool {
+        self.child.is_some()
     }
 
     /// How its process ended, if it has a process and nobody here ended it.

@@ -18,13 +18,25 @@ pub async fn alone() -> MutexGuard<'static, ()> {
 ///
 /// # Panics
 /// If there is nothing by then; `look` says why not.
-pub async fn until<T>(what: &str, within: Duration, mut look: impl AsyncFnMut() -> Result<T, String>) -> (T, Duration) {
+pub async fn until<T>(what: &str, within: Duration, look: impl AsyncFnMut() -> Result<T, String>) -> (T, Duration) {
+    eventually(what, within, look).await.unwrap_or_else(|why| panic!("{why}"))
+}
+
+/// As [`until`].
+///
+/// # Errors
+/// If there is nothing by then.
+pub async fn eventually<T>(
+    what: &str,
+    within: Duration,
+    mut look: impl AsyncFnMut() -> Result<T, String>,
+) -> Result<(T, Duration), String> {
     let began = Instant::now();
     loop {
         match look().await {
-            Ok(found) => return (found, began.elapsed()),
-            Err(why) => assert!(began.elapsed() < within, "waited {within:?} until {what}: {why}"),
+            Ok(found) => return Ok((found, began.elapsed())),
+            Err(why) if began.elapsed() >= within => return Err(format!("waited {within:?} until {what}: {why}")),
+            Err(_) => tokio::time::sleep(POLL).await,
         }
-        tokio::time::sleep(POLL).await;
     }
 }

@@ -1,0 +1,27 @@
+//! A run: a cluster of real processes behind proxies, clients that write down what they see, faults by a plan that
+//! follows from the seed, and the verdict.
+//!
+//! The seed decides which faults come when and against whom by role. It does not decide how the processes are scheduled:
+//! two runs of a seed are alike, not the same.
+//!
+//! Not here: faults of disks and clocks, changes of the membership; conditional appends, which the client library does
+//! not offer; anything that needs more than one machine.
+
+mod cluster;
+mod defects;
+mod drain;
+pub mod nemesis;
+mod options;
+pub mod pipelining;
+mod replica_logs;
+mod results;
+mod run;
+mod timing;
+mod verdict;
+mod workload;
+
+pub use cluster::ChaosCluster;
+pub use options::{Profile, RunOptions, TOPICS};
+pub use results::Results;
+pub use run::run;
+pub use verdict::{Outcome, Verdict};

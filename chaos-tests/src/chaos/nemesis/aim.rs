@@ -1,0 +1,194 @@
+//! Whom a fault hits, given who leads what.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use super::{NemesisKind, Role, Step};
+use crate::{
+    history::PartitionKey,
+    proxy::{Link, Rule},
+};
+
+/// Delays lie below the shortest election timeout both ways together, so that leaders stay.
+const DELAY_MS: (u64, u64) = (5, 150);
+
+/// Who leads what, as last seen.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Roles {
+    /// How many nodes there are; they are numbered from 1.
+    pub nodes: u64,
+    /// The leaders of partitions.
+    pub leaders: BTreeMap<PartitionKey, u64>,
+    /// The leader of the metadata group.
+    pub metadata_leader: Option<u64>,
+}
+
+/// What is done to whom.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Processes are killed.
+    Kill(Vec<u64>),
+    /// Processes are stopped.
+    Pause(Vec<u64>),
+    /// Links follow other rules.
+    Links(Vec<(Link, Rule)>),
+    /// The connections of links are reset.
+    Reset(Vec<Link>),
+}
+
+/// What a step of the plan does while these are the roles.
+///
+/// # Errors
+/// If nobody is known to have the role.
+pub fn aim(step: &Step, roles: &Roles) -> Result<Action, String> {
+    let nodes = targets(step, roles)?;
+    // Lower bits chose the partition and the node.
+    let choice = step.choice >> 32;
+    let first = nodes.first().copied().unwrap_or_default();
+    let others: Vec<u64> = (1..=roles.nodes).filter(|node| *node != first).collect();
+    let other = others[(choice >> 8) as usize % others.len().max(1)];
+    let (out, back) = (links(roles, &nodes, true), links(roles, &nodes, false));
+    let both = || [out.clone(), back.clone()].concat();
+    let all = |links: Vec<Link>, rule: Rule| Action::Links(links.into_iter().map(|link| (link, rule)).collect());
+    Ok(match step.kind {
+        NemesisKind::Kill => Action::Kill(nodes),
+        NemesisKind::Pause => Action::Pause(nodes),
+        NemesisKind::Isolate | NemesisKind::Split => all(both(), Rule::Drop),
+        NemesisKind::Sever => all(vec![Link { from: first, to: other }, Link { from: other, to: first }], Rule::Drop),
+        NemesisKind::OneWay => {
+            let links = match choice % 4 {
+                0 => out,
+                1 => back,
+                2 => vec![Link { from: first, to: other }],
+                _ => vec![Link { from: other, to: first }],
+            };
+            all(links, Rule::Drop)
+        }
+        NemesisKind::Stall => {
+            let links = match choice % 3 {
+                0 => out,
+                1 => back,
+                _ => both(),
+            };
+            all(links, Rule::Hold)
+        }
+        NemesisKind::Reset => Action::Reset(both()),
+        NemesisKind::Delay => {
+            let delay = DELAY_MS.0 + choice % (DELAY_MS.1 - DELAY_MS.0);
+            all(both(), Rule::Delay(Duration::from_millis(delay)))
+        }
+    })
+}
+
+fn targets(step: &Step, roles: &Roles) -> Result<Vec<u64>, String> {
+    let all: Vec<u64> = (1..=roles.nodes).collect();
+    let leader = || {
+        let leaders: Vec<u64> = roles.leaders.values().copied().collect();
+        let at = (step.choice as usize & 0xffff) % leaders.len().max(1);
+        leaders.get(at).copied().ok_or_else(|| "no partition is known to have a leader".to_owned())
+    };
+    let metadata_leader = || roles.metadata_leader.ok_or_else(|| "the metadata group has no known leader".to_owned());
+    // Which of the nodes that are left.
+    let rotated = |mut nodes: Vec<u64>| {
+        let by = (step.choice >> 16) as usize & 0xffff;
+        let count = nodes.len().max(1);
+        nodes.rotate_left(by % count);
+        nodes
+    };
+    Ok(match step.role {
+        Role::Leader => vec![leader()?],
+        Role::MetadataLeader => vec![metadata_leader()?],
+        Role::Follower => {
+            let leader = leader()?;
+            let followers = rotated(all.into_iter().filter(|node| *node != leader).collect());
+            followers.into_iter().take(1).collect()
+        }
+        Role::Majority => rotated(all).into_iter().take(roles.nodes as usize / 2 + 1).collect(),
+        Role::All => all,
+    })
+}
+
+/// The links from these nodes to all others, or from all others to them.
+fn links(roles: &Roles, nodes: &[u64], out: bool) -> Vec<Link> {
+    let pairs = nodes.iter().flat_map(|node| (1..=roles.nodes).map(move |other| (*node, other)));
+    let mut links: Vec<Link> = pairs
+        .filter(|(node, other)| node != other)
+        .map(|(node, other)| if out { Link { from: node, to: other } } else { Link { from: other, to: node } })
+        .collect();
+    links.sort_unstable();
+    links.dedup();
+    links
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    fn roles() -> Roles {
+        let leaders = (0..3).map(|index| (PartitionKey { topic: 0, index }, 2)).collect();
+        Roles { nodes: 3, leaders, metadata_leader: Some(1) }
+    }
+
+    fn step(kind: NemesisKind, role: Role, choice: u64) -> Step {
+        Step { fault: 1, at: Duration::ZERO, lasts: Duration::ZERO, kind, role, choice }
+    }
+
+    /// What any choice may do.
+    fn actions(kind: NemesisKind, role: Role) -> Vec<Action> {
+        let choices = (0..1_000u64).map(|number| number.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        choices.map(|choice| aim(&step(kind, role, choice), &roles()).unwrap()).collect()
+    }
+
+    fn cut(action: &Action) -> BTreeSet<(u64, u64)> {
+        match action {
+            Action::Links(links) => links.iter().map(|(link, _)| (link.from, link.to)).collect(),
+            Action::Reset(links) => links.iter().map(|link| (link.from, link.to)).collect(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn processes_are_hit_by_role() {
+        assert!(actions(NemesisKind::Kill, Role::Leader).iter().all(|action| *action == Action::Kill(vec![2])));
+        assert!(
+            actions(NemesisKind::Pause, Role::MetadataLeader).iter().all(|action| *action == Action::Pause(vec![1]))
+        );
+        let followers = actions(NemesisKind::Kill, Role::Follower);
+        assert!(followers.contains(&Action::Kill(vec![1])) && followers.contains(&Action::Kill(vec![3])));
+        assert!(!followers.contains(&Action::Kill(vec![2])));
+        for action in actions(NemesisKind::Kill, Role::Majority) {
+            assert!(matches!(&action, Action::Kill(nodes) if nodes.len() == 2), "{action:?}");
+        }
+        assert_eq!(actions(NemesisKind::Kill, Role::All)[0], Action::Kill(vec![1, 2, 3]));
+    }
+
+    #[test]
+    fn links_are_cut_by_direction() {
+        let isolated = actions(NemesisKind::Isolate, Role::Leader);
+        assert!(isolated.iter().all(|action| cut(action) == [(2, 1), (2, 3), (1, 2), (3, 2)].into()));
+        assert_eq!(cut(&actions(NemesisKind::Split, Role::All)[0]).len(), 6);
+        let severed: BTreeSet<_> = actions(NemesisKind::Sever, Role::Leader).iter().map(cut).collect();
+        assert_eq!(severed, [[(2, 1), (1, 2)].into(), [(2, 3), (3, 2)].into()].into());
+        let one_way: BTreeSet<_> = actions(NemesisKind::OneWay, Role::Leader).iter().map(cut).collect();
+        let expected = [
+            [(2, 1), (2, 3)].into(),
+            [(1, 2), (3, 2)].into(),
+            [(2, 1)].into(),
+            [(2, 3)].into(),
+            [(1, 2)].into(),
+            [(3, 2)].into(),
+        ];
+        assert_eq!(one_way, expected.into());
+    }
+
+    #[test]
+    fn a_role_nobody_has_is_an_error() {
+        let roles = Roles { nodes: 3, ..Roles::default() };
+        let refused = |kind, role| aim(&step(kind, role, 7), &roles).unwrap_err();
+        assert!(refused(NemesisKind::Kill, Role::Leader).contains("no partition"));
+        assert!(refused(NemesisKind::Kill, Role::MetadataLeader).contains("metadata"));
+        assert!(aim(&step(NemesisKind::Kill, Role::All, 7), &roles).is_ok());
+    }
+}

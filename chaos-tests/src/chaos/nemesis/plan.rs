@@ -1,0 +1,116 @@
+//! Which faults come when: a function of the seed.
+
+use std::time::Duration;
+
+use quorate_faulty_vfs::SplitMix64;
+
+use super::{NemesisKind, Role};
+
+/// The time one fault, its healing and the quiet after it take, unless there is less for each nemesis.
+const SLOT: Duration = Duration::from_millis(3_000);
+/// A fault lasts this part of its slot, in percent.
+const LASTS_PERCENT: (u64, u64) = (25, 70);
+/// How often a second fault comes while the first one lasts: once in so many.
+const OVERLAP_ONCE_IN: u64 = 3;
+
+/// A fault to inject.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Step {
+    /// Its number, from 1.
+    pub fault: u64,
+    /// When, since faults began.
+    pub at: Duration,
+    /// How long it holds.
+    pub lasts: Duration,
+    /// What.
+    pub kind: NemesisKind,
+    /// Against whom.
+    pub role: Role,
+    /// Decides which of several that have the role, and what else is left open.
+    pub choice: u64,
+}
+
+/// The faults of a run, in the order in which they begin. Every kind comes at least once, and all are healed in time.
+#[must_use]
+pub fn plan(seed: u64, kinds: &[NemesisKind], within: Duration) -> Vec<Step> {
+    if kinds.is_empty() {
+        return Vec::new();
+    }
+    let mut random = SplitMix64::stream(seed, 0);
+    let slots = (within.as_millis() / SLOT.as_millis()).max(kinds.len() as u128) as u64;
+    let slot = within / u32::try_from(slots).unwrap_or(u32::MAX);
+    let mut steps: Vec<Step> = Vec::new();
+    let mut kinds_left = Vec::new();
+    for number in 0..slots {
+        if kinds_left.is_empty() {
+            kinds_left = shuffled(kinds, &mut random);
+        }
+        let (begins, percent) = (slot * number as u32, |percent: u64| slot * percent as u32 / 100);
+        let lasts = LASTS_PERCENT.0 + random.below(LASTS_PERCENT.1 - LASTS_PERCENT.0);
+        let at = random.below(90 - lasts);
+        steps.extend(kinds_left.pop().map(|kind| step(&mut random, kind, begins + percent(at), percent(lasts))));
+        if random.chance(1, OVERLAP_ONCE_IN) {
+            let kind = kinds[random.below(kinds.len() as u64) as usize];
+            let at = at + random.below(lasts);
+            let lasts = (95 - at).min(LASTS_PERCENT.0);
+            steps.push(step(&mut random, kind, begins + percent(at), percent(lasts)));
+        }
+    }
+    steps.sort_by_key(|step| step.at);
+    for (number, step) in (1..).zip(&mut steps) {
+        step.fault = number;
+    }
+    steps
+}
+
+fn step(random: &mut SplitMix64, kind: NemesisKind, at: Duration, lasts: Duration) -> Step {
+    let roles = kind.roles();
+    let role = roles[random.below(roles.len() as u64) as usize];
+    Step { fault: 0, at, lasts, kind, role, choice: random.next_number() }
+}
+
+/// Fisher and Yates.
+fn shuffled(kinds: &[NemesisKind], random: &mut SplitMix64) -> Vec<NemesisKind> {
+    let mut kinds = kinds.to_vec();
+    for end in (1..kinds.len()).rev() {
+        kinds.swap(end, random.below(end as u64 + 1) as usize);
+    }
+    kinds
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_seed_gives_one_plan_that_has_every_kind_and_ends_in_time() {
+        for seed in 0..200 {
+            let within = Duration::from_secs(5 + seed % 60);
+            let plan = plan(seed, &NemesisKind::ALL, within);
+            assert_eq!(plan, super::plan(seed, &NemesisKind::ALL, within));
+            assert!(plan.is_sorted_by_key(|step| step.at));
+            for kind in NemesisKind::ALL {
+                assert!(plan.iter().any(|step| step.kind == kind), "seed {seed}: {kind} is missing");
+            }
+            for step in &plan {
+                assert!(step.at + step.lasts <= within && !step.lasts.is_zero(), "seed {seed}: {step:?}");
+                assert!(step.kind.roles().contains(&step.role));
+            }
+        }
+        assert_ne!(
+            plan(1, &NemesisKind::ALL, Duration::from_secs(30)),
+            plan(2, &NemesisKind::ALL, Duration::from_secs(30))
+        );
+        assert!(plan(1, &[], Duration::from_secs(30)).is_empty());
+    }
+
+    #[test]
+    fn every_role_is_hit_by_some_seed() {
+        for kind in NemesisKind::ALL {
+            for role in kind.roles() {
+                let hit = |seed| plan(seed, &[kind], Duration::from_secs(9)).iter().any(|step| step.role == *role);
+                assert!((0..100).any(hit), "{kind} never hits {role:?}");
+            }
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! What the replicas of stopped nodes hold, read from their files without changing them.
+
+use std::{collections::BTreeMap, path::Path};
+
+use quorate::TopicInfo;
+use quorate_log_engine::{FrameKind, InspectOptions, InspectedFrame, RealVfs, inspect};
+
+use super::{cluster::ChaosCluster, workload::FILES};
+use crate::history::{Call, LogEntry, Outcome, PartitionKey, Recorder, ReplicaLog};
+
+/// Adds the logs of all replicas of a topic to the history.
+pub(super) fn read(cluster: &ChaosCluster, topic: u32, info: &TopicInfo, recorder: &Recorder) {
+    for partition in &info.partitions {
+        for replica in &partition.replicas {
+            let invoked_ns = recorder.now_ns();
+            let node = replica.node.0;
+            let outcome = match cluster.nodes.get(node as usize - 1) {
+                Some(of) => {
+                    let directory = of.data_dir.join("replicas").join(format!("replica-{}", replica.id.0));
+                    read_log(&directory).map_or_else(Outcome::Fail, Outcome::Ok)
+                }
+                None => Outcome::Fail(format!("there is no node {node}")),
+            };
+            let key = PartitionKey { topic, index: partition.index };
+            recorder.record(FILES, key, invoked_ns, Call::Replica { node, outcome });
+        }
+    }
+}
+
+/// The entries of a log. All checksums are verified on the way, those of the records included.
+fn read_log(directory: &Path) -> Result<ReplicaLog, String> {
+    let mut entries = BTreeMap::new();
+    let inspected = inspect(&RealVfs, directory, InspectOptions { verify: true }, &mut |frame| {
+        if frame.on_chain && !matches!(frame.header.kind, FrameKind::Vote | FrameKind::Start) {
+            entries.insert(frame.header.index, entry(frame));
+        }
+        Ok(())
+    });
+    let inspected = inspected.map_err(|error| format!("{}: {error}", directory.display()))?;
+    if !inspected.is_sound() {
+        let (damage, next_open) = (&inspected.damage, &inspected.next_open);
+        return Err(format!("{} is damaged: {damage:?}, {next_open:?}", directory.display()));
+    }
+    Ok(entries.into_values().collect())
+}
+
+/// Without what each node stamps for itself: positions and durable marks.
+fn entry(frame: &InspectedFrame) -> LogEntry {
+    let header = &frame.header;
+    let common = format!(
+        "{:?} {} {} {} {:?} {:?}",
+        header.kind,
+        header.rejected,
+        header.payload_checksum,
+        header.leader_time_ms,
+        header.expected_end_offset,
+        frame.batch
+    );
+    LogEntry { index: header.index, term: header.term, end_offset: frame.offsets.end, hash: fnv1a(common.as_bytes()) }
+}
+
+/// The hash of Fowler, Noll and Vo, 64 bits: it has to be the same in every build, and nobody attacks it.
+fn fnv1a(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_hash_is_that_of_its_authors() {
+        assert_eq!(fnv1a(b""), 0xcbf2_9ce4_8422_2325);
+        assert_eq!(fnv1a(b"foobar"), 0x8594_4171_f739_67e8);
+    }
+
+    #[test]
+    fn a_log_that_is_not_there_is_no_empty_log() {
+        assert!(read_log(Path::new("/nowhere")).is_err());
+    }
+}

@@ -1,0 +1,63 @@
+//! The directory of a run's results.
+
+use std::{
+    fs::{self, File},
+    io::{self, BufWriter, Write},
+    path::{Path, PathBuf},
+    time::SystemTime,
+};
+
+use super::{nemesis::Entry, verdict::Verdict};
+
+/// A directory of its own for one run: `verdict.json`, `history.jsonl`, `nemesis.jsonl`, and for each node `log` and, if
+/// something is wrong, `data`.
+#[derive(Clone, Debug)]
+pub struct Results {
+    directory: PathBuf,
+}
+
+impl Results {
+    /// Makes the directory, named by the time and the seed.
+    ///
+    /// # Errors
+    /// If it cannot be made.
+    pub fn create(parent: &Path, seed: u64) -> io::Result<Self> {
+        let time = humantime::format_rfc3339_millis(SystemTime::now()).to_string().replace(':', "-");
+        let directory = parent.join(format!("{time}-seed-{seed}"));
+        fs::create_dir_all(parent)?;
+        fs::create_dir(&directory)?;
+        Ok(Self { directory: directory.canonicalize()? })
+    }
+
+    /// The directory.
+    #[must_use]
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    pub(super) fn history(&self) -> PathBuf {
+        self.directory.join("history.jsonl")
+    }
+
+    pub(super) fn write_nemesis(&self, journal: &[Entry]) -> io::Result<()> {
+        let mut file = BufWriter::new(File::create(self.directory.join("nemesis.jsonl"))?);
+        for entry in journal {
+            serde_json::to_writer(&mut file, entry)?;
+            file.write_all(b"\n")?;
+        }
+        file.flush()
+    }
+
+    pub(super) fn write_verdict(&self, verdict: &Verdict) -> io::Result<()> {
+        fs::write(self.directory.join("verdict.json"), serde_json::to_vec_pretty(verdict)?)
+    }
+
+    /// Removes what only a failure is worth keeping.
+    pub(super) fn remove_data(&self, data_dirs: impl Iterator<Item = PathBuf>) {
+        for data in data_dirs {
+            if let Err(error) = fs::remove_dir_all(&data) {
+                tracing::warn!(path = %data.display(), %error, "cannot remove the data of a run that passed");
+            }
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! The phases of a run: warm, faults, heal, drain, check.
+
+use std::{io, sync::Arc, time::Duration};
+
+use quorate::TopicInfo;
+
+use super::{
+    cluster::{ChaosCluster, connect, partitions, topic_name},
+    defects::Defects,
+    drain::drain,
+    nemesis::{Injector, Observer, plan},
+    options::{RunOptions, TOPICS},
+    replica_logs,
+    results::Results,
+    timing::longest_gaps,
+    verdict::{Facts, Outcome, Verdict},
+    workload::Workload,
+};
+use crate::{
+    checker::check,
+    harness::eventually,
+    history::{self, Recorder},
+};
+
+const NODES: u16 = 3;
+const TIMEOUT: Duration = Duration::from_secs(15);
+/// Writes every partition acknowledges before faults begin, and again when they have ended.
+const WARM_WRITES: u64 = 20;
+/// A healed cluster that is not writable or alike by then hangs. What is to be held is 10 s.
+const HEAL_MAX: Duration = Duration::from_secs(60);
+/// What a node says when one of its tasks breaks.
+const PANIC: &str = "panicked at";
+
+/// Runs to the end and judges. Whatever goes wrong on the way is in the verdict.
+///
+/// # Errors
+/// If results cannot be written.
+pub async fn run(options: &RunOptions) -> io::Result<Verdict> {
+    let results = Results::create(&options.results, options.seed)?;
+    let (recorder, defects) = (Arc::new(Recorder::new()), Arc::new(Defects::default()));
+    let mut facts = Facts {
+        seed: options.seed,
+        nemeses: options.nemeses.clone(),
+        results: results.directory().to_owned(),
+        command: options.command(),
+        ..Facts::default()
+    };
+    let mut data_dirs = Vec::new();
+    match ChaosCluster::start(options.nodes, NODES, results.directory()).await {
+        Ok(mut cluster) => {
+            data_dirs.extend(cluster.nodes.iter().map(|node| node.data_dir.clone()));
+            let phases = phases(options, &mut cluster, &recorder, &defects, &mut facts).await;
+            facts.undone.extend(phases.err());
+            stop(&mut cluster, &defects).await;
+        }
+        Err(why) => facts.undone.push(why),
+    }
+    let history = recorder.take();
+    history::write(&results.history(), &history)?;
+    results.write_nemesis(&facts.journal)?;
+    facts.gaps = longest_gaps(&history);
+    facts.defects = defects.take();
+    let verdict = Verdict::new(check(&history), facts);
+    results.write_verdict(&verdict)?;
+    if verdict.outcome == Outcome::Passed {
+        results.remove_data(data_dirs.into_iter());
+    }
+    Ok(verdict)
+}
+
+/// Up to the point at which all is in the history but the replicas' files.
+async fn phases(
+    options: &RunOptions,
+    cluster: &mut ChaosCluster,
+    recorder: &Arc<Recorder>,
+    defects: &Arc<Defects>,
+    facts: &mut Facts,
+) -> Result<(), String> {
+    let servers = cluster.servers();
+    let client = connect(&servers, TIMEOUT).await?;
+    for (topic, (_, partitions)) in (0..).zip(TOPICS) {
+        cluster.create_topic(&client, &topic_name(topic)?, partitions).await?;
+    }
+    let workload = Workload::start(options.seed, &servers, recorder, defects).await?;
+    writable(recorder).await?;
+
+    let observer = Observer::start(&servers).await?;
+    let plan = plan(options.seed, &options.nemeses, options.faults_for);
+    facts.journal = Injector::new(cluster, &observer, recorder, defects).run(&plan).await;
+    drop(observer);
+
+    match writable(recorder).await {
+        Ok(took) => facts.writable_after = took,
+        Err(why) => defects.add(format!("a healed cluster hangs: {why}")),
+    }
+    workload.stop().await;
+    let mut topics = Vec::new();
+    for topic in 0..TOPICS.len() as u32 {
+        match cluster.wait_until_replicas_agree(&client, &topic_name(topic)?, HEAL_MAX).await {
+            Ok((info, took)) => {
+                facts.converged_after = facts.converged_after.max(took);
+                topics.push((topic, info));
+            }
+            Err(why) => defects.add(format!("a healed cluster does not converge: {why}")),
+        }
+    }
+    let drained = drain(&servers, recorder).await;
+    stop(cluster, defects).await;
+    read_logs(cluster, &topics, recorder);
+    drained
+}
+
+/// Waits until every partition has acknowledged some writes from now on.
+async fn writable(recorder: &Recorder) -> Result<Duration, String> {
+    let before = recorder.acknowledged();
+    let acknowledged = async || {
+        let now = recorder.acknowledged();
+        let count = |partition| now.get(&partition).unwrap_or(&0) - before.get(&partition).unwrap_or(&0);
+        match partitions().find(|partition| count(*partition) < WARM_WRITES) {
+            Some(partition) => Err(format!("{partition} acknowledged {} writes", count(partition))),
+            None => Ok(()),
+        }
+    };
+    let waited = eventually("every partition acknowledges writes", HEAL_MAX, acknowledged).await;
+    waited.map(|((), took)| took)
+}
+
+/// Stops the nodes that run, and looks at what they said.
+async fn stop(cluster: &mut ChaosCluster, defects: &Defects) {
+    for (number, node) in (1..).zip(&mut cluster.nodes) {
+        if let Some(status) = node.ended_by_itself() {
+            defects.add(format!("node {number} ended by itself with {status}: {}", node.log_tail()));
+            node.kill_9();
+        } else if node.is_running() {
+            if let Err(why) = node.try_stop().await {
+                defects.add(format!("node {number} was asked to stop: {why}"));
+            }
+            if let Some(line) = node.log().lines().find(|line| line.contains(PANIC)) {
+                defects.add(format!("node {number}: {line}"));
+            }
+        }
+    }
+}
+
+fn read_logs(cluster: &ChaosCluster, topics: &[(u32, TopicInfo)], recorder: &Recorder) {
+    for (topic, info) in topics {
+        replica_logs::read(cluster, *topic, info, recorder);
+    }
+}

@@ -1,0 +1,193 @@
+//! What a run proves.
+
+use std::{
+    fmt::{self, Display},
+    path::PathBuf,
+    time::Duration,
+};
+
+use serde::Serialize;
+
+use super::nemesis::{Entry, NemesisKind, State};
+use crate::checker::{Counts, Findings, Report};
+
+/// The end of a run, in a word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Outcome {
+    /// Enough happened, and nothing is wrong.
+    Passed,
+    /// Nothing is wrong with what happened, but it is not enough.
+    Inconclusive,
+    /// Something is wrong.
+    Violated,
+}
+
+/// The judgement of a run.
+#[derive(Clone, Debug, Serialize)]
+pub struct Verdict {
+    /// In a word.
+    pub outcome: Outcome,
+    /// The seed.
+    pub seed: u64,
+    /// What clients did.
+    pub counts: Counts,
+    /// Faults installed, by kind.
+    pub faults: Vec<(NemesisKind, usize)>,
+    /// The longest time without an acknowledged write on any partition, and on the one that waited longest.
+    #[serde(with = "seconds")]
+    pub longest_gap: Duration,
+    /// See `longest_gap`.
+    #[serde(with = "seconds")]
+    pub longest_gap_of_a_partition: Duration,
+    /// From the end of all faults until every partition acknowledged again.
+    #[serde(with = "seconds")]
+    pub writable_after: Duration,
+    /// From the end of all sends until all replicas held the same.
+    #[serde(with = "seconds")]
+    pub converged_after: Duration,
+    /// What is wrong with the history.
+    pub anomalies: Findings,
+    /// What else is wrong: crashes, panics, hangs, damage.
+    pub defects: Vec<String>,
+    /// Why the run proves little.
+    pub inconclusive: Vec<String>,
+    /// Where everything is.
+    pub results: PathBuf,
+    /// Does it again.
+    pub command: String,
+}
+
+/// What a run was and how long its parts took.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Facts {
+    pub(super) seed: u64,
+    pub(super) nemeses: Vec<NemesisKind>,
+    pub(super) journal: Vec<Entry>,
+    pub(super) gaps: (Duration, Duration),
+    pub(super) writable_after: Duration,
+    pub(super) converged_after: Duration,
+    pub(super) defects: Vec<String>,
+    /// What could not be done.
+    pub(super) undone: Vec<String>,
+    pub(super) results: PathBuf,
+    pub(super) command: String,
+}
+
+impl Verdict {
+    pub(super) fn new(report: Report, facts: Facts) -> Self {
+        let installed = |kind: &NemesisKind| {
+            facts.journal.iter().filter(|entry| entry.kind == *kind && entry.state == State::Installed).count()
+        };
+        let faults: Vec<_> = facts.nemeses.iter().map(|kind| (*kind, installed(kind))).collect();
+        let mut inconclusive = [report.inconclusive, facts.undone].concat();
+        let missing = faults.iter().filter(|(_, count)| *count == 0);
+        inconclusive.extend(missing.map(|(kind, _)| format!("{kind} was asked for and never installed")));
+        let outcome = match (report.findings.is_empty() && facts.defects.is_empty(), inconclusive.is_empty()) {
+            (false, _) => Outcome::Violated,
+            (true, false) => Outcome::Inconclusive,
+            (true, true) => Outcome::Passed,
+        };
+        Self {
+            outcome,
+            seed: facts.seed,
+            counts: report.counts,
+            faults,
+            longest_gap: facts.gaps.0,
+            longest_gap_of_a_partition: facts.gaps.1,
+            writable_after: facts.writable_after,
+            converged_after: facts.converged_after,
+            anomalies: report.findings,
+            defects: facts.defects,
+            inconclusive,
+            results: facts.results,
+            command: facts.command,
+        }
+    }
+}
+
+impl Display for Outcome {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.pad(match self {
+            Self::Passed => "passed",
+            Self::Inconclusive => "inconclusive",
+            Self::Violated => "violated",
+        })
+    }
+}
+
+/// A table for a person.
+impl Display for Verdict {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let faults = self.faults.iter().map(|(kind, count)| format!("{kind} {count}")).collect::<Vec<_>>().join(", ");
+        let Counts { acknowledged, unknown, failed, polls, records_polled, end_offsets, .. } = self.counts;
+        let (gap, of_partition) = (self.longest_gap.as_secs_f64(), self.longest_gap_of_a_partition.as_secs_f64());
+        let (writable, converged) = (self.writable_after.as_secs_f64(), self.converged_after.as_secs_f64());
+        writeln!(formatter, "seed {}: {}", self.seed, self.outcome)?;
+        writeln!(formatter, "  writes        {acknowledged} acknowledged, {unknown} unknown, {failed} failed")?;
+        writeln!(formatter, "  reads         {polls} polls of {records_polled} records, {end_offsets} end offsets")?;
+        let Counts { records_drained, replicas, .. } = self.counts;
+        writeln!(formatter, "  read back     {records_drained} records; the logs of {replicas} replicas")?;
+        writeln!(formatter, "  faults        {faults}")?;
+        writeln!(formatter, "  longest gap   {gap:.2} s on all partitions at once, {of_partition:.2} s on one")?;
+        writeln!(formatter, "  after faults  writable in {writable:.2} s, replicas alike in {converged:.2} s")?;
+        let anomalies: u64 = self.anomalies.iter().map(|(_, found)| found.count).sum();
+        writeln!(formatter, "  anomalies     {anomalies}")?;
+        for (kind, found) in self.anomalies.iter() {
+            let example = found.examples.first();
+            let example = example.map(|example| format!("{}: {}", example.partition, example.detail));
+            writeln!(formatter, "    {kind} {}, as in {}", found.count, example.unwrap_or_default())?;
+        }
+        for defect in &self.defects {
+            writeln!(formatter, "  defect        {defect}")?;
+        }
+        for reason in &self.inconclusive {
+            writeln!(formatter, "  inconclusive  {reason}")?;
+        }
+        writeln!(formatter, "  results       {}", self.results.display())?;
+        write!(formatter, "  again         {}", self.command)
+    }
+}
+
+mod seconds {
+    use std::time::Duration;
+
+    use serde::Serializer;
+
+    pub(super) fn serialize<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_f64(duration.as_secs_f64())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{chaos::nemesis::Role, checker::check};
+
+    fn entry(kind: NemesisKind, state: State) -> Entry {
+        Entry { at_ns: 0, fault: 1, kind, role: Role::All, state, detail: String::new() }
+    }
+
+    fn facts(journal: Vec<Entry>) -> Facts {
+        Facts { nemeses: vec![NemesisKind::Kill], journal, ..Facts::default() }
+    }
+
+    #[test]
+    fn a_nemesis_that_was_asked_for_and_never_installed_is_inconclusive() {
+        let outcome = |state| Verdict::new(Report::default(), facts(vec![entry(NemesisKind::Kill, state)])).outcome;
+        assert_eq!(outcome(State::Installed), Outcome::Passed);
+        for state in [State::Skipped, State::Indeterminate, State::Healed] {
+            assert_eq!(outcome(state), Outcome::Inconclusive);
+        }
+        let none = Verdict::new(Report::default(), facts(Vec::new()));
+        assert_eq!(none.inconclusive, ["kill was asked for and never installed"]);
+    }
+
+    #[test]
+    fn too_little_is_never_a_pass_and_a_defect_is_worse() {
+        let kill = vec![entry(NemesisKind::Kill, State::Installed)];
+        assert_eq!(Verdict::new(check(&[]), facts(kill.clone())).outcome, Outcome::Inconclusive);
+        let crashed = Facts { defects: vec!["node 1 ended".to_owned()], ..facts(kill) };
+        assert_eq!(Verdict::new(check(&[]), crashed).outcome, Outcome::Violated);
+    }
+}

@@ -1,0 +1,134 @@
+//! Clients at work: producers, consumers, and readers of end offsets, each of which writes down what it does.
+//!
+//! Not here: conditional appends, which the client library does not offer.
+
+pub(super) mod consumers;
+mod ends;
+mod producers;
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::{
+    sync::watch,
+    task::JoinHandle,
+    time::{Instant, timeout_at},
+};
+
+use super::{cluster::partitions, defects::Defects, options::TOPICS};
+use crate::history::{PartitionKey, Recorder};
+
+/// Processes are numbered: producers from 0, the others from here.
+const CONSUMERS_FROM: u32 = 100;
+const END_READERS_FROM: u32 = 200;
+/// The process that reads all back.
+pub(super) const DRAIN: u32 = 300;
+/// The process that reads the files of the nodes.
+pub(super) const FILES: u32 = 400;
+
+const CONSUMERS_PER_TOPIC: u32 = 2;
+const END_READERS: u32 = 2;
+/// Calls other than sends are bounded by this.
+const TIMEOUT: Duration = Duration::from_secs(3);
+/// A client that is told to stop does so within its timeouts, of which none is longer.
+const STOP_MAX: Duration = Duration::from_secs(20);
+
+/// What every process has.
+#[derive(Clone, Debug)]
+struct Process {
+    number: u32,
+    seed: u64,
+    servers: String,
+    recorder: Arc<Recorder>,
+    defects: Arc<Defects>,
+    stopped: watch::Receiver<bool>,
+}
+
+/// Clients at work.
+#[derive(Debug)]
+pub(super) struct Workload {
+    defects: Arc<Defects>,
+    stop_sending: watch::Sender<bool>,
+    stop_reading: watch::Sender<bool>,
+    producers: Vec<JoinHandle<()>>,
+    readers: Vec<JoinHandle<()>>,
+}
+
+impl Workload {
+    /// Starts all clients.
+    ///
+    /// # Errors
+    /// If one of them cannot be built.
+    pub(super) async fn start(
+        seed: u64,
+        servers: &str,
+        recorder: &Arc<Recorder>,
+        defects: &Arc<Defects>,
+    ) -> Result<Self, String> {
+        let (stop_sending, sending) = watch::channel(false);
+        let (stop_reading, reading) = watch::channel(false);
+        let process = |number: u32, stopped: &watch::Receiver<bool>| Process {
+            number,
+            seed,
+            servers: servers.to_owned(),
+            recorder: Arc::clone(recorder),
+            defects: Arc::clone(defects),
+            stopped: stopped.clone(),
+        };
+        let mut workload = Self {
+            defects: Arc::clone(defects),
+            stop_sending,
+            stop_reading,
+            producers: Vec::new(),
+            readers: Vec::new(),
+        };
+        for (number, delivery_timeout) in (0..).zip(producers::DELIVERY_TIMEOUTS) {
+            let task = producers::start(process(number, &sending), delivery_timeout).await?;
+            workload.producers.push(task);
+        }
+        for topic in 0..TOPICS.len() as u32 {
+            for at in 0..CONSUMERS_PER_TOPIC {
+                let process = process(CONSUMERS_FROM + topic * CONSUMERS_PER_TOPIC + at, &reading);
+                workload.readers.push(consumers::start(process, topic, at > 0).await?);
+            }
+        }
+        for number in 0..END_READERS {
+            workload.readers.push(ends::start(process(END_READERS_FROM + number, &reading)).await?);
+        }
+        Ok(workload)
+    }
+
+    /// Stops the producers, and when the end of every send is known, the others.
+    pub(super) async fn stop(mut self) {
+        self.stop_sending.send_replace(true);
+        let longest = producers::DELIVERY_TIMEOUTS.into_iter().max().unwrap_or_default();
+        join(&mut self.producers, longest + STOP_MAX, "a producer", &self.defects).await;
+        self.stop_reading.send_replace(true);
+        join(&mut self.readers, STOP_MAX, "a consumer or reader of end offsets", &self.defects).await;
+    }
+}
+
+/// A run that ends early stops its clients.
+impl Drop for Workload {
+    fn drop(&mut self) {
+        self.producers.iter().chain(&self.readers).for_each(JoinHandle::abort);
+    }
+}
+
+async fn join(tasks: &mut Vec<JoinHandle<()>>, within: Duration, what: &str, defects: &Defects) {
+    let deadline = Instant::now() + within;
+    for mut task in tasks.drain(..) {
+        match timeout_at(deadline, &mut task).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => defects.add(format!("{what} of the workload broke: {error}")),
+            Err(_) => {
+                task.abort();
+                defects.add(format!("{what} was told to stop and did not within {within:?}: a call hangs"));
+            }
+        }
+    }
+}
+
+/// The partitions of a topic.
+fn partitions_of(topic: u32) -> impl Iterator<Item = PartitionKey> {
+    partitions().filter(move |partition| partition.topic == topic)
+}
