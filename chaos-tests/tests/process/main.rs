@@ -1,4 +1,4 @@
-//! Real processes on loopback: killed, starved of their disk, wiped, and used wrongly.
+//! Real processes on loopback: killed, cut off from each other, starved of their disk, wiped, and used wrongly.
 //!
 //! Here is what only processes show; the layers below have tests of their own.
 
@@ -6,6 +6,7 @@
 
 mod any_node;
 mod bad_input;
+mod chaos;
 mod held_sync;
 mod leader_loss;
 mod missing_node;

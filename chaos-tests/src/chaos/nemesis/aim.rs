@@ -1,6 +1,10 @@
 //! Whom a fault hits, given who leads what.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::BTreeMap,
+    fmt::{self, Display},
+    time::Duration,
+};
 
 use super::{NemesisKind, Role, Step};
 use crate::{
@@ -29,10 +33,31 @@ pub enum Action {
     Kill(Vec<u64>),
     /// Processes are stopped.
     Pause(Vec<u64>),
-    /// Links follow other rules.
+    /// Links follow another rule, the same for each.
     Links(Vec<(Link, Rule)>),
     /// The connections of links are reset.
     Reset(Vec<Link>),
+}
+
+/// As in "drop 1→2 1→3".
+impl Display for Action {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let link = |link: &Link| format!(" {}→{}", link.from, link.to);
+        match self {
+            Self::Kill(nodes) => write!(formatter, "kill nodes {nodes:?}"),
+            Self::Pause(nodes) => write!(formatter, "pause nodes {nodes:?}"),
+            Self::Reset(links) => write!(formatter, "reset{}", links.iter().map(link).collect::<String>()),
+            Self::Links(rules) => {
+                let links: String = rules.iter().map(|(of, _)| link(of)).collect();
+                match rules.first().map(|(_, rule)| *rule).unwrap_or_default() {
+                    Rule::Pass => write!(formatter, "pass{links}"),
+                    Rule::Delay(delay) => write!(formatter, "delay by {} ms{links}", delay.as_millis()),
+                    Rule::Hold => write!(formatter, "hold{links}"),
+                    Rule::Drop => write!(formatter, "drop{links}"),
+                }
+            }
+        }
+    }
 }
 
 /// What a step of the plan does while these are the roles.
@@ -47,7 +72,12 @@ pub fn aim(step: &Step, roles: &Roles) -> Result<Action, String> {
     let others: Vec<u64> = (1..=roles.nodes).filter(|node| *node != first).collect();
     let other = others[(choice >> 8) as usize % others.len().max(1)];
     let (out, back) = (links(roles, &nodes, true), links(roles, &nodes, false));
-    let both = || [out.clone(), back.clone()].concat();
+    let both = || {
+        let mut both = [out.clone(), back.clone()].concat();
+        both.sort_unstable();
+        both.dedup();
+        both
+    };
     let all = |links: Vec<Link>, rule: Rule| Action::Links(links.into_iter().map(|link| (link, rule)).collect());
     Ok(match step.kind {
         NemesisKind::Kill => Action::Kill(nodes),
@@ -168,6 +198,7 @@ mod tests {
     fn links_are_cut_by_direction() {
         let isolated = actions(NemesisKind::Isolate, Role::Leader);
         assert!(isolated.iter().all(|action| cut(action) == [(2, 1), (2, 3), (1, 2), (3, 2)].into()));
+        assert_eq!(isolated[0].to_string(), "drop 1→2 2→1 2→3 3→2");
         assert_eq!(cut(&actions(NemesisKind::Split, Role::All)[0]).len(), 6);
         let severed: BTreeSet<_> = actions(NemesisKind::Sever, Role::Leader).iter().map(cut).collect();
         assert_eq!(severed, [[(2, 1), (1, 2)].into(), [(2, 3), (3, 2)].into()].into());

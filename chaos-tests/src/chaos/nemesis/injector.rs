@@ -111,7 +111,7 @@ impl<'a> Injector<'a> {
             Ok(action) => {
                 let certain = age <= ROLES_AGE_MAX || step.role.is_fixed();
                 let state = if certain { State::Installed } else { State::Indeterminate };
-                self.log(step, state, format!("{action:?}; roles seen {} ms ago", age.as_millis()));
+                self.log(step, state, format!("{action}; roles seen {} ms ago", age.as_millis()));
                 self.in_force.insert(step.fault, action);
             }
             Err(why) => self.log(step, State::Skipped, why),
@@ -171,7 +171,7 @@ impl<'a> Injector<'a> {
                 Held::Paused => node.resume(),
             }
         }
-        self.log(step, State::Healed, format!("{action:?}"));
+        self.log(step, State::Healed, action.to_string());
     }
 
     /// A process that ended although nobody killed it. It is started again, for the run to go on.

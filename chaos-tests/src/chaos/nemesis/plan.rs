@@ -6,10 +6,12 @@ use quorate_faulty_vfs::SplitMix64;
 
 use super::{NemesisKind, Role};
 
-/// The time one fault, its healing and the quiet after it take, unless there is less for each nemesis.
-const SLOT: Duration = Duration::from_millis(3_000);
+/// The time one fault, its healing and the quiet after it take on average, unless there is less for each nemesis.
+const SLOT: Duration = Duration::from_millis(3_500);
+/// The longest slots are so many times as long as the shortest.
+const SLOT_WEIGHT_MAX: u64 = 5;
 /// A fault lasts this part of its slot, in percent.
-const LASTS_PERCENT: (u64, u64) = (25, 70);
+const LASTS_PERCENT: (u64, u64) = (25, 75);
 /// How often a second fault comes while the first one lasts: once in so many.
 const OVERLAP_ONCE_IN: u64 = 3;
 
@@ -38,14 +40,17 @@ pub fn plan(seed: u64, kinds: &[NemesisKind], within: Duration) -> Vec<Step> {
     }
     let mut random = SplitMix64::stream(seed, 0);
     let slots = (within.as_millis() / SLOT.as_millis()).max(kinds.len() as u128) as u64;
-    let slot = within / u32::try_from(slots).unwrap_or(u32::MAX);
+    let weights: Vec<u64> = (0..slots).map(|_| 1 + random.below(SLOT_WEIGHT_MAX)).collect();
+    let unit = within.as_secs_f64() / weights.iter().sum::<u64>() as f64;
+    let mut begins = Duration::ZERO;
     let mut steps: Vec<Step> = Vec::new();
     let mut kinds_left = Vec::new();
-    for number in 0..slots {
+    for weight in weights {
+        let slot = Duration::from_secs_f64(unit * weight as f64);
         if kinds_left.is_empty() {
             kinds_left = shuffled(kinds, &mut random);
         }
-        let (begins, percent) = (slot * number as u32, |percent: u64| slot * percent as u32 / 100);
+        let percent = |percent: u64| slot * percent as u32 / 100;
         let lasts = LASTS_PERCENT.0 + random.below(LASTS_PERCENT.1 - LASTS_PERCENT.0);
         let at = random.below(90 - lasts);
         steps.extend(kinds_left.pop().map(|kind| step(&mut random, kind, begins + percent(at), percent(lasts))));
@@ -55,6 +60,7 @@ pub fn plan(seed: u64, kinds: &[NemesisKind], within: Duration) -> Vec<Step> {
             let lasts = (95 - at).min(LASTS_PERCENT.0);
             steps.push(step(&mut random, kind, begins + percent(at), percent(lasts)));
         }
+        begins += slot;
     }
     steps.sort_by_key(|step| step.at);
     for (number, step) in (1..).zip(&mut steps) {
@@ -93,7 +99,8 @@ mod tests {
                 assert!(plan.iter().any(|step| step.kind == kind), "seed {seed}: {kind} is missing");
             }
             for step in &plan {
-                assert!(step.at + step.lasts <= within && !step.lasts.is_zero(), "seed {seed}: {step:?}");
+                let in_time = step.at + step.lasts <= within + Duration::from_micros(1);
+                assert!(in_time && !step.lasts.is_zero(), "seed {seed}: {step:?}");
                 assert!(step.kind.roles().contains(&step.role));
             }
         }

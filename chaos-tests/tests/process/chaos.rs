@@ -1,0 +1,100 @@
+//! Whole clusters under faults: a fixed set of seeds, and the command line.
+
+use std::{collections::BTreeSet, fs, time::Duration};
+
+use quorate_chaos_tests::{
+    chaos::{self, Outcome, RunOptions, nemesis::NemesisKind},
+    harness::{Cli, NodeKind, alone, binary},
+};
+
+use NemesisKind::{Delay, Isolate, Kill, OneWay, Pause, Reset, Sever, Split, Stall};
+
+const FAULTS_FOR: Duration = Duration::from_secs(20);
+
+/// Every nemesis is in one of them at least.
+const RUNS: [(u64, NodeKind, &[NemesisKind]); 4] = [
+    (1, NodeKind::Shipped, &[Kill, Pause, Isolate]),
+    (2, NodeKind::Shipped, &[Split, Sever, Reset, Kill]),
+    (3, NodeKind::Shipped, &[OneWay, Stall, Delay, Pause]),
+    (4, NodeKind::PowerLoss, &[Kill, Isolate, OneWay, Reset]),
+];
+
+async fn passes(run: usize) {
+    let _alone = alone().await;
+    let (seed, nodes, nemeses) = RUNS[run];
+    // What a run leaves behind is kept only if it fails.
+    let results = std::env::temp_dir().join("quorate-chaos");
+    let options = RunOptions { seed, nemeses: nemeses.to_vec(), faults_for: FAULTS_FOR, nodes, results };
+    let verdict = chaos::run(&options).await.unwrap();
+    println!("{verdict}");
+    assert_eq!(verdict.outcome, Outcome::Passed);
+    fs::remove_dir_all(verdict.results).unwrap();
+}
+
+#[test]
+fn every_nemesis_is_in_one_of_the_runs() {
+    let covered: BTreeSet<_> = RUNS.iter().flat_map(|(_, _, nemeses)| nemeses.iter().copied()).collect();
+    assert_eq!(covered, NemesisKind::ALL.into());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn histories_are_in_order_under_kills_pauses_and_isolation() {
+    passes(0).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn histories_are_in_order_under_splits_severed_links_and_resets() {
+    passes(1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn histories_are_in_order_under_one_way_stalled_and_slow_links() {
+    passes(2).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn histories_are_in_order_under_power_loss_and_cuts() {
+    passes(3).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_command_line_says_how_a_run_ended_by_its_exit_code() {
+    let _alone = alone().await;
+    let directory = tempfile::tempdir().unwrap();
+    let chaos = Cli::of(&binary("quorate-chaos"));
+    let results = directory.path().to_str().unwrap();
+    let arguments = ["run", "--seed", "7", "--nemesis", "reset", "--seconds", "2", "--results", results];
+    let ran = chaos.run(&arguments, b"").await;
+    assert_eq!(ran.code, Some(0), "{}\n{}", String::from_utf8_lossy(&ran.stdout), ran.stderr);
+    let table = String::from_utf8(ran.stdout).unwrap();
+    for expected in ["seed 7: passed", "anomalies     0", "run --seed 7 --nemesis reset --seconds 2"] {
+        assert!(table.contains(expected), "{table}");
+    }
+
+    let kept = fs::read_dir(directory.path()).unwrap().next().unwrap().unwrap().path();
+    for file in ["verdict.json", "history.jsonl", "nemesis.jsonl", "node-1/log", "node-3/log"] {
+        assert!(kept.join(file).is_file(), "{file} is missing");
+    }
+    assert!(!kept.join("node-1/data").exists(), "the data of a run that passed is not kept");
+
+    let history = kept.join("history.jsonl");
+    let path = history.to_str().unwrap();
+    assert_eq!(chaos.run(&["check", path], b"").await.code, Some(0));
+    let lines = fs::read_to_string(&history).unwrap();
+    let without = |what: &str| lines.lines().filter(|line| !line.contains(what)).collect::<Vec<_>>().join("\n");
+    fs::write(&history, without("\"call\":\"drain\"")).unwrap();
+    assert_eq!(chaos.run(&["check", path], b"").await.code, Some(3), "without a drain");
+    fs::write(&history, without("\"process\":1,")).unwrap();
+    let violated = chaos.run(&["check", path], b"").await;
+    assert_eq!(violated.code, Some(1), "what one producer sent is read, but nobody sent it");
+    assert!(String::from_utf8_lossy(&violated.stdout).contains("unexpected"));
+    fs::write(&history, "nonsense").unwrap();
+    assert_eq!(chaos.run(&["check", path], b"").await.code, Some(1));
+
+    for wrong in [&["run", "--nemesis", "earthquake"][..], &["run", "--seed", "1", "--seeds", "2"], &["check"], &["rn"]]
+    {
+        assert_eq!(chaos.run(wrong, b"").await.code, Some(2), "{wrong:?}");
+    }
+    let listed = String::from_utf8(chaos.run(&["list"], b"").await.stdout).unwrap();
+    assert!(listed.contains("one-way") && listed.contains("replica-divergence"), "{listed}");
+}
