@@ -108,6 +108,11 @@ impl Node {
         }
     }
 
+    /// Kills the process as [`kill_9`](Self::kill_9) does, which has to follow, but does not wait for its end.
+    pub fn begin_to_kill(&self) {
+        self.signal(Signal::KILL);
+    }
+
     /// Asks the process to stop and waits until it has.
     ///
     /// # Panics

@@ -13,6 +13,7 @@ use tokio::time::sleep_until;
 use super::{Action, Entry, Observer, State, Step, aim};
 use crate::{
     chaos::{cluster::ChaosCluster, defects::Defects},
+    harness::{Node, NodeKind},
     history::Recorder,
 };
 
@@ -20,6 +21,8 @@ use crate::{
 const ROLES_AGE_MAX: Duration = Duration::from_secs(2);
 /// How often connections are reset while a reset lasts.
 const RESET_EVERY: Duration = Duration::from_millis(250);
+/// How long syncs are held before a power cut, at most.
+const SYNC_HELD_MS_MAX: u64 = 200;
 
 /// What holds a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,7 +81,7 @@ impl<'a> Injector<'a> {
             sleep_until((began + at).into()).await;
             self.find_crashes();
             match event {
-                Event::Install => self.install(step),
+                Event::Install => self.install(step).await,
                 Event::Heal => self.heal(step),
                 Event::ResetAgain => {
                     if let Some(Action::Reset(links)) = self.in_force.get(&step.fault) {
@@ -93,20 +96,21 @@ impl<'a> Injector<'a> {
         self.journal
     }
 
-    fn install(&mut self, step: &Step) {
+    async fn install(&mut self, step: &Step) {
         let (roles, age) = self.observer.roles(self.cluster.nodes.len() as u64);
-        let installed = aim(step, &roles).and_then(|action| match action {
-            Action::Kill(nodes) => self.kill(step.fault, &nodes).map(Action::Kill),
-            Action::Pause(nodes) => self.pause(step.fault, &nodes).map(Action::Pause),
-            Action::Links(links) => {
+        let installed = match aim(step, &roles) {
+            Ok(Action::Kill(nodes)) => self.kill(step, &nodes).await.map(Action::Kill),
+            Ok(Action::Pause(nodes)) => self.pause(step.fault, &nodes).map(Action::Pause),
+            Ok(Action::Links(links)) => {
                 self.cluster.links.install(step.fault, links.clone());
                 Ok(Action::Links(links))
             }
-            Action::Reset(links) => {
+            Ok(Action::Reset(links)) => {
                 self.cluster.links.reset(&links);
                 Ok(Action::Reset(links))
             }
-        });
+            Err(why) => Err(why),
+        };
         match installed {
             Ok(action) => {
                 let certain = age <= ROLES_AGE_MAX || step.role.is_fixed();
@@ -118,42 +122,44 @@ impl<'a> Injector<'a> {
         }
     }
 
-    fn kill(&mut self, fault: u64, nodes: &[u64]) -> Result<Vec<u64>, String> {
-        self.hold(fault, Held::Killed, nodes, |node, held| match held {
-            Some(Held::Killed) => false,
-            Some(Held::Paused) | None => {
-                node.kill_9();
-                true
-            }
-        })
+    /// All at once, so that none of them can do what the others had no time for. Where a kill is a power cut, syncs are
+    /// held for a moment before, as by a slow disk: what is acknowledged meanwhile must not depend on them.
+    async fn kill(&mut self, step: &Step, nodes: &[u64]) -> Result<Vec<u64>, String> {
+        let hit = self.take(step.fault, Held::Killed, nodes, |held| held != Some(Held::Killed))?;
+        let at: Vec<usize> = hit.iter().map(|number| *number as usize - 1).collect();
+        let nodes = &mut self.cluster.nodes;
+        let power_loss = |node: &Node| node.kind == NodeKind::PowerLoss;
+        at.iter().map(|at| &nodes[*at]).filter(|node| power_loss(node)).for_each(|node| node.hold_sync(true));
+        if at.iter().any(|at| power_loss(&nodes[*at])) {
+            tokio::time::sleep(Duration::from_millis(step.choice % SYNC_HELD_MS_MAX)).await;
+        }
+        at.iter().for_each(|at| nodes[*at].begin_to_kill());
+        at.iter().for_each(|at| nodes[*at].kill_9());
+        at.iter().map(|at| &nodes[*at]).filter(|node| power_loss(node)).for_each(|node| node.hold_sync(false));
+        Ok(hit)
     }
 
     fn pause(&mut self, fault: u64, nodes: &[u64]) -> Result<Vec<u64>, String> {
-        self.hold(fault, Held::Paused, nodes, |node, held| {
-            if held.is_none() {
-                node.pause();
-            }
-            held.is_none()
-        })
+        let hit = self.take(fault, Held::Paused, nodes, |held| held.is_none())?;
+        hit.iter().for_each(|number| self.cluster.nodes[*number as usize - 1].pause());
+        Ok(hit)
     }
 
-    fn hold(
+    /// Makes the processes of those nodes that `may` be taken the fault's.
+    fn take(
         &mut self,
         fault: u64,
         how: Held,
         nodes: &[u64],
-        act: impl Fn(&mut crate::harness::Node, Option<Held>) -> bool,
+        may: impl Fn(Option<Held>) -> bool,
     ) -> Result<Vec<u64>, String> {
-        let mut hit = Vec::new();
-        for number in nodes {
-            let held = self.held.get(number).map(|(_, held)| *held);
-            let node = &mut self.cluster.nodes[*number as usize - 1];
-            if act(node, held) {
-                self.held.insert(*number, (fault, how));
-                hit.push(*number);
-            }
+        let held = |number: &u64| self.held.get(number).map(|(_, held)| *held);
+        let hit: Vec<u64> = nodes.iter().copied().filter(|number| may(held(number))).collect();
+        if hit.is_empty() {
+            return Err(format!("another fault holds {nodes:?}"));
         }
-        if hit.is_empty() { Err(format!("another fault holds {nodes:?}")) } else { Ok(hit) }
+        self.held.extend(hit.iter().map(|number| (*number, (fault, how))));
+        Ok(hit)
     }
 
     fn heal(&mut self, step: &Step) {
