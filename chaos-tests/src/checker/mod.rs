@@ -1,6 +1,6 @@
 //! Whether a history is one that a replicated log may have: pure functions of it.
 //!
-//! Each partition is judged by itself, as a [`View`]. Names and definitions of the anomalies follow Jepsen's workloads
+//! Each partition is judged by itself, as a `View`. Names and definitions of the anomalies follow Jepsen's workloads
 //! for Kafka and NATS; [`AnomalyKind::definition`] has them.
 //!
 //! Not here: whether faults were injected (the run knows), and how long anything took.

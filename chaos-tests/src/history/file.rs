@@ -37,7 +37,7 @@ pub fn write(path: &Path, history: &[Operation]) -> io::Result<()> {
     file.flush()
 }
 
-/// Reads what [`write`] wrote.
+/// Reads what [`write()`] wrote.
 ///
 /// # Errors
 /// If the file cannot be read, or a line of it is not an operation.

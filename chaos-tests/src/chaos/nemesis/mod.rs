@@ -1,6 +1,6 @@
 //! Faults: which there are, when they come, whom they hit, and how they are injected and healed.
 //!
-//! [`plan()`] is a function of the seed, and [`aim()`] one of a step of the plan and of who leads what. The [`Injector`]
+//! [`plan()`] is a function of the seed, and [`aim()`] one of a step of the plan and of who leads what. The injector
 //! does what they say and decides nothing.
 
 mod aim;
