@@ -147,6 +147,15 @@ impl Accumulator {
         OpenBatch { builder, reserved: 0, opened_at: Instant::now(), completion, expected_end_offset: None }
     }
 
+    /// Puts batches back that were taken, before all that are there.
+    pub(super) fn put_back(&self, batches: Vec<OpenBatch>) {
+        let mut state = self.lock();
+        for batch in batches.into_iter().rev() {
+            state.ready.push_front(batch);
+        }
+        self.changed.notify_one();
+    }
+
     /// Whether the batch that [`take_due`](Self::take_due) returns next is a conditional one.
     pub(super) fn next_is_conditional(&self) -> bool {
         self.lock().ready.front().is_some_and(|batch| batch.expected_end_offset.is_some())
@@ -302,6 +311,9 @@ mod tests {
         let conditional = accumulator.take_due(Instant::now()).unwrap();
         assert_eq!((conditional.expected_end_offset, conditional.reserved), (Some(1), 20));
         assert!(accumulator.take_due(Instant::now()).is_none(), "what came later goes on to linger");
+        accumulator.flush();
+        accumulator.put_back(vec![conditional]);
+        assert!(accumulator.next_is_conditional());
     }
 
     #[test]

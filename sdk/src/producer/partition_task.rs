@@ -19,7 +19,7 @@ use super::{
     error::ProduceError,
     handle::Shared,
     sent_batch::{PendingBatch, SentBatch},
-    window::{BatchNumber, Verdict, Window},
+    window::{BatchNumber, Failed, Verdict, Window},
 };
 use crate::{
     backoff::Backoff,
@@ -31,7 +31,7 @@ use crate::{
 /// wrapping around.
 const SEQUENCE_MAX: i32 = i32::MAX / 2;
 /// How long a partition may have had nothing to send before it continues under a new id: the cluster forgets idle
-/// producers, and a sequence it does not know would be refused.
+/// producers, and a sequence it does not know is refused. Where nodes forget sooner, the refusal tells.
 const IDLE_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 /// Without anything to do, look up at least this often. Only bounds the effect of a mistake.
 const TIMER_MAX: Duration = Duration::from_secs(3600);
@@ -137,10 +137,11 @@ impl PartitionTask {
             }
             let (reason, code) = self.describe_last_failure();
             let (partition, waited) = (self.partition, self.delivery_timeout());
-            self.fail_from(number, |outcome_unknown| ProduceError::TimedOut {
+            let failed = self.window.fail_from(number);
+            self.fail(failed, |outcome_unknown| ProduceError::TimedOut {
                 partition,
                 waited,
-                reason: reason.clone(),
+                reason,
                 code,
                 outcome_unknown,
             });
@@ -157,34 +158,59 @@ impl PartitionTask {
         self.accumulator.forget_finished();
     }
 
-    /// Fails a batch that was refused for good, and those behind it.
+    /// A batch was refused, and sending it again as it is would be in vain.
     fn refuse_from(&mut self, number: BatchNumber, refusal: ApiError) {
         let (partition, ApiError { code, message, .. }) = (self.partition, refusal);
-        let first = self.window.first().filter(|(first, _)| *first == number);
-        let conditional = first.and_then(|(_, batch)| Some((batch.expected_end_offset?, batch.base_sequence)));
-        let (Some((expected, base_sequence)), ErrorCode::EndOffsetMismatch) = (conditional, code) else {
-            let refused = |outcome_unknown| ProduceError::Refused { partition, code, message, outcome_unknown };
-            self.fail_from(number, refused);
-            return;
-        };
-        let mut producer = self.producer.take();
-        let mut appended_maybe = false;
-        self.fail_from(number, |outcome_unknown| {
-            appended_maybe = outcome_unknown;
-            ProduceError::EndOffsetMismatch { partition, expected, message, outcome_unknown }
-        });
-        // Certainly not in the log, and nothing was sent behind it: the next batch takes its sequence. A new producer id
-        // for each mismatch would fill the partition's table of producers.
-        if let Some(producer) = producer.as_mut().filter(|_| !appended_maybe) {
-            producer.next_sequence = base_sequence;
+        let failed = self.window.fail_from(number);
+        let certain = failed.iter().all(|failed| !failed.outcome_unknown);
+        let Some(first) = failed.first() else { return };
+        let (base_sequence, expected) = (first.batch.base_sequence, first.batch.expected_end_offset);
+        match (code, expected) {
+            // The partition forgets who is idle for longer than its nodes are set to wait. What is certainly not in the
+            // log can be appended by anybody, so also by this producer under another id.
+            (ErrorCode::UnknownProducer, _) if certain && base_sequence > 0 => self.send_under_new_id(failed),
+            (ErrorCode::EndOffsetMismatch, Some(expected)) => {
+                let producer = self.producer.take();
+                self.fail(failed, |outcome_unknown| ProduceError::EndOffsetMismatch {
+                    partition,
+                    expected,
+                    message,
+                    outcome_unknown,
+                });
+                // Nothing was sent behind it, so the next batch takes its sequence. A new producer id for each mismatch
+                // would fill the partition's table of producers.
+                let free = |producer| ProducerState { next_sequence: base_sequence, ..producer };
+                self.producer = producer.filter(|_| certain).map(free);
+            }
+            _ => {
+                self.fail(failed, |outcome_unknown| ProduceError::Refused { partition, code, message, outcome_unknown })
+            }
         }
-        self.producer = producer.filter(|_| !appended_maybe);
     }
 
-    /// Fails a batch for good with the error `cause` makes, and those behind it as its consequence. Their sequences
-    /// are lost, so the partition continues under a new producer id.
-    fn fail_from(&mut self, number: BatchNumber, cause: impl FnOnce(bool) -> ProduceError) {
-        let mut failed = self.window.fail_from(number).into_iter();
+    /// Puts batches that have a sequence back before those that have none.
+    fn send_under_new_id(&mut self, batches: Vec<Failed<SentBatch>>) {
+        tracing::debug!(
+            partition = self.partition,
+            batches = batches.len(),
+            "the partition has forgotten the producer"
+        );
+        self.producer = None;
+        let compression = self.shared.settings.batching.compression;
+        let mut open = Vec::with_capacity(batches.len());
+        for Failed { batch, .. } in batches {
+            match batch.reopen(compression) {
+                Ok(batch) => open.push(batch),
+                Err((pending, error)) => pending.end(Err(ProduceError::Encode(error.to_string()))),
+            }
+        }
+        self.accumulator.put_back(open);
+    }
+
+    /// Fails batches for good: the first with the error `cause` makes, those behind it as its consequence. Their
+    /// sequences are lost, so the partition continues under a new producer id.
+    fn fail(&mut self, failed: Vec<Failed<SentBatch>>, cause: impl FnOnce(bool) -> ProduceError) {
+        let mut failed = failed.into_iter();
         let Some(first) = failed.next() else { return };
         self.producer = None;
         let error = cause(first.outcome_unknown);
@@ -246,6 +272,9 @@ impl PartitionTask {
         match self.shared.client.allocate_producer_id(left).await {
             Ok(id) => {
                 self.producer = Some(ProducerState { id, next_sequence: 0, used_at: Instant::now() });
+                // The window is empty: answers still due are to batches that have failed. They must not be taken for
+                // signs of how those to come fare.
+                self.in_flight.clear();
                 true
             }
             Err(error) => {
@@ -264,9 +293,9 @@ impl PartitionTask {
     }
 
     fn stamp(&mut self, batch: OpenBatch) {
-        let deadline = batch.opened_at + self.delivery_timeout();
+        let OpenBatch { opened_at, expected_end_offset, .. } = batch;
+        let deadline = opened_at + self.delivery_timeout();
         let pending = self.pending(batch.completion, batch.reserved);
-        let expected_end_offset = batch.expected_end_offset;
         let Some(producer) = &mut self.producer else { return };
         // Both are far below their bounds: ids are counted up from 0, and a batch has at most its bytes in records.
         let producer_id = producer.id.0 as i64;
@@ -277,7 +306,8 @@ impl PartitionTask {
             Ok(bytes) => {
                 producer.next_sequence += record_count;
                 producer.used_at = Instant::now();
-                self.window.push(SentBatch { bytes, base_sequence, expected_end_offset, deadline, pending });
+                let sent = SentBatch { bytes, base_sequence, expected_end_offset, opened_at, deadline, pending };
+                self.window.push(sent);
             }
             Err(error) => pending.end(Err(ProduceError::Encode(error.to_string()))),
         }

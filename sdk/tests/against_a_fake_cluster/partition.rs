@@ -72,6 +72,11 @@ impl Partition {
         Ok(Appended { base_offset, duplicate: false })
     }
 
+    /// Forgets all producers, as if they had been idle for long.
+    pub(crate) fn expire_producers(&mut self) {
+        self.producers.clear();
+    }
+
     /// Deletes what is before `offset`.
     pub(crate) fn trim(&mut self, offset: u64) {
         self.log_start = self.log_start.max(offset);

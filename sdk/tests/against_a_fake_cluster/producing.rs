@@ -116,6 +116,38 @@ async fn a_disk_that_stays_full_fails_the_record_at_its_deadline_and_says_why() 
 }
 
 #[tokio::test]
+async fn a_producer_that_was_forgotten_goes_on_under_a_new_id_and_loses_nothing() {
+    let cluster = FakeCluster::start(3, 1).await;
+    let client = cluster.client().await;
+    let builder = client.producer(&orders()).linger(Duration::ZERO).batch_bytes(1);
+    let producer = builder.compression(Compression::Zstd).build().await.unwrap();
+    for round in 0..3 {
+        let mut deliveries = Vec::new();
+        for value in 0..20 {
+            deliveries.push(producer.send(record(round * 20 + value)).await.unwrap());
+        }
+        let metadata = futures::future::try_join_all(deliveries).await.unwrap();
+        assert!(metadata.iter().map(|metadata| metadata.offset).eq(round * 20..round * 20 + 20));
+        cluster.state().partitions[0].expire_producers();
+    }
+    assert_eq!(cluster.state().partitions[0].values(), (0..60).map(|value| value.to_string()).collect::<Vec<_>>());
+    assert_eq!(cluster.state().producer_ids, 3);
+    assert_eq!(producer.send_batch_at(0, 60, &[Record::new("60", 0)]).await.unwrap().offset, 60);
+    assert_eq!(producer.close().await, Ok(()));
+}
+
+#[tokio::test]
+async fn a_batch_that_may_be_in_the_log_is_not_sent_under_another_id() {
+    let cluster = FakeCluster::start(3, 1).await;
+    let producer = producer(&cluster).await;
+    send_and_wait(&producer, "a").await.unwrap();
+    cluster.state().refuse_produce = [ErrorCode::Unavailable, ErrorCode::UnknownProducer].map(Some).into();
+    let error = send_and_wait(&producer, "b").await.unwrap_err();
+    assert_eq!((error.code(), error.has_no_side_effects()), (Some(ErrorCode::UnknownProducer), false));
+    assert_eq!(cluster.state().partitions[0].values(), ["a"]);
+}
+
+#[tokio::test]
 async fn order_is_kept_with_five_in_flight_whatever_fails() {
     let cluster = FakeCluster::start(3, 1).await;
     {
