@@ -42,7 +42,7 @@ pub enum HandshakeError {
         theirs: String,
     },
     /// The node is at its limit.
-    #[error("the node is at its limit of client connections; close some or raise limits.client_connections_max")]
+    #[error("the node is at its limit of client connections; close some or raise limits.client_connections")]
     TooManyConnections,
 }
 

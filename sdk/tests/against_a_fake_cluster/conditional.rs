@@ -102,6 +102,27 @@ async fn it_keeps_its_place_between_what_was_sent_before_and_after() {
 }
 
 #[tokio::test]
+async fn a_mismatch_takes_nothing_along_of_what_was_sent_meanwhile() {
+    let cluster = FakeCluster::start(3, 1).await;
+    let producer = producer(&cluster, Duration::ZERO).await;
+    cluster.stall(true);
+    let batch = records(&["no"]);
+    let conditional = producer.send_batch_at(0, 7, &batch);
+    tokio::pin!(conditional);
+    assert!(futures::poll!(&mut conditional).is_pending());
+    let mut meanwhile = Vec::new();
+    for value in ["0", "1", "2"] {
+        meanwhile.push(producer.send(records(&[value]).remove(0).into()).await.unwrap());
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    cluster.stall(false);
+    let error = conditional.await.unwrap_err();
+    assert!(matches!(error, ProduceError::EndOffsetMismatch { expected: 7, .. }), "{error}");
+    futures::future::try_join_all(meanwhile).await.unwrap();
+    assert_eq!(values(&cluster), ["0", "1", "2"]);
+}
+
+#[tokio::test]
 async fn it_goes_alone_among_many_batches_on_their_way_whatever_fails() {
     let cluster = FakeCluster::start(3, 1).await;
     let faults = [None, Some(ErrorCode::Overloaded), None, None, Some(ErrorCode::Unavailable)];
