@@ -41,6 +41,9 @@ scripts! {
     idle_producers_are_forgotten_by_an_entry: "producer-expiry",
     a_full_disk_refuses_batches_and_nothing_else: "full-disk",
     leadership_is_handed_over: "transfer",
+    a_leader_that_hears_nobody_is_replaced: "deaf-leader",
+    a_leader_that_nobody_hears_is_replaced: "mute-leader",
+    a_node_that_was_cut_off_disturbs_nobody_when_it_returns: "returning-follower",
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

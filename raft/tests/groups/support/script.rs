@@ -21,6 +21,7 @@
 //! | `join`, `learn N` | a fourth node D with an empty replica; leader N makes it a learner |
 //! | `transfer N M` | N hands leadership over to M |
 //! | `expire N` | leader N forgets all producers that were idle for a millisecond |
+//! | `remember`, `undisturbed N…` | the leader and its term; still the same to all of these nodes after many election timeouts |
 //! | `fill-disk N…`, `empty-disk N…` | the room on the disk is below, or above, what is kept free |
 
 use std::{collections::BTreeMap, fmt::Write, path::PathBuf, time::Duration};
@@ -34,10 +35,15 @@ use super::cluster::{PARTITION, Setup, TestCluster, batch, eventually, replica_o
 /// How long one command may take: longer than anything within it may.
 const STEP_TIME_MAX: Duration = Duration::from_secs(7);
 
+/// Some election timeouts.
+const UNDISTURBED: Duration = Duration::from_millis(1500);
+
 struct Runner {
     cluster: TestCluster,
     names: BTreeMap<String, NodeId>,
     started: BTreeMap<String, AppendTicket>,
+    /// The leader and its term, as they were.
+    remembered: Option<(NodeId, u64)>,
 }
 
 /// Runs `tests/groups/scripts/NAME.txt` and compares.
@@ -47,7 +53,7 @@ pub(crate) async fn run(name: &str) {
     let segment_bytes = script.lines().find_map(|line| line.strip_prefix("> segment-bytes ")?.parse().ok());
     let setup = Setup { segment_bytes: segment_bytes.unwrap_or(Setup::default().segment_bytes), ..Setup::default() };
     let cluster = TestCluster::start_with(setup).await;
-    let mut runner = Runner { cluster, names: BTreeMap::new(), started: BTreeMap::new() };
+    let mut runner = Runner { cluster, names: BTreeMap::new(), started: BTreeMap::new(), remembered: None };
     let mut found = String::new();
     for line in script.lines() {
         if let Some(command) = line.strip_prefix("> ") {
@@ -114,6 +120,25 @@ impl Runner {
                 String::new()
             }
             "segment-bytes" => String::new(),
+            "remember" => {
+                let leader = self.node("A");
+                let term = self.cluster.partition(leader).group().status().term;
+                self.remembered = Some((leader, term));
+                String::new()
+            }
+            "undisturbed" => {
+                let nodes: Vec<NodeId> = words.iter().map(|name| self.node(name)).collect();
+                let until = tokio::time::Instant::now() + UNDISTURBED;
+                while tokio::time::Instant::now() < until {
+                    for node in &nodes {
+                        let status = self.cluster.partition(*node).group().status();
+                        let known = status.leader_node.map(|leader| (leader, status.term));
+                        assert_eq!(known, self.remembered, "node {node}");
+                    }
+                    tokio::time::sleep(Duration::from_millis(10)).await;
+                }
+                "the same leader in the same term\n".to_owned()
+            }
             "trim" => match self.cluster.partition(self.node(words[0])).trim(number(1) as u64).await {
                 Ok(log_start_offset) => format!("the log starts at offset {log_start_offset}\n"),
                 Err(error) => format!("{error}\n"),
