@@ -16,7 +16,7 @@ use std::{
 use bytes::Bytes;
 use futures::{Stream, StreamExt, TryStreamExt};
 use openraft::{
-    EntryPayload, LogState, OptionalSend, RaftLogReader, RaftSnapshotBuilder, StorageError,
+    LogState, OptionalSend, RaftLogReader, RaftSnapshotBuilder, StorageError,
     storage::{EntryResponder, IOFlushed, RaftLogStorage, RaftStateMachine},
     testing::log::{StoreBuilder, Suite},
 };

@@ -57,6 +57,39 @@ impl Group {
         Err(io::Error::other("the log changes faster than it is read"))
     }
 
+    /// Mends all that is known to be damaged, one segment after the other. What is damaged in the active segment is mended
+    /// once that is finished, for which it is sealed here: call again. Blocks.
+    ///
+    /// `pace` is told of the bytes of each fetch, and waits as long as they may take.
+    pub fn mend(&self, runtime: &Handle, pace: &mut dyn FnMut(u64)) -> Mended {
+        let log = self.store().log();
+        let mut mended = Mended::default();
+        let damaged = log.damaged_segments();
+        if damaged.iter().any(|segment| !segment.finished) {
+            self.store().seal();
+        }
+        for segment in damaged {
+            let mut fetch = |indexes: Range<u64>| {
+                let frames = runtime.block_on(self.fetch(indexes))?;
+                pace(frames.iter().map(|frame| frame.payload.len() as u64).sum());
+                Ok(frames)
+            };
+            let number = segment.number;
+            match segment.finished.then(|| log.repair(number, &mut fetch)) {
+                Some(Ok(report)) => {
+                    mended.segments += 1;
+                    mended.entries += report.entries;
+                }
+                Some(Err(error)) => {
+                    tracing::warn!(replica = %self.replica(), segment = number, %error, "a damaged segment is not mended yet");
+                    mended.left += 1;
+                }
+                None => mended.left += 1,
+            }
+        }
+        mended
+    }
+
     /// Entries from `indexes.start` on, from the first peer that has them.
     async fn fetch(&self, indexes: Range<u64>) -> io::Result<Vec<Frame>> {
         let peers: Vec<(ReplicaId, NodeId)> = {

@@ -37,13 +37,23 @@ impl Cluster {
     /// # Panics
     /// If they do not form a cluster in time.
     pub async fn start(kind: NodeKind, size: u16) -> Self {
+        Self::start_with(kind, size, &[]).await
+    }
+
+    /// [`Cluster::start`] with settings of all nodes: names of environment variables and values.
+    ///
+    /// # Panics
+    /// If they do not form a cluster in time.
+    pub async fn start_with(kind: NodeKind, size: u16, settings: &[(&str, &str)]) -> Self {
         let directory = TempDir::new().unwrap_or_else(|error| panic!("no temporary directory: {error}"));
         let ports = free_ports(2 * size);
         let (client_ports, peer_ports) = ports.split_at(usize::from(size));
         let seeds: Vec<String> = peer_ports.iter().map(|port| format!("127.0.0.1:{port}")).collect();
         let node = |(number, ports): (u16, (&u16, &u16))| {
             let place = directory.path().join(number.to_string());
-            Node::new(kind, &place, (*ports.0, *ports.1), &seeds.join(","))
+            let mut node = Node::new(kind, &place, (*ports.0, *ports.1), &seeds.join(","));
+            node.settings = settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+            node
         };
         let nodes = (1..).zip(client_ports.iter().zip(peer_ports)).map(node).collect();
         let mut cluster = Self { nodes, directory };

@@ -43,6 +43,8 @@ pub struct Node {
     pub seeds: String,
     /// Where its peers are told to reach it, if not at its own port.
     pub peer_advertise: Option<String>,
+    /// Settings, as environment variables: `QUORATE_A__B` and a value.
+    pub settings: Vec<(String, String)>,
     log: PathBuf,
     child: Option<Child>,
 }
@@ -53,7 +55,17 @@ impl Node {
     pub fn new(kind: NodeKind, directory: &Path, ports: (u16, u16), seeds: &str) -> Self {
         let (client_port, peer_port) = ports;
         let (data_dir, log) = (directory.join("data"), directory.join("log"));
-        Self { kind, client_port, peer_port, data_dir, seeds: seeds.to_owned(), peer_advertise: None, log, child: None }
+        Self {
+            kind,
+            client_port,
+            peer_port,
+            data_dir,
+            seeds: seeds.to_owned(),
+            peer_advertise: None,
+            settings: Vec::new(),
+            log,
+            child: None,
+        }
     }
 
     /// Where clients reach it.
@@ -94,6 +106,7 @@ impl Node {
         command.arg("--data-dir").arg(&self.data_dir).args(["--listen", &self.client_address()]);
         command.args(["--peer-listen", &self.peer_address(), "--seeds", &self.seeds]);
         command.args(self.peer_advertise.iter().flat_map(|address| ["--peer-advertise", address]));
+        command.envs(self.settings.iter().map(|(name, value)| (name, value)));
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).spawn()
     }
 

@@ -7,12 +7,15 @@
 mod any_node;
 mod bad_input;
 mod chaos;
+mod full_disk;
+mod hand_over;
 mod held_sync;
 mod leader_loss;
 mod missing_node;
 mod output;
 mod power_cycle;
 mod refused_start;
+mod retention;
 mod topic_deletion;
 mod unresponsive;
 mod verify_lines;

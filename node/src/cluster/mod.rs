@@ -23,7 +23,7 @@ pub(crate) use forming::{begin, check_seeds, form};
 pub(crate) use member::{Member, keep_directory, register, tick};
 pub(crate) use reconciler::run as reconcile;
 pub(crate) use replicas::{AnyGroup, Slot};
-pub(crate) use upkeep::{retain, watch_space};
+pub(crate) use upkeep::{mend, retain, watch_space};
 
 use crate::{
     identity::{Formation, Identity},

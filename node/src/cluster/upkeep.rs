@@ -84,3 +84,28 @@ pub(crate) async fn watch_space(member: Arc<Member>) {
         }
     }
 }
+/// Mends damaged logs from their peers, one after the other.
+pub(crate) async fn mend(member: Arc<Member>) {
+    let mut ticks = tokio::time::interval(MEND_INTERVAL);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        let partitions = member.replicas.all_running().into_iter().map(AnyGroup::Partition);
+        let groups = partitions.chain([AnyGroup::Metadata(member.metadata.clone())]);
+        let damaged: Vec<AnyGroup> = groups.filter(|group| group.group().status().damage.is_some()).collect();
+        for group in damaged {
+            let runtime = Handle::current();
+            let mend = move || {
+                let (begun, mut fetched) = (Instant::now(), 0);
+                group.group().mend(&runtime, &mut |bytes| {
+                    fetched += bytes;
+                    let due = Duration::from_secs_f64(fetched as f64 / MEND_BYTES_PER_SECOND as f64);
+                    std::thread::sleep(due.saturating_sub(begun.elapsed()));
+                })
+            };
+            if tokio::task::spawn_blocking(mend).await.is_err() {
+                return;
+            }
+        }
+    }
+}

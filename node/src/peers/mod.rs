@@ -1,6 +1,7 @@
 //! How nodes talk to each other: a handshake, then either tarpc (`rpc`) or an ordered lane of frames (`lane`).
 
 mod api;
+mod backoff;
 mod directory;
 mod frame;
 mod handshake;

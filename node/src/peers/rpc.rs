@@ -8,6 +8,7 @@ use tokio::{sync::Mutex, time::Instant};
 
 use super::{
     api::PeerApiClient,
+    backoff::Backoff,
     directory::Directory,
     handshake::{self, ConnectError, Greeting, HandshakeError, Purpose},
 };
@@ -15,8 +16,6 @@ use crate::net::Net;
 
 /// How long a connection may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
-/// After a failure, further tries to the same node fail at once for so long.
-const FAILURE_PAUSE: Duration = Duration::from_millis(100);
 /// Calls to one node that may be in flight.
 const CALLS_MAX: usize = 1024;
 
@@ -54,7 +53,7 @@ pub(crate) fn within(deadline: Duration) -> context::Context {
 #[derive(Debug, Default)]
 struct Slot {
     client: Option<PeerApiClient>,
-    failed: Option<Instant>,
+    backoff: Backoff,
 }
 
 /// The connections of one node.
@@ -79,18 +78,19 @@ impl RpcPool {
         if let Some(client) = &slot.client {
             return Ok(client.clone());
         }
-        if slot.failed.is_some_and(|failed| failed.elapsed() < FAILURE_PAUSE) {
+        if slot.backoff.waits(Instant::now()) {
             return Err(format!("node {node} could not be reached just now"));
         }
         let address = self.directory.get(node).ok_or_else(|| format!("the address of node {node} is not known"))?;
         match connect(&self.net, &address, self.us, Some(node), Purpose::Rpc).await {
             Ok((stream, _)) => {
                 let client = client(stream);
+                slot.backoff.succeeded();
                 slot.client = Some(client.clone());
                 Ok(client)
             }
             Err(error) => {
-                slot.failed = Some(Instant::now());
+                slot.backoff.failed(Instant::now());
                 Err(error.to_string())
             }
         }

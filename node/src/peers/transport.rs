@@ -8,6 +8,7 @@ use quorate_raft::{BoxFuture, Lane as LaneKind, PeerTransport, PeerUnreachable, 
 use tokio::{sync::Mutex, time::Instant};
 
 use super::{
+    backoff::Backoff,
     directory::Directory,
     handshake::{Greeting, Purpose},
     lane::Lane,
@@ -15,13 +16,11 @@ use super::{
 };
 use crate::net::Net;
 
-/// After a failure, further tries to open the same lane fail at once for so long.
-const FAILURE_PAUSE: Duration = Duration::from_millis(50);
 
 #[derive(Debug, Default)]
 struct Slot {
     lane: Option<Arc<Lane>>,
-    failed: Option<Instant>,
+    backoff: Backoff,
 }
 
 type Slots = HashMap<(NodeId, LaneKind), Arc<Mutex<Slot>>>;
@@ -51,7 +50,7 @@ impl NodeTransport {
             return Ok(lane.clone());
         }
         slot.lane = None;
-        if slot.failed.is_some_and(|failed| failed.elapsed() < FAILURE_PAUSE) {
+        if slot.backoff.waits(Instant::now()) {
             return Err(PeerUnreachable(format!("node {node} could not be reached just now")));
         }
         let address = self
@@ -66,11 +65,12 @@ impl NodeTransport {
         match connect(&self.net, &address, self.us, Some(node), purpose).await {
             Ok((stream, _)) => {
                 let lane = Lane::start(stream);
+                slot.backoff.succeeded();
                 slot.lane = Some(lane.clone());
                 Ok(lane)
             }
             Err(error) => {
-                slot.failed = Some(Instant::now());
+                slot.backoff.failed(Instant::now());
                 Err(PeerUnreachable(error.to_string()))
             }
         }

@@ -105,3 +105,77 @@ async fn a_leader_that_finds_its_log_damaged_lets_another_lead() {
     cluster.settle().await;
     assert_eq!(cluster.partition(damaged).high_watermark(), 36);
 }
+
+/// Mends a node's replica until nothing is left to be mended.
+async fn mended(cluster: &TestCluster, id: NodeId) {
+    eventually("a sound log", async || {
+        cluster.mend(id).await;
+        cluster.partition(id).group().status().damage.is_none().then_some(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_damaged_follower_is_mended_by_its_peers_and_may_lead_again() {
+    let mut cluster = start().await;
+    let leader = cluster.leader(PARTITION, &cluster.all()).await;
+    write(&cluster, leader, 1).await;
+    // A batch that is rejected in the log holds no offsets.
+    let lost = cluster.append(leader, 1, 40, 1, None);
+    assert!(lost.await.finish().await.is_err());
+    write(&cluster, leader, 2).await;
+    cluster.settle().await;
+    let sound = cluster.read(leader).await;
+    let damaged = *cluster.all().iter().find(|node| **node != leader).unwrap();
+    let path = damage(&cluster, damaged);
+    known(&cluster, damaged, &path).await;
+    let to = crate::support::cluster::replica_of(PARTITION, damaged);
+    let taken = tokio::time::timeout(PATIENCE, cluster.partition(leader).group().hand_over_to(to)).await.unwrap();
+    let now = led_by_others(&cluster, damaged).await;
+    assert!(!taken || now != damaged, "a damaged replica accepts no leadership");
+
+    mended(&cluster, damaged).await;
+    assert_eq!(cluster.read(damaged).await, sound);
+    // Its next tick lets it lead again.
+    cluster.mark(damaged);
+    let leader = led_by_others(&cluster, damaged).await;
+    assert!(cluster.partition(leader).group().hand_over_to(to).await);
+    assert_eq!(cluster.leader(PARTITION, &cluster.all()).await, damaged);
+    write(&cluster, damaged, 3).await;
+    cluster.settle().await;
+    // What was mended is on stable storage, and sound to whoever reads all of it.
+    let records = cluster.read(damaged).await;
+    cluster.crash(damaged);
+    cluster.restart(damaged).await.unwrap();
+    cluster.leader(PARTITION, &cluster.all()).await;
+    cluster.settle().await;
+    assert_eq!(cluster.read(damaged).await, records);
+    cluster.mark(damaged);
+    assert_eq!(cluster.partition(damaged).group().status().damage, None);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_no_peer_has_any_more_stays_damaged() {
+    let mut cluster = start().await;
+    let leader = cluster.leader(PARTITION, &cluster.all()).await;
+    write(&cluster, leader, 1).await;
+    write(&cluster, leader, 2).await;
+    cluster.settle().await;
+    let damaged = *cluster.all().iter().find(|node| **node != leader).unwrap();
+    let path = damage(&cluster, damaged);
+    known(&cluster, damaged, &path).await;
+    let others: Vec<NodeId> = cluster.all().into_iter().filter(|node| *node != damaged).collect();
+    others.iter().for_each(|node| cluster.net.cut(damaged, *node));
+    let mended = cluster.mend(damaged).await;
+    assert_eq!((mended.segments, mended.left), (0, 1));
+    assert!(cluster.partition(damaged).group().status().damage.is_some());
+    // A trim takes the damage along, since nobody needs what is damaged any more.
+    cluster.net.heal();
+    let leader = led_by_others(&cluster, damaged).await;
+    cluster.partition(leader).trim(20).await.unwrap();
+    eventually("the damage trimmed away", async || {
+        cluster.mark(damaged);
+        cluster.partition(damaged).group().status().damage.is_none().then_some(())
+    })
+    .await;
+}

@@ -12,7 +12,7 @@ use quorate_cluster_config::{ClusterId, GroupId, NodeId, PartitionId, RaftConfig
 use quorate_faulty_vfs::{Disk, PowerCut};
 use quorate_log_engine::{EngineOptions, Log, LogEngine, LogOptions, RecoveredEntry, Recovery, ScrubOptions};
 use quorate_raft::{
-    AppendTicket, CatchUp, ColdReads, DiskSpace, Environment, GroupOpenError, MetadataGroup, PartitionGroup,
+    AppendTicket, CatchUp, ColdReads, DiskSpace, Environment, GroupOpenError, Mended, MetadataGroup, PartitionGroup,
     ReplicaPhase, ReplicaRecord, ReplicaRecords, Role, SystemClock,
 };
 use quorate_record::{BatchBuilder, BatchHeader, Compression, DecodeLimits, ProducerStamp, Record, decode_batch};
@@ -166,6 +166,14 @@ impl TestCluster {
 
     pub(crate) fn partition(&self, id: NodeId) -> Arc<PartitionGroup> {
         self.nodes[&id].running.as_ref().unwrap().partition.clone()
+    }
+
+    /// Mends what is known to be damaged in a node's replica of the partition, as its node does by itself.
+    pub(crate) async fn mend(&self, id: NodeId) -> Mended {
+        let running = self.nodes[&id].running.as_ref().unwrap();
+        let (partition, runtime) = (running.partition.clone(), running.runtime.handle().clone());
+        let mend = move || partition.group().mend(&tokio::runtime::Handle::current(), &mut |_| ());
+        runtime.spawn_blocking(mend).await.unwrap()
     }
 
     pub(crate) fn metadata(&self, id: NodeId) -> Arc<MetadataGroup> {
