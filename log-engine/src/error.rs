@@ -89,8 +89,15 @@ pub enum OpenError {
 
 /// A write or an fsync failed: the log is poisoned and takes no further writes.
 #[derive(Clone, Debug, thiserror::Error)]
-#[error("a write failed, and the log takes no further ones: {0}; mend the disk or make room, then restart the node")]
-pub struct LogFailure(pub Arc<str>);
+#[error(
+    "a write failed, and the log takes no further ones: {reason}; mend the disk or make room, then restart the node"
+)]
+pub struct LogFailure {
+    /// What failed, and how.
+    pub reason: Arc<str>,
+    /// Whether it was for want of room: then the log may be opened again once there is some.
+    pub storage_full: bool,
+}
 
 impl From<LogFailure> for io::Error {
     fn from(failure: LogFailure) -> Self {

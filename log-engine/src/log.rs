@@ -251,7 +251,9 @@ impl Log {
         let first = state.segments[keep - 1].extent.base_index;
         let (end, offset) = match last.filter(|last| *last >= first).and_then(|last| state.tail.get(last)) {
             Some((frame, end)) => (*end, frame.next_offset),
-            None => self.end_before(&state, keep - 1, from).map_err(|error| self.shared.poison(&error.to_string()))?,
+            None => self
+                .end_before(&state, keep - 1, from)
+                .map_err(|error| self.shared.poison(&error.to_string(), false))?,
         };
         let dropped = state.truncate_from(from, keep, end, offset);
         self.shared.forget_holes_from(from);

@@ -102,8 +102,8 @@ impl Shared {
     }
 
     /// Poisons the log for good and returns the first failure.
-    pub(crate) fn poison(&self, reason: &str) -> LogFailure {
-        let failure = self.failure.get_or_init(|| LogFailure(reason.into()));
+    pub(crate) fn poison(&self, reason: &str, storage_full: bool) -> LogFailure {
+        let failure = self.failure.get_or_init(|| LogFailure { reason: reason.into(), storage_full });
         tracing::error!(%failure, "a log takes no further writes");
         failure.clone()
     }

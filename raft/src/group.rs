@@ -96,6 +96,8 @@ pub struct GroupStatus {
     pub leader_node: Option<NodeId>,
     /// Why it has stopped.
     pub failure: Option<String>,
+    /// Whether it has stopped for want of room on the disk: then it may be started again once there is some.
+    pub storage_full: bool,
     /// What of its log is damaged. It votes and appends as ever, but stands for leader only if it is the only voter, and
     /// serves nothing across the damage.
     pub damage: Option<String>,
@@ -190,7 +192,9 @@ impl Group {
     pub fn status(&self) -> GroupStatus {
         let metrics = self.raft.metrics();
         let metrics = metrics.borrow_watched();
-        let failure = match (self.store.log().failure(), &metrics.running_state) {
+        let log_failure = self.store.log().failure();
+        let storage_full = log_failure.as_ref().is_some_and(|failure| failure.storage_full);
+        let failure = match (log_failure, &metrics.running_state) {
             (Some(failure), _) => Some(failure.to_string()),
             (None, Err(fatal)) => Some(fatal.to_string()),
             (None, Ok(())) => None,
@@ -205,7 +209,15 @@ impl Group {
         };
         let leader = metrics.current_leader;
         let leader_node = leader.and_then(|leader| metrics.membership_config.membership().get_node(&leader).copied());
-        GroupStatus { role, term: metrics.current_term, leader, leader_node, failure, damage: self.store.damage() }
+        GroupStatus {
+            role,
+            term: metrics.current_term,
+            leader,
+            leader_node,
+            failure,
+            storage_full,
+            damage: self.store.damage(),
+        }
     }
 
     /// Whether the group has ever had a membership, as this replica knows.

@@ -120,5 +120,8 @@ pub(super) fn guarded(
     if let Some(failure) = log.failure() {
         return Err(failure.clone());
     }
-    operation().map_err(|error| log.poison(&format!("{}: {error}", file.path.display())))
+    let failed = |error: io::Error| {
+        log.poison(&format!("{}: {error}", file.path.display()), error.kind() == io::ErrorKind::StorageFull)
+    };
+    operation().map_err(failed)
 }

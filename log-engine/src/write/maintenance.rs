@@ -149,7 +149,7 @@ fn prepare(log: &Shared, number: u64) -> io::Result<()> {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
         // What the disk did not sync is not synced by asking again.
         Err(error) if error.kind() != io::ErrorKind::StorageFull => {
-            log.poison(&format!("{}: {error}", log.directory.display()));
+            log.poison(&format!("{}: {error}", log.directory.display()), false);
         }
         Err(error) => {
             // The roll will make the file itself, when there is room.

@@ -97,6 +97,24 @@ impl Replicas {
         slot
     }
 
+    /// Starts a replica again that has stopped for want of room on the disk; tells how that went.
+    pub(crate) async fn revive(&self, group: Arc<PartitionGroup>) {
+        let replica = group.group().replica();
+        // Nobody may get hold of it any more while its log is opened again.
+        self.write().entry(replica).and_modify(|(_, slot)| *slot = Slot::Starting);
+        group.group().shutdown().await;
+        drop(group);
+        let (records, id) = (self.records.clone(), replica);
+        let record = tokio::task::spawn_blocking(move || records.get(id)).await;
+        match record {
+            Ok(Ok(Some(record))) => {
+                tracing::info!(%replica, "there is room again: a replica that had none is started again");
+                self.start(&record).await;
+            }
+            other => tracing::error!(%replica, ?other, "the creation record of a stopped replica cannot be read"),
+        }
+    }
+
     /// Stops a replica and deletes all it has. Only for replicas with a committed tombstone.
     pub(crate) async fn delete(&self, replica: ReplicaId) -> Result<(), String> {
         if let Some(group) = self.running(replica) {

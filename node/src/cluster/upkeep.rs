@@ -13,6 +13,8 @@ use super::{AnyGroup, Member};
 
 /// Between two looks at the room on the disk. What is taken in meanwhile is counted.
 const SPACE_INTERVAL: Duration = Duration::from_millis(500);
+/// Between two tries to start replicas again that found no room on the disk.
+const REVIVAL_INTERVAL: Duration = Duration::from_secs(10);
 /// Between two looks for damage that is known and not mended.
 const MEND_INTERVAL: Duration = Duration::from_secs(1);
 /// Bytes a second that are fetched from peers to mend damaged logs.
@@ -55,9 +57,7 @@ async fn retain_one(member: &Member, group: &PartitionGroup) {
 
 /// Keeps an eye on the room on the disk.
 pub(crate) async fn watch_space(member: Arc<Member>) {
-    if member.space.reserve() == 0 {
-        return;
-    }
+    let mut last_revival = Instant::now();
     let mut ticks = tokio::time::interval(SPACE_INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -82,8 +82,24 @@ pub(crate) async fn watch_space(member: Arc<Member>) {
             Some(false) => tracing::info!(available, reserve, "there is room on the disk again"),
             None => {}
         }
+        if last_revival.elapsed() >= REVIVAL_INTERVAL {
+            revive(&member).await;
+            last_revival = Instant::now();
+        }
     }
 }
+/// Starts replicas again that have stopped for want of room on the disk, once there is some.
+async fn revive(member: &Member) {
+    if member.space.is_low() {
+        return;
+    }
+    for group in member.replicas.all_running() {
+        if group.group().status().storage_full {
+            member.replicas.revive(group).await;
+        }
+    }
+}
+
 /// Mends damaged logs from their peers, one after the other.
 pub(crate) async fn mend(member: Arc<Member>) {
     let mut ticks = tokio::time::interval(MEND_INTERVAL);

@@ -16,7 +16,6 @@ use super::{
 };
 use crate::net::Net;
 
-
 #[derive(Debug, Default)]
 struct Slot {
     lane: Option<Arc<Lane>>,
