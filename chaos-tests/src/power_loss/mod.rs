@@ -97,16 +97,17 @@ impl Vfs for PowerLossVfs {
         self.open(path)
     }
 
-    /// Only for what the engine does: a new file gets its final name before its directory is synced. A file of that name
-    /// is back after a power cut.
+    /// Only for what the engine does: an unfinished file gets its final name. After a power cut a file that had that name
+    /// is back, and the unfinished one gone, which nobody reads.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         let mut names = self.names();
-        if !names.created.contains(from) || names.created.contains(to) {
-            let reason = format!("{} is not a new file, or {} is one", from.display(), to.display());
+        if names.created.contains(to) {
+            let reason = format!("{} is a new file, too", to.display());
             return Err(io::Error::new(io::ErrorKind::Unsupported, reason));
         }
-        fs::rename(hidden(from), hidden(to))?;
-        names.created.remove(from);
+        // Somebody else may have synced the directory meanwhile.
+        let is_new = names.created.remove(from);
+        fs::rename(if is_new { hidden(from) } else { from.to_owned() }, hidden(to))?;
         names.created.insert(to.to_owned());
         if let Some(file) = names.files.remove(from) {
             names.files.insert(to.to_owned(), file);

@@ -135,3 +135,36 @@ fn a_sync_waits_while_it_is_held() {
     synced.recv().unwrap().unwrap();
     assert_eq!(content(&disk.vfs().open(&disk.path("a")).unwrap()), b"new");
 }
+
+#[test]
+fn a_file_that_replaces_another_is_there_after_the_sync_of_the_directory_and_the_other_before() {
+    let directory = tempfile::TempDir::new().unwrap();
+    let (old, new) = (directory.path().join("a"), directory.path().join("a.new"));
+    let write = |vfs: &PowerLossVfs, path: &Path, bytes: &[u8]| {
+        let file = vfs.create(path).unwrap();
+        file.write_all_at(&[std::io::IoSlice::new(bytes)], 0).unwrap();
+        file.sync_data().unwrap();
+    };
+    let vfs = PowerLossVfs::new(directory.path().join("hold"));
+    write(&vfs, &old, b"old");
+    vfs.sync_directory(directory.path()).unwrap();
+    for synced_between in [false, true] {
+        write(&vfs, &new, b"new");
+        if synced_between {
+            // As another thread may do for a file of its own.
+            vfs.sync_directory(directory.path()).unwrap();
+        }
+        vfs.rename(&new, &old).unwrap();
+        assert_eq!(vfs.open(&old).unwrap().size().unwrap(), 3);
+        assert_eq!(std::fs::read(&old).unwrap(), if synced_between { *b"new" } else { *b"old" }, "what a cut leaves");
+        vfs.sync_directory(directory.path()).unwrap();
+        assert_eq!(std::fs::read(&old).unwrap(), b"new");
+    }
+    write(&vfs, &new, b"newer");
+    vfs.rename(&new, &old).unwrap();
+    vfs.remove_file(&old).unwrap();
+    assert!(vfs.open(&old).is_err(), "both are gone");
+    assert_eq!(std::fs::read(&old).unwrap(), b"new", "until the directory is synced");
+    vfs.sync_directory(directory.path()).unwrap();
+    assert!(!old.exists());
+}

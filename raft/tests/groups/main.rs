@@ -150,6 +150,31 @@ async fn a_group_whose_log_failed_stops_and_says_why() {
     stopped.await.expect("a failed group can be stopped");
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replica_that_found_no_room_says_so_and_goes_on_when_there_is_some() {
+    let mut cluster = TestCluster::start().await;
+    let leader = cluster.leader(PARTITION, &cluster.all()).await;
+    let victim = *cluster.all().iter().find(|id| **id != leader).unwrap();
+    cluster.append(leader, 1, 0, 1, None).await.finish().await.unwrap();
+    // Another program has taken all the room.
+    let used = cluster.disk(victim).bytes_used();
+    cluster.disk(victim).set_capacity(Some(used));
+    let stopped = async || {
+        let next = cluster.partition(leader).high_watermark() as i32;
+        cluster.append(leader, 1, next, 5_000, None).await.finish().await.unwrap();
+        let status = cluster.partition(victim).group().status();
+        status.failure.map(|failure| (failure, status.storage_full))
+    };
+    let (failure, storage_full) = eventually("a failure", stopped).await;
+    assert!(storage_full, "{failure}");
+    cluster.disk(victim).set_capacity(None);
+    cluster.revive(victim).await;
+    cluster.settle().await;
+    let status = cluster.partition(victim).group().status();
+    assert_eq!((status.failure, status.storage_full), (None, false));
+    assert_eq!(cluster.read(victim).await, cluster.read(leader).await);
+}
+
 async fn register(cluster: &TestCluster, leader: NodeId, node: NodeId) -> (MetadataReply, u64) {
     let address = Address::parse(&format!("localhost:{}", 7100 + node.0)).unwrap();
     let command = MetadataCommand::RegisterNode { node, client_address: address.clone(), peer_address: address };

@@ -36,6 +36,9 @@ fn what_lies_before_the_start_of_the_log_stays_lost_and_is_not_asked_for() {
         fixture.trim(start, twin.model.offset_before(start as usize)).unwrap();
         fixture.barrier();
         let damages = u64::from(case < 4);
+        // A read that meets damage reports all of its segment.
+        assert_eq!(fixture.read_all().is_err(), case < 4);
+        assert_eq!(fixture.log().holes().len() as u64, damages, "{case}: {:?}", fixture.log().holes());
         assert_eq!(fixture.log().scrub().damages, damages, "{case}: what lies before the start is nobody's damage");
         assert_eq!(fixture.log().holes().len() as u64, damages);
         let mut peer = twin.peer();

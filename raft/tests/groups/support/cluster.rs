@@ -192,6 +192,20 @@ impl TestCluster {
         running.runtime.shutdown_background();
     }
 
+    /// Stops a node's replicas and starts them again, as its node does without being restarted.
+    pub(crate) async fn revive(&mut self, id: NodeId) {
+        let running = self.nodes.get_mut(&id).unwrap().running.take().unwrap();
+        self.net.detach(id);
+        let Running { runtime, partition, metadata } = running;
+        let stop = async move {
+            partition.group().shutdown().await;
+            metadata.group().shutdown().await;
+        };
+        runtime.spawn(stop).await.unwrap();
+        self.restart(id).await.unwrap();
+        runtime.shutdown_background();
+    }
+
     /// The node starts on what its disk and store kept.
     pub(crate) async fn restart(&mut self, id: NodeId) -> Result<(), GroupOpenError> {
         let environment = self.environment(id);
