@@ -1,6 +1,7 @@
 //! A segment's file: who may write it, and how far it is written with zeros ahead.
 
 use std::{
+    ops::Range,
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex, PoisonError,
@@ -19,12 +20,19 @@ pub(crate) struct SegmentFile {
     writing: Mutex<Option<Arc<dyn VfsFile>>>,
     /// The byte position up to which the file's blocks are written, with frames or zeros.
     written_to: AtomicU64,
+    /// The byte position up to which the page cache need not keep it.
+    given_up_to: AtomicU64,
 }
+
+/// Bytes given up at once, so that small writes do not ask for it each time.
+const GIVEN_UP_AT_ONCE: u64 = 1 << 20;
+/// A page is given up as a whole.
+const PAGE: u64 = 4096;
 
 impl SegmentFile {
     pub(crate) fn planned(directory: &Path, number: u64) -> Arc<Self> {
         let path = FileKind::Segment.path(directory, number);
-        Arc::new(Self { number, path, writing: Mutex::new(None), written_to: AtomicU64::new(0) })
+        Arc::new(Self { number, path, writing: Mutex::new(None), written_to: AtomicU64::new(0), given_up_to: AtomicU64::new(0) })
     }
 
     /// The handle to write with, or to read what was just written, while the segment is active and created.
@@ -45,6 +53,16 @@ impl SegmentFile {
 
     pub(crate) fn written_to(&self) -> u64 {
         self.written_to.load(Relaxed)
+    }
+
+    /// The bytes that the page cache may give up, now that all up to `end` are on stable storage, if there are enough of
+    /// them. Called by the writer thread alone.
+    pub(crate) fn give_up(&self, end: u64) -> Option<Range<u64>> {
+        let (from, to) = (self.given_up_to.load(Relaxed), end / PAGE * PAGE);
+        (to >= from + GIVEN_UP_AT_ONCE).then(|| {
+            self.given_up_to.store(to, Relaxed);
+            from..to
+        })
     }
 
     pub(crate) fn set_written_to(&self, position: u64) {

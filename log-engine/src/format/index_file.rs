@@ -5,6 +5,7 @@
 //!  0  magic u32 = "QIDX"   4  format u8   5  reserved [u8; 3]
 //!  8  segment number u64  16  checksum of the segment's header u32   20  count u32: points after the base
 //! 24  base: log index u64, offset u64, time i64, position u64
+//!     (the base's time is the first one that is not 0)
 //! 56  count × (log index u32, offset u32, time u32, position / 8 u32), each relative to the base
 //!  …  checksum u32: CRC-32C of all before it
 //! ```
@@ -35,7 +36,8 @@ pub struct IndexPoint {
     pub index: u64,
     /// The partition's end offset before it.
     pub offset: u64,
-    /// The greatest leader time in the log up to it and with it, milliseconds since 1970.
+    /// The greatest leader time in the log up to it and with it, milliseconds since 1970; where none has one, that of a
+    /// later entry.
     pub time_ms: i64,
     /// Its byte position.
     pub position: u64,
@@ -53,12 +55,17 @@ pub struct SparseIndex {
 impl SparseIndex {
     /// Takes the point of the next entry if it is far enough from the last one taken.
     pub(crate) fn observe(&mut self, point: IndexPoint) {
-        let Some(base) = &self.base else {
+        let Some(base) = &mut self.base else {
             (self.base, self.last_position, self.spacing) = (Some(point), point.position, SPACING_MIN);
             return;
         };
         if point.position < self.last_position + self.spacing {
             return;
+        }
+        // A log begins with entries that have no leader time. Theirs may be overstated: a time is then looked for from
+        // further ahead. Left as it is, no later time would be near enough to be kept.
+        if base.time_ms == 0 {
+            base.time_ms = point.time_ms;
         }
         // What does not fit (a clock that jumped by weeks) is left out: the index is only sparser there.
         let Some(relative) = relative(base, &point) else { return };
@@ -224,5 +231,37 @@ impl IndexFile {
         let last_position = points.last().map_or(0, |point| u64::from(point[3]) * ALIGNMENT) + base.position;
         let index = SparseIndex { base: Some(base), points, spacing: SPACING_MIN, last_position };
         Ok(Self { segment: u64_at(bytes, 8), segment_checksum: u32_at(bytes, 16), index })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Now, as a leader tells the time: far more than 32 bits of milliseconds.
+    const NOW: i64 = 1_790_000_000_000;
+
+    fn index(times_ms: &[i64]) -> SparseIndex {
+        let mut index = SparseIndex::default();
+        for (at, time_ms) in (0..).zip(times_ms) {
+            index.observe(IndexPoint { index: at, offset: at, time_ms: *time_ms, position: 128 + at * SPACING_MIN });
+        }
+        index
+    }
+
+    #[test]
+    fn a_log_that_begins_without_a_time_is_indexed_all_the_same() {
+        let index = index(&[0, 0, 0, NOW, NOW + 5, NOW + 5_000_000]);
+        assert_eq!(index.len(), 6);
+        let points: Vec<IndexPoint> = index.points().collect();
+        assert_eq!(points[5].position, 128 + 5 * SPACING_MIN);
+        assert_eq!(points[5].time_ms, NOW + 5_000_000);
+        let by_index = index.last_before(u64::MAX, |point| point.index <= 4);
+        assert_eq!(by_index.map(|point| point.index), Some(4));
+        // Never from further behind than the first entry of that time.
+        for (time_ms, expected) in [(NOW, None), (NOW + 1, Some(3)), (NOW + 5, Some(3)), (NOW + 6, Some(4))] {
+            let found = index.last_before(u64::MAX, |point| point.time_ms < time_ms);
+            assert_eq!(found.map(|point| point.index), expected, "{time_ms}");
+        }
     }
 }
