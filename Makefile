@@ -5,11 +5,12 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 BIN := $(TARGET)/release
 NEXTEST := $(shell $(CARGO) nextest --version >/dev/null 2>&1 && echo yes)
 
-.PHONY: demo test soak verify fix bench bench-engine build libclang help
+.PHONY: demo test chaos soak verify fix bench bench-engine build libclang help
 
 help:
 	@echo "make demo    three nodes replicate a real file, one is killed, every line is accounted for"
 	@echo "make test    all tests"
+	@echo "make chaos   a cluster under kills, pauses and cut links for two minutes; SEED chooses what happens"
 	@echo "make soak    the log engine's random tests for about an hour; SOAK_CASES sets how many"
 	@echo "make verify  formatting, lints, documentation; writes nothing"
 	@echo "make fix     repairs what verify would complain about, as far as tools can"
@@ -33,6 +34,11 @@ ifeq ($(NEXTEST),yes)
 else
 	$(CARGO) test --release --locked --workspace --all-targets
 endif
+
+# Nodes are killed, paused and cut off while producers and consumers run; the history is judged at the end.
+SEED ?= 1
+chaos: build
+	$(BIN)/quorate-chaos run --profile standard --seed $(SEED)
 
 # A hundred times the cases of `make test`, each time with other seeds.
 SOAK_CASES ?= 1000000

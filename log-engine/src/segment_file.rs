@@ -32,7 +32,13 @@ const PAGE: u64 = 4096;
 impl SegmentFile {
     pub(crate) fn planned(directory: &Path, number: u64) -> Arc<Self> {
         let path = FileKind::Segment.path(directory, number);
-        Arc::new(Self { number, path, writing: Mutex::new(None), written_to: AtomicU64::new(0), given_up_to: AtomicU64::new(0) })
+        Arc::new(Self {
+            number,
+            path,
+            writing: Mutex::new(None),
+            written_to: AtomicU64::new(0),
+            given_up_to: AtomicU64::new(0),
+        })
     }
 
     /// The handle to write with, or to read what was just written, while the segment is active and created.

@@ -162,7 +162,8 @@ impl State {
         self.terms.clear();
         self.tail.clear();
         self.generation += 1;
-        self.durable.through = start.index.checked_sub(1);
+        // Nothing of the new log is on stable storage before its first segment is: a crash brings the old one back.
+        self.durable.through = None;
         let begun = self.begin_segment(None);
         let last = self.segments.len() - 1;
         self.segments[last].checkpointed = true;

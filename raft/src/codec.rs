@@ -153,6 +153,7 @@ pub(crate) fn entry_of(frame: Frame) -> Result<Entry, DecodeError> {
                 expected_end_offset: frame.expected_end_offset,
                 payload: frame.payload,
                 queued: None,
+                claim: None,
             })
         }
         FrameKind::Vote | FrameKind::Start => {

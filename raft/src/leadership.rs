@@ -63,6 +63,9 @@ impl Group {
             let found = {
                 let metrics = metrics.borrow_watched();
                 let voters: Vec<ReplicaId> = metrics.membership_config.membership().voter_ids().collect();
+                if voters.iter().all(|voter| *voter == self.replica()) {
+                    return None;
+                }
                 let others = voters.iter().filter(|voter| **voter != self.replica());
                 let matched = metrics.replication.as_ref();
                 matched.and_then(|matched| successor(others, matched, metrics.local_committed))

@@ -51,4 +51,4 @@ pub use repair::Mended;
 pub use retention::Retention;
 pub use store::{FAMILY_NODE, KvBatch, KvError, KvStore, ReplicaPhase, ReplicaRecord, ReplicaRecords, RocksStore};
 pub use transport::{BoxFuture, Lane, PeerTransport, PeerUnreachable, Route, Session, SessionSender};
-pub use types::{Applied, Members, Proposal, Queue, Queued};
+pub use types::{Applied, Claim, Members, Proposal, Queue, Queued};

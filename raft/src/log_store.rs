@@ -27,7 +27,7 @@ use crate::{
     open::OpenedLog,
     partition::{PartitionMachine, PartitionState},
     snapshots::{Snapshot, Snapshots},
-    types::{Entry, LogId, StoredMembership, TypeConfig, Vote, log_id},
+    types::{Claim, Entry, LogId, StoredMembership, TypeConfig, Vote, log_id},
 };
 
 /// Bytes of entries read for one AppendEntries request or one step of applying.
@@ -231,7 +231,9 @@ impl LogStore {
     }
 
     /// Turns entries into frames, deciding the outcome of each batch on the way.
-    fn frames(&self, entries: impl IntoIterator<Item = Entry>) -> io::Result<Vec<Frame>> {
+    ///
+    /// `claims` are those of the entries, to be held until they are on stable storage.
+    fn frames(&self, entries: impl IntoIterator<Item = Entry>, claims: &mut Vec<Claim>) -> io::Result<Vec<Frame>> {
         let mut tracker = self.0.partition.as_ref().map(|partition| partition.tracker());
         let decide = |entry: Entry| {
             if let EntryPayload::Membership(membership) = &entry.payload {
@@ -240,6 +242,9 @@ impl LogStore {
                 memberships.push(StoredMembership::new(Some(entry.log_id), membership.clone()));
             }
             let mut frame = codec::frame_of(&entry);
+            if let EntryPayload::Normal(proposal) = entry.payload {
+                claims.extend(proposal.claim);
+            }
             if let Some(tracker) = &mut tracker {
                 tracker.append(&mut frame).map_err(io::Error::other)?;
             }
@@ -383,9 +388,11 @@ impl RaftLogStorage<TypeConfig> for LogStore {
         I::IntoIter: OptionalSend,
     {
         let _order = lock(&self.0.order);
-        let frames = self.frames(entries)?;
+        let mut claims = Vec::new();
+        let frames = self.frames(entries, &mut claims)?;
         let shared = self.0.clone();
         let done = move |result: Result<(), _>| {
+            drop(claims);
             shared.send_durable_end();
             callback.io_completed(result.map_err(io::Error::from));
         };

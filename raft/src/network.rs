@@ -15,6 +15,7 @@ use openraft::{
     },
 };
 use quorate_cluster_config::{GroupKind, NodeId, ReplicaId};
+use tokio::time::Instant;
 
 use crate::{
     codec::{self, Call},
@@ -230,6 +231,7 @@ struct InFlight {
     bytes: usize,
     previous: Option<LogId>,
     last: Option<LogId>,
+    sent: Instant,
 }
 
 impl InFlight {
@@ -265,11 +267,12 @@ impl<S: Stream<Item = AppendEntriesRequest<TypeConfig>> + Unpin> Pipeline<S> {
                     && self.bytes < IN_FLIGHT_BYTES_MAX
                     && self.in_flight.len() < IN_FLIGHT_REQUESTS_MAX;
             let waiting = !self.in_flight.is_empty();
+            let patience = self.in_flight.front().map_or_else(Instant::now, |oldest| oldest.sent) + ANSWER_TIMEOUT;
             let input = self.input.as_mut().filter(|_| room);
             let more = input.is_some();
             tokio::select! {
                 biased;
-                answer = tokio::time::timeout(ANSWER_TIMEOUT, self.session.answers.recv()), if waiting => {
+                answer = tokio::time::timeout_at(patience, self.session.answers.recv()), if waiting => {
                     let Ok(Some(answer)) = answer else {
                         let why = if answer.is_ok() { "the stream to the peer broke" } else { "the peer does not answer" };
                         return Some(Err(unreachable(io::Error::other(why))));
@@ -323,7 +326,7 @@ impl<S: Stream<Item = AppendEntriesRequest<TypeConfig>> + Unpin> Pipeline<S> {
         let (parts, bytes) = codec::encode_append(request);
         let previous = request.prev_log_id;
         let last = request.entries.last().map(|entry| entry.log_id).or(previous);
-        self.in_flight.push_back(InFlight { bytes, previous, last });
+        self.in_flight.push_back(InFlight { bytes, previous, last, sent: Instant::now() });
         self.bytes += bytes;
         let mut sending = self.session.requests.send(parts);
         let mut patience = std::pin::pin!(tokio::time::sleep(ANSWER_TIMEOUT));

@@ -163,6 +163,7 @@ pub(crate) fn open_log(
     if let Some(id) = committed.filter(|id| kept(id) && log.term_of(id.index) != Some(id.leader_id.term)) {
         return inconsistent(other_entry(id));
     }
+    let log_start_offset = partition.as_ref().map_or(0, |partition| partition.log_start_offset());
     if let Some(end_offset) = partition.map(|partition| partition.end_offset()).filter(|end| *end != log.end_offset()) {
         return inconsistent(format!("its state ends at offset {end_offset}, and the log at {}", log.end_offset()));
     }
@@ -180,7 +181,7 @@ pub(crate) fn open_log(
         %replica, group = %record.group, entries, scanned_from, torn_bytes, rewritten_bytes, holes, "log opened"
     );
     let committed = committed.max(restored);
-    let snapshots = match Snapshots::open(&log, committed) {
+    let snapshots = match Snapshots::open(&log, committed, log_start_offset) {
         Ok(snapshots) => snapshots,
         Err(reason) => return inconsistent(reason),
     };

@@ -42,6 +42,12 @@ enum Current {
     InMemory(Snapshot),
 }
 
+fn last_of(current: Option<&Current>) -> Option<LogId> {
+    match current? {
+        Current::OnDisk(meta) | Current::InMemory(Snapshot { meta, .. }) => meta.last_log_id,
+    }
+}
+
 fn meta_of(last_log_id: LogId, checkpoint: &Checkpoint) -> SnapshotMeta {
     SnapshotMeta { last_log_id: Some(last_log_id), last_membership: checkpoint.membership.clone() }
 }
@@ -57,20 +63,27 @@ pub(crate) fn of_checkpoint(log: &Log, next_index: u64) -> Option<Snapshot> {
 
 impl Snapshots {
     /// Finds the snapshot of a log whose first entries were trimmed away, right after it was opened: that where the log
-    /// starts or, if its file is damaged, the next one that is committed. Blocks.
+    /// starts or, if its file is damaged, the next one that skips no retained record. Blocks.
     ///
     /// # Errors
-    /// If there is none: then this replica could never bring another one up to date, and may itself be wrong.
-    pub(crate) fn open(log: &Log, committed: Option<LogId>) -> Result<Self, String> {
-        let start = log.start();
-        if start.index == 0 {
+    /// If there is none: then this replica could never bring another one up to date.
+    pub(crate) fn open(log: &Log, committed: Option<LogId>, log_start_offset: u64) -> Result<Self, String> {
+        let start = log.start().index;
+        if start == 0 {
             return Ok(Self::default());
         }
-        let at = |next_index| of_checkpoint(log, next_index);
-        let begins = |snapshot: &Snapshot| snapshot.meta.last_log_id.is_some_and(|last| last.index + 1 >= start.index);
-        let newest = || at(committed.map_or(0, |id| id.index + 1));
-        let found = at(start.index).filter(begins).or_else(newest).filter(begins);
-        let found = found.ok_or_else(|| format!("it has no checkpoint where its log starts, at {}", start.index))?;
+        let end = committed.map_or(0, |id| id.index + 1);
+        let segments = log.segments();
+        let could_be = segments.iter().filter(|segment| {
+            let in_reach = segment.base_index >= start && segment.base_index <= end;
+            in_reach && (segment.base_index == start || segment.base_offset <= log_start_offset)
+        });
+        let begins_there = |base_index: u64| {
+            let snapshot = of_checkpoint(log, base_index)?;
+            snapshot.meta.last_log_id.is_some_and(|last| last.index + 1 == base_index).then_some(snapshot)
+        };
+        let found = could_be.map(|segment| segment.base_index).find_map(begins_there);
+        let found = found.ok_or_else(|| format!("it has no sound checkpoint where its log starts, at {start}"))?;
         Ok(Self { current: Mutex::new(Some(Current::OnDisk(found.meta))), next: Mutex::default() })
     }
 
@@ -94,11 +107,7 @@ impl Snapshots {
     /// Makes a snapshot the one that is built next, unless there is a newer one; tells whether it did.
     pub(crate) fn offer(&self, snapshot: Snapshot) -> bool {
         let current = lock(&self.current);
-        let last = match &*current {
-            None => None,
-            Some(Current::OnDisk(meta) | Current::InMemory(Snapshot { meta, .. })) => meta.last_log_id,
-        };
-        let newer = snapshot.meta.last_log_id > last;
+        let newer = snapshot.meta.last_log_id > last_of(current.as_ref());
         if newer {
             *lock(&self.next) = Some(snapshot);
         }
@@ -107,8 +116,10 @@ impl Snapshots {
 
     /// Takes what was offered; it is the newest from now on.
     pub(crate) fn take_offered(&self) -> Option<Snapshot> {
-        let offered = lock(&self.next).take()?;
-        *lock(&self.current) = Some(Current::OnDisk(offered.meta.clone()));
+        let mut current = lock(&self.current);
+        // A leader may have sent a newer one since it was offered.
+        let offered = lock(&self.next).take().filter(|next| next.meta.last_log_id > last_of(current.as_ref()))?;
+        *current = Some(Current::OnDisk(offered.meta.clone()));
         Some(offered)
     }
 

@@ -1,6 +1,7 @@
 //! The openraft type configuration that all groups share.
 
 use std::{
+    any::Any,
     collections::{BTreeMap, HashMap},
     fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -18,6 +19,26 @@ use quorate_cluster_config::{NodeId, ReplicaId};
 use quorate_log_engine::FrameKind;
 
 use crate::partition::Outcome;
+
+/// A claim on a budget, given back when the last clone is dropped.
+#[derive(Clone)]
+pub struct Claim(#[expect(dead_code, reason = "held, not looked at")] Arc<dyn Any + Send + Sync>);
+
+impl Claim {
+    /// Shares what is given back when it is dropped.
+    pub fn new(held: impl Send + Sync + 'static) -> Self {
+        Self(Arc::new(held))
+    }
+}
+
+impl PartialEq for Claim {
+    /// What is claimed for it makes no difference to what is proposed.
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Claim {}
 
 /// The producers whose batches are between their proposer and the log.
 #[derive(Clone, Debug, Default)]
@@ -90,6 +111,8 @@ pub struct Proposal {
     pub payload: Bytes,
     /// Counted by the leader that proposes it, until its log has it or it is refused.
     pub queued: Option<Queued>,
+    /// Held by the leader that proposes it, until its log has it on stable storage or it is refused.
+    pub claim: Option<Claim>,
 }
 
 impl fmt::Debug for Proposal {

@@ -38,9 +38,16 @@ pub(super) async fn fetch(
         // More is waited for only from where it could come: the high watermark seen last.
         let waited = tokio::time::timeout_at(until, source.wait_for(wanted)).await.is_ok();
         let high_watermark = source.group.high_watermark();
-        let claim = claim(member, bytes_max, until).await?;
-        let batches = read(&source.group, request.offset, bytes_max).await?;
-        if batches.len() >= bytes_min && !batches.is_empty() || !waited {
+        let mut claim = claim(member, bytes_max, until).await?;
+        let (batches, end) = read(&source.group, request.offset, bytes_max).await?;
+        // The first batch is returned whatever its size.
+        if let Some(more) = batches.len().checked_sub(claim.num_permits()).filter(|more| *more > 0) {
+            let more = u32::try_from(more).unwrap_or(u32::MAX);
+            claim.merge(member.fetch_bytes.clone().try_acquire_many_owned(more).map_err(|_| overloaded(member))?);
+        }
+        // What was left out although it is there comes with the next fetch.
+        let enough = batches.len() >= bytes_min || end < high_watermark;
+        if enough && !batches.is_empty() || !waited {
             // Whoever was deposed while it waited must not tell clients that nothing more is there; and what was trimmed
             // meanwhile is not served.
             source.check(request.offset)?;
@@ -91,17 +98,18 @@ impl Source {
 /// Room for what a fetch may read. Readers that are slow to take what they asked for make others wait, not the node grow.
 async fn claim(member: &Member, bytes_max: usize, until: Instant) -> Result<OwnedSemaphorePermit, ApiError> {
     let size = u32::try_from(bytes_max).unwrap_or(u32::MAX);
-    let overloaded = || {
-        let message = format!(
-            "node {} holds {} bytes that its readers have not taken, its maximum; try again",
-            member.identity.node, member.config.limits.fetch_bytes_in_flight
-        );
-        ApiError::new(ErrorCode::Overloaded, message)
-    };
     let claiming = member.fetch_bytes.clone().acquire_many_owned(size);
     // A fetch that need not wait for records may still have to wait for room.
     let until = until.max(Instant::now() + CLAIM_WAIT_MIN);
-    tokio::time::timeout_at(until, claiming).await.ok().and_then(Result::ok).ok_or_else(overloaded)
+    tokio::time::timeout_at(until, claiming).await.ok().and_then(Result::ok).ok_or_else(|| overloaded(member))
+}
+
+fn overloaded(member: &Member) -> ApiError {
+    let message = format!(
+        "node {} holds {} bytes that its readers have not taken, its maximum; try again",
+        member.identity.node, member.config.limits.fetch_bytes_in_flight
+    );
+    ApiError::new(ErrorCode::Overloaded, message)
 }
 
 /// The bytes, with the claim on the node's budget that ends with them.
@@ -121,8 +129,9 @@ fn held(batches: Bytes, mut claim: OwnedSemaphorePermit) -> Bytes {
     Bytes::from_owner(Held { batches, _claim: claim })
 }
 
-/// The batches as the client gets them: one after the other, with offsets and leader epochs in place.
-async fn read(group: &PartitionGroup, offset: u64, bytes_max: usize) -> Result<Bytes, ApiError> {
+/// The batches as the client gets them: one after the other, with offsets and leader epochs in place; and the offset behind
+/// them.
+async fn read(group: &PartitionGroup, offset: u64, bytes_max: usize) -> Result<(Bytes, u64), ApiError> {
     let frames = group.read(offset, bytes_max).await.map_err(|error| {
         ApiError::new(ErrorCode::Storage, format!("the log cannot be read at offset {offset}: {error}"))
     })?;
@@ -132,7 +141,7 @@ async fn read(group: &PartitionGroup, offset: u64, bytes_max: usize) -> Result<B
         batches.put_slice(&head);
         batches.put_slice(&rest);
     }
-    Ok(batches.freeze())
+    Ok((batches.freeze(), frames.last().map_or(offset, |last| last.next_offset)))
 }
 
 pub(super) async fn offsets(

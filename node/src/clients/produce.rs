@@ -71,6 +71,7 @@ pub(super) async fn admit(member: &Arc<Member>, request: ProduceRequest) -> Resu
         );
         return Err(ApiError::new(ErrorCode::DiskFull, message));
     }
+    check_followers(member, partition)?;
     let size = u32::try_from(request.batch.len()).unwrap_or(u32::MAX);
     let bytes = member.append_bytes.clone().try_acquire_many_owned(size).map_err(|_| {
         let message = format!(
@@ -84,6 +85,25 @@ pub(super) async fn admit(member: &Arc<Member>, request: ProduceRequest) -> Resu
     // A group whose queue is full must not hold up the other requests of this connection.
     let ticket = tokio::time::timeout(ADMISSION_MAX, append).await.map_err(|_| errors::timeout("the append"))?;
     Ok(Admitted { partition, ticket, timeout: request.timeout.min(ANSWER_WAIT_MAX) })
+}
+
+/// Refuses batches while the disks of so many replicas are nearly full that the others are no majority: what is taken in
+/// now would stand before the trim that is to make room.
+fn check_followers(member: &Member, id: PartitionId) -> Result<(), ApiError> {
+    let state = member.metadata.state();
+    let Some(placed) = state.topic(id.topic).and_then(|topic| topic.partitions.get(id.index as usize)) else {
+        return Ok(());
+    };
+    let low = placed.iter().filter(|placed| member.board.is_low_on_disk(placed.node)).count();
+    if low == 0 || placed.len() - low > placed.len() / 2 {
+        return Ok(());
+    }
+    let message = format!(
+        "the disks of {low} of {} replicas of partition {} are nearly full; make room there, or trim topics",
+        placed.len(),
+        id.index
+    );
+    Err(ApiError::new(ErrorCode::DiskFull, message))
 }
 
 impl Admitted {

@@ -30,6 +30,11 @@ impl Board {
         self.read().get(&node).is_some_and(|(at, _)| at.elapsed() < DOWN_AFTER)
     }
 
+    /// Whether a node that is up has said that its disk is nearly full.
+    pub(crate) fn is_low_on_disk(&self, node: NodeId) -> bool {
+        self.read().get(&node).is_some_and(|(at, status)| at.elapsed() < DOWN_AFTER && status.low_on_disk)
+    }
+
     /// The newest leader of a partition that any node now up has told of.
     pub(crate) fn leader(&self, partition: PartitionId) -> LeaderHint {
         let board = self.read();

@@ -65,7 +65,7 @@ impl Member {
     }
 
     pub(crate) fn status(&self) -> NodeStatus {
-        NodeStatus { node: self.identity.node, replicas: self.replicas.statuses() }
+        NodeStatus { node: self.identity.node, low_on_disk: self.space.is_low(), replicas: self.replicas.statuses() }
     }
 
     /// Executes a metadata command wherever its leader is.

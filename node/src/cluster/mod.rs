@@ -28,7 +28,7 @@ pub(crate) use upkeep::{mend, retain, watch_space};
 use crate::{
     identity::{Formation, Identity},
     net::Net,
-    peers::{Hello, NodeStatus, PeerFailure},
+    peers::{Hello, NodeStatus, PeerFailure, Purpose},
 };
 
 /// A budget of bytes.
@@ -48,8 +48,9 @@ pub(crate) struct Cluster {
     accepting: Mutex<()>,
     accepted: Notify,
     member: OnceLock<Arc<Member>>,
-    /// Bytes of entries received and not yet on stable storage that this node may hold.
-    replication_bytes: Arc<Semaphore>,
+    /// Bytes of entries received and not yet on stable storage that this node may hold: half of them new entries, half of
+    /// them old ones for replicas that lag.
+    replication_bytes: [Arc<Semaphore>; 2],
 }
 
 impl Cluster {
@@ -63,7 +64,8 @@ impl Cluster {
         if let Some(identity) = identity {
             cell.get_or_init(|| identity);
         }
-        let replication_bytes = permits(config.limits.replication_bytes_in_flight);
+        let half = config.limits.replication_bytes_in_flight / 2;
+        let replication_bytes = [permits(half), permits(half)];
         Arc::new(Self {
             replication_bytes,
             config,
@@ -80,8 +82,14 @@ impl Cluster {
         &self.config
     }
 
-    pub(crate) fn replication_bytes(&self) -> Arc<Semaphore> {
-        self.replication_bytes.clone()
+    /// The budget of what comes on a lane; that of heartbeats has none.
+    pub(crate) fn replication_bytes(&self, lane: Purpose) -> Option<Arc<Semaphore>> {
+        let [new, old] = &self.replication_bytes;
+        match lane {
+            Purpose::Append => Some(new.clone()),
+            Purpose::Bulk => Some(old.clone()),
+            Purpose::Heartbeat | Purpose::Rpc => None,
+        }
     }
 
     pub(crate) fn identity(&self) -> Option<&Identity> {

@@ -93,7 +93,20 @@ impl Replicas {
                 Slot::Refused(error.to_string())
             }
         };
-        self.write().insert(record.replica, (partition, slot.clone()));
+        let unwanted = {
+            let mut slots = self.write();
+            match slots.get_mut(&record.replica) {
+                Some((_, current)) => {
+                    *current = slot.clone();
+                    false
+                }
+                // It was deleted meanwhile.
+                None => true,
+            }
+        };
+        if unwanted && let Slot::Running(group) = &slot {
+            group.group().shutdown().await;
+        }
         slot
     }
 

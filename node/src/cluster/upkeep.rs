@@ -93,6 +93,9 @@ async fn revive(member: &Member) {
     if member.space.is_low() {
         return;
     }
+    if member.metadata.group().status().storage_full {
+        tracing::error!("the metadata replica found no room on the disk and has stopped: restart this node");
+    }
     for group in member.replicas.all_running() {
         if group.group().status().storage_full {
             member.replicas.revive(group).await;

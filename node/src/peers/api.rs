@@ -55,6 +55,8 @@ pub(crate) struct ReplicaStatus {
 pub(crate) struct NodeStatus {
     /// The node.
     pub node: NodeId,
+    /// Whether its disk has less room than it keeps free: it is about to take no batches any more.
+    pub low_on_disk: bool,
     /// Its partition replicas.
     pub replicas: Vec<ReplicaStatus>,
 }

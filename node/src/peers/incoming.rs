@@ -1,6 +1,11 @@
 //! The peer port: handshakes, tarpc and lanes that others open.
 
-use std::{collections::HashMap, io, sync::Arc, time::Duration};
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    io,
+    sync::Arc,
+    time::Duration,
+};
 
 use bytes::Bytes;
 use futures::StreamExt;
@@ -37,13 +42,15 @@ const RPCS_MAX: usize = 1024;
 const ANSWERS_QUEUED_MAX: usize = 4096;
 /// A lane without an open session on which nothing has come for so long is closed.
 const IDLE_MAX: Duration = Duration::from_secs(60);
+/// A heartbeat's bytes, generously.
+const HEARTBEAT_BYTES_MAX: usize = 4 << 10;
 /// What one request claims of the bytes this node may hold, at most.
 const REPLICATION_CLAIM_MAX: u32 = limits::BATCH_BYTES_MAX as u32;
 /// After an error of `accept` (out of file descriptors, say).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// The way of requests to a session, each with its claim on the bytes this node may hold.
-type Requests = mpsc::Sender<(Bytes, OwnedSemaphorePermit)>;
+type Requests = mpsc::Sender<(Bytes, Option<OwnedSemaphorePermit>)>;
 
 /// Serves the peer port.
 #[derive(Clone, Debug)]
@@ -80,7 +87,7 @@ impl PeerServer {
     async fn connection(self, mut stream: Stream) {
         match handshake::answer(&mut stream, self.greeting()).await {
             Ok((_, Purpose::Rpc)) => self.rpc(stream).await,
-            Ok((from, Purpose::Append | Purpose::Heartbeat | Purpose::Bulk)) => self.lane(stream, from.node).await,
+            Ok((from, lane)) => self.lane(stream, from.node, lane).await,
             Err(error) => tracing::info!(%error, "refused a connection to the peer port"),
         }
     }
@@ -97,12 +104,14 @@ impl PeerServer {
     /// Hands requests to their sessions in the order they come. What one group does not take in time holds up no other:
     /// a session has room for all that its leader may have without an answer. Only when all of them together hold as
     /// much as this node may hold the lane is not read on.
-    async fn lane(self, stream: Stream, from: Option<NodeId>) {
+    async fn lane(self, stream: Stream, from: Option<NodeId>, lane: Purpose) {
         let (reader, writer) = tokio::io::split(stream);
         let (answers, queue) = mpsc::channel::<Vec<Bytes>>(ANSWERS_QUEUED_MAX);
         let writer = tokio::spawn(write_answers(writer, queue));
         let mut reader = FrameReader::new(reader);
-        let mut sessions: HashMap<SessionKey, Requests> = HashMap::new();
+        // A session that has ended stays known until its other side says so, too: requests that are still on their way must
+        // not begin it anew.
+        let mut sessions: HashMap<SessionKey, Option<Requests>> = HashMap::new();
         let error = loop {
             let frame = {
                 let mut next = std::pin::pin!(reader.next());
@@ -110,7 +119,7 @@ impl PeerServer {
                     match tokio::time::timeout(IDLE_MAX, &mut next).await {
                         Ok(frame) => break frame,
                         // An idle leader keeps its session open for the next append.
-                        Err(_) if sessions.values().any(|session| !session.is_closed()) => {}
+                        Err(_) if sessions.values().flatten().any(|session| !session.is_closed()) => {}
                         Err(_) => break Err(io::Error::new(io::ErrorKind::TimedOut, "it was idle")),
                     }
                 }
@@ -121,25 +130,30 @@ impl PeerServer {
             };
             match frame.kind {
                 LaneFrameKind::Request => {
-                    if !sessions.contains_key(&frame.session) {
-                        sessions.retain(|_, session| !session.is_closed());
-                        let Some(session) = self.open_session(frame.session, &answers) else {
-                            drop(answers.send(frame::encode(LaneFrameKind::End, frame.session, Vec::new())).await);
-                            continue;
-                        };
-                        sessions.insert(frame.session, session);
+                    if let Entry::Vacant(new) = sessions.entry(frame.session)
+                        && new.insert(self.open_session(frame.session, &answers)).is_none()
+                    {
+                        drop(answers.send(frame::encode(LaneFrameKind::End, frame.session, Vec::new())).await);
                     }
-                    let Some(session) = sessions.get(&frame.session) else { continue };
+                    let Some(Some(session)) = sessions.get(&frame.session) else { continue };
                     // One request of the greatest size must fit, however small the budget.
                     let size = u32::try_from(frame.body.len()).unwrap_or(u32::MAX).min(REPLICATION_CLAIM_MAX);
-                    let Ok(claim) = self.cluster.replication_bytes().acquire_many_owned(size).await else { return };
+                    let claim = match self.cluster.replication_bytes(lane) {
+                        Some(budget) => match budget.acquire_many_owned(size).await {
+                            Ok(claim) => Some(claim),
+                            Err(_) => return,
+                        },
+                        // Heartbeats are small, and wait for nobody.
+                        None if frame.body.len() <= HEARTBEAT_BYTES_MAX => None,
+                        None => break io::Error::new(io::ErrorKind::InvalidData, "entries where heartbeats come"),
+                    };
                     match session.try_send((frame.body, claim)) {
                         Ok(()) => {}
                         Err(error) => {
                             if matches!(error, TrySendError::Full(_)) {
                                 tracing::warn!(?from, session = ?frame.session, "a peer sends more than it may; its session ends");
                             }
-                            sessions.remove(&frame.session);
+                            sessions.insert(frame.session, None);
                         }
                     }
                 }

@@ -37,6 +37,7 @@ fn append_entries_survives_the_encoding_and_refuses_every_cut() {
                     expected_end_offset: Some(9),
                     payload: Bytes::from_static(b"command"),
                     queued: None,
+                    claim: None,
                 }),
             },
         ],
@@ -70,6 +71,7 @@ fn entry(term: u64, index: u64) -> Entry {
         expected_end_offset: None,
         payload: batch(),
         queued: None,
+        claim: None,
     };
     Entry { log_id: log_id(term, index), payload: EntryPayload::Normal(proposal) }
 }
@@ -110,6 +112,7 @@ fn a_batch_that_means_nothing_is_refused_before_the_log_sees_it() {
         expected_end_offset: None,
         payload: payload.into(),
         queued: None,
+        claim: None,
     };
     let entry = Entry { log_id: log_id(7, 42), payload: EntryPayload::Normal(proposal) };
     assert!(decode(&request(vec![entry])).is_err());

@@ -67,8 +67,14 @@ fn batch(term: u64, index: u64) -> Entry {
     builder.push(&Record::new(format!("entry {index} of term {term}"), 1));
     let stamp = ProducerStamp { producer_id: (index % 3) as i64, producer_epoch: 0, base_sequence: (index / 6) as i32 };
     let payload = builder.build(stamp).unwrap();
-    let proposal =
-        Proposal { kind: FrameKind::Batch, leader_time_ms: 5, expected_end_offset: None, payload, queued: None };
+    let proposal = Proposal {
+        kind: FrameKind::Batch,
+        leader_time_ms: 5,
+        expected_end_offset: None,
+        payload,
+        queued: None,
+        claim: None,
+    };
     Entry { log_id: log_id(term, index), payload: EntryPayload::Normal(proposal) }
 }
 

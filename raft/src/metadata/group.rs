@@ -104,6 +104,7 @@ impl MetadataGroup {
             expected_end_offset: None,
             payload: Bytes::from(payload),
             queued: None,
+            claim: None,
         };
         let result = self.group.propose(proposal, ()).await?;
         let proposed =

@@ -1,6 +1,10 @@
 //! A running replica of a partition: appends and fetches.
 
-use std::sync::Arc;
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex},
+    time::Instant,
+};
 
 use bytes::Bytes;
 use openraft::{ServerState, async_runtime::watch::WatchReceiver};
@@ -18,7 +22,7 @@ use crate::{
     open::{GroupOpenError, open_log},
     state_machine::{Machine, StateMachine},
     store::ReplicaRecord,
-    types::{Applied, Proposal, Queue},
+    types::{Applied, Claim, Proposal, Queue},
 };
 
 /// Bytes read at once to look a time up.
@@ -103,6 +107,8 @@ pub struct PartitionGroup {
     cold_reads: ColdReads,
     /// The batches proposed and not yet in the log.
     queue: Queue,
+    /// Producers found idle: the log index of each one's last batch, and since when this replica knows.
+    pub(super) idle: Mutex<HashMap<i64, (u64, Instant)>>,
 }
 
 impl PartitionGroup {
@@ -127,7 +133,7 @@ impl PartitionGroup {
         let state_machine = StateMachine::new(Machine::Partition(machine.clone()), store.clone(), applied);
         let group = Group::start(environment, record, store, state_machine).await?;
         let (clock, cold_reads) = (environment.clock.clone(), environment.cold_reads.clone());
-        Ok(Self { group, machine, clock, cold_reads, queue: Queue::default() })
+        Ok(Self { group, machine, clock, cold_reads, queue: Queue::default(), idle: Mutex::default() })
     }
 
     /// What it shares with the other kinds of group.
@@ -143,14 +149,14 @@ impl PartitionGroup {
         self.append_claiming(batch, header, expected_end_offset, ()).await
     }
 
-    /// [`PartitionGroup::append`] with a claim that is dropped once Raft no longer holds the batch as a proposal, even
-    /// if nobody waits for the answer any more.
+    /// [`PartitionGroup::append`] with a claim that is dropped once the batch is applied or refused, and on this replica's
+    /// stable storage if it is in its log, even if nobody waits for the answer any more.
     pub async fn append_claiming(
         &self,
         batch: Bytes,
         header: &BatchHeader,
         expected_end_offset: Option<u64>,
-        claim: impl Send + 'static,
+        claim: impl Send + Sync + 'static,
     ) -> AppendTicket {
         if let Some(known) = self.known(header) {
             return AppendTicket::Known(Ok(known));
@@ -166,8 +172,15 @@ impl PartitionGroup {
                 return AppendTicket::Known(Err(AppendError::Refused(refused)));
             }
         }
-        let queued = Some(self.queue.enter(header.producer_id));
-        let proposal = Proposal { kind: FrameKind::Batch, leader_time_ms, expected_end_offset, payload: batch, queued };
+        let claim = Claim::new(claim);
+        let proposal = Proposal {
+            kind: FrameKind::Batch,
+            leader_time_ms,
+            expected_end_offset,
+            payload: batch,
+            queued: Some(self.queue.enter(header.producer_id)),
+            claim: Some(claim.clone()),
+        };
         match self.group.propose(proposal, claim).await {
             Ok(result) => AppendTicket::Pending(result),
             Err(error) => AppendTicket::Known(Err(error.into())),
@@ -186,7 +199,11 @@ impl PartitionGroup {
             Outcome::Duplicate { .. } => false,
             // End offsets never go back.
             Outcome::EndOffsetMismatch { .. } => append.expected_end_offset < Some(committed.high_watermark),
-            _ => !self.queue.has(producer_id) && last.is_none_or(|last| last.index < committed.end_index),
+            // Of a producer that is not in the table all of the log may speak.
+            _ if last.is_none() => {
+                !self.queue.has(producer_id) && self.group.store().log().next_index() == committed.end_index
+            }
+            _ => !self.queue.has(producer_id) && last.is_some_and(|last| last.index < committed.end_index),
         };
         is_settled.then_some(refused)
     }
@@ -301,6 +318,10 @@ impl PartitionGroup {
     /// # Errors
     /// When the disk fails or the log is damaged there, or the read is broken off.
     pub async fn read(&self, offset: u64, bytes_max: usize) -> Result<Vec<Frame>, FetchError> {
+        let first = self.group.store().log().start().offset;
+        if offset < first {
+            return Err(FetchError::BrokenOff(format!("this replica has nothing before offset {first}")));
+        }
         let end_index = self.machine.committed().borrow().end_index;
         let mut start = ReadStart::Offset(offset);
         // Stretches without any accepted batch are skipped; each round moves on in the log.

@@ -37,6 +37,11 @@ impl PartitionRecovery {
         self.tracker.state().end_offset()
     }
 
+    /// The first retained offset, as far as is known to be committed.
+    pub(crate) fn log_start_offset(&self) -> u64 {
+        self.log_start_offset
+    }
+
     /// The machine of a log that is known to be committed through this log id.
     pub(crate) fn into_machine(self, committed: Option<LogId>) -> Arc<PartitionMachine> {
         let end_index = committed.map_or(0, |id| id.index + 1);

@@ -1,6 +1,6 @@
 //! What a partition needs from time to time: retention, expiry of idle producers, giving up what was trimmed.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use quorate_log_engine::FrameKind;
 
@@ -10,11 +10,15 @@ use super::{
 };
 use crate::{
     group::ProposeError,
+    log_store::lock,
     retention::{LogEnd, Retention},
     snapshots,
     store::KvError,
     types::{Applied, Proposal},
 };
+
+/// A producer that has heard nothing of a batch tries it again no longer than this.
+const RETRIES_MAX: Duration = Duration::from_secs(3600);
 
 impl PartitionGroup {
     /// Deletes the records before an offset: none of them is ever served again, and whole segments leave the disks in the
@@ -49,10 +53,14 @@ impl PartitionGroup {
     /// Forgets the producers that have written nothing for so long by this leader's clock; returns how many. A producer
     /// that comes back after that is told that it is unknown.
     ///
+    /// Clocks jump, and those of two leaders differ: a producer is forgotten only if this replica has also watched it do
+    /// nothing for as long as a retry may come, by a clock that only goes on.
+    ///
     /// # Errors
     /// When this replica stops leading, or the outcome is unknown.
     pub async fn expire_producers(&self, idle_for: Duration) -> Result<usize, AppendError> {
         if self.check_leader().is_err() {
+            lock(&self.idle).clear();
             return Ok(0);
         }
         let idle_ms = i64::try_from(idle_for.as_millis()).unwrap_or(i64::MAX);
@@ -67,6 +75,7 @@ impl PartitionGroup {
             };
             tracker.state().producers().iter().filter_map(idle).collect()
         };
+        let idle = self.watched(idle, idle_for.min(RETRIES_MAX));
         if idle.is_empty() {
             return Ok(0);
         }
@@ -76,9 +85,24 @@ impl PartitionGroup {
         }
     }
 
+    /// Those that have been idle for so long since this replica first found them to be.
+    fn watched(&self, idle: Vec<IdleProducer>, at_least: Duration) -> Vec<IdleProducer> {
+        let now = Instant::now();
+        let mut known = lock(&self.idle);
+        let before = std::mem::take(&mut *known);
+        for IdleProducer { producer_id, last_index } in &idle {
+            let same = before.get(producer_id).filter(|(index, _)| index == last_index);
+            known.insert(*producer_id, (*last_index, same.map_or(now, |(_, since)| *since)));
+        }
+        let long = |producer: &IdleProducer| {
+            known.get(&producer.producer_id).is_some_and(|(_, since)| now.duration_since(*since) >= at_least)
+        };
+        idle.into_iter().filter(long).collect()
+    }
+
     async fn propose_own(&self, kind: FrameKind, payload: bytes::Bytes) -> Result<Outcome, AppendError> {
         let leader_time_ms = self.clock.now_ms();
-        let proposal = Proposal { kind, leader_time_ms, expected_end_offset: None, payload, queued: None };
+        let proposal = Proposal { kind, leader_time_ms, expected_end_offset: None, payload, queued: None, claim: None };
         let answer = self.group.propose(proposal, ()).await?.await;
         let proposed =
             answer.map_err(|_| ProposeError::Unknown("the replica stopped before it answered".to_owned()))??;

@@ -155,16 +155,21 @@ impl Runner {
                 String::new()
             }
             "transfer" => {
-                let to = replica_of(PARTITION, self.node(words[1]));
-                let done = self.cluster.partition(self.node(words[0])).group().hand_over_to(to).await;
-                assert!(done, "nobody else leads");
-                let leader = self.cluster.leader(PARTITION, &self.cluster.running()).await;
+                let (mut leader, to) = (self.node(words[0]), self.node(words[1]));
+                // One that is not ready refuses, and then any other may be elected.
+                while leader != to {
+                    self.cluster.partition(leader).group().hand_over_to(replica_of(PARTITION, to)).await;
+                    leader = self.cluster.leader(PARTITION, &self.cluster.running()).await;
+                }
                 let name = self.names.iter().find(|(_, node)| **node == leader).map_or("?", |(name, _)| name);
                 format!("{name} leads\n")
             }
             "expire" => {
                 tokio::time::sleep(Duration::from_millis(5)).await;
                 let leader = self.cluster.partition(self.node(words[0]));
+                let seen = leader.expire_producers(Duration::from_millis(1)).await.unwrap();
+                assert_eq!(seen, 0, "idle only by the clock of the day");
+                tokio::time::sleep(Duration::from_millis(5)).await;
                 format!("{} forgotten\n", leader.expire_producers(Duration::from_millis(1)).await.unwrap())
             }
             "heal" => {
