@@ -129,3 +129,40 @@ impl Snapshots {
         *lock(&self.current) = Some(current);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::types::StoredMembership;
+
+    fn snapshot(last: u64) -> Snapshot {
+        let meta = SnapshotMeta { last_log_id: Some(log_id(1, last)), last_membership: StoredMembership::default() };
+        Snapshot { meta, snapshot: Bytes::new() }
+    }
+
+    fn last(snapshot: Option<Snapshot>) -> Option<u64> {
+        Some(snapshot?.meta.last_log_id?.index)
+    }
+
+    #[test]
+    fn an_offer_is_taken_once_and_an_older_one_is_none() {
+        let snapshots = Snapshots::default();
+        assert_eq!(last(snapshots.take_offered()), None);
+        assert!(snapshots.offer(snapshot(5)));
+        assert_eq!(last(snapshots.take_offered()), Some(5));
+        assert_eq!(last(snapshots.take_offered()), None);
+        assert!(!snapshots.offer(snapshot(5)) && !snapshots.offer(snapshot(3)));
+    }
+
+    #[test]
+    fn what_a_leader_sent_since_is_not_given_up_for_an_older_offer() {
+        for on_disk in [false, true] {
+            let snapshots = Snapshots::default();
+            assert!(snapshots.offer(snapshot(5)));
+            snapshots.install(snapshot(9), on_disk);
+            assert_eq!(last(snapshots.take_offered()), None);
+            assert!(!snapshots.offer(snapshot(8)) && snapshots.offer(snapshot(10)));
+            assert_eq!(last(snapshots.take_offered()), Some(10));
+        }
+    }
+}

@@ -62,9 +62,11 @@ fn the_segments_tell_where_they_begin_and_what_of_them_is_on_stable_storage() {
     let restarting = fixture.log().segments();
     assert_eq!((restarting.len(), restarting[0].base_index, restarting[0].base_offset), (1, 50, 70));
     assert!(!restarting[0].durable && !restarting[0].checkpointed);
+    assert_eq!(fixture.log().durable_through(), None, "a crash now brings the old log back");
     fixture.disk.open_gates();
     wait(&restarted).unwrap();
     assert!(fixture.log().segments()[0].durable && fixture.log().segments()[0].checkpointed);
+    assert_eq!(fixture.log().durable_through(), Some(49));
 }
 
 #[test]

@@ -13,6 +13,7 @@ use quorate_raft::{
     GroupOpenError, MetadataCommand, MetadataReply, MetadataState, PartitionGroup, ReplicaPhase, ReplicaRecord,
     ReplicaRecords,
 };
+use quorate_record::BatchHeader;
 use support::{
     cluster::{PARTITION, TestCluster, eventually, replica_of},
     script,
@@ -148,6 +149,32 @@ async fn a_group_whose_log_failed_stops_and_says_why() {
         cluster.metadata(victim).group().shutdown().await;
     });
     stopped.await.expect("a failed group can be stopped");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_claim_is_held_until_the_leaders_own_disk_has_the_batch() {
+    let cluster = TestCluster::start().await;
+    let leader = cluster.leader(PARTITION, &cluster.all()).await;
+    let budget = Arc::new(tokio::sync::Semaphore::new(10));
+    let append = async |sequence| {
+        let batch = support::cluster::batch(1, sequence, 1);
+        let header = BatchHeader::parse(&batch).unwrap();
+        let claim = budget.clone().acquire_many_owned(3).await.unwrap();
+        cluster.partition(leader).append_claiming(batch, &header, None, claim).await.finish().await.unwrap();
+    };
+    append(0).await;
+    let free = async |permits| {
+        eventually("budget", async || (budget.available_permits() == permits).then_some(())).await;
+    };
+    free(10).await;
+    // The others have it, and it is acknowledged, while the leader's disk hangs: what piles up there stays counted.
+    cluster.disk(leader).close_syncs();
+    append(1).await;
+    append(2).await;
+    tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    assert_eq!(budget.available_permits(), 4);
+    cluster.disk(leader).open_gates();
+    free(10).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
