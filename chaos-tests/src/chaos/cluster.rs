@@ -2,11 +2,11 @@
 
 use std::{net::Ipv4Addr, path::Path, sync::Arc, time::Duration};
 
-use quorate::{Client, NodeState, ReplicaRole, TopicConfig, TopicInfo, TopicName};
+use quorate::{Client, NodeState, TopicConfig, TopicInfo, TopicName};
 
 use super::options::TOPICS;
 use crate::{
-    harness::{Node, NodeKind, eventually, free_ports},
+    harness::{Node, NodeKind, eventually, free_ports, replicas_agree},
     history::PartitionKey,
     proxy::{Links, Proxy},
 };
@@ -112,20 +112,6 @@ impl ChaosCluster {
         topic: &TopicName,
         within: Duration,
     ) -> Result<(TopicInfo, Duration), String> {
-        let agreed = async || {
-            let info = client.topic(topic).await.map_err(|error| error.to_string())?;
-            for partition in &info.partitions {
-                let end = partition.replicas.iter().map(|replica| replica.log_end_offset).max();
-                let behind = partition.replicas.iter().find(|replica| {
-                    !matches!(replica.role, ReplicaRole::Leader | ReplicaRole::Follower)
-                        || Some(replica.log_end_offset) != end
-                });
-                if let Some(replica) = behind {
-                    return Err(format!("{topic} partition {} ends at {end:?}, but {replica:?}", partition.index));
-                }
-            }
-            Ok(info)
-        };
-        eventually("all replicas agree", within, agreed).await
+        eventually("all replicas agree", within, async || replicas_agree(client, topic).await).await
     }
 }

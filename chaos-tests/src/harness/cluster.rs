@@ -120,20 +120,24 @@ impl Cluster {
     /// # Panics
     /// If that takes too long.
     pub async fn wait_until_replicas_agree(&self, client: &Client, topic: &TopicName) -> (TopicInfo, Duration) {
-        let agreed = async || {
-            let info = client.topic(topic).await.map_err(|error| error.to_string())?;
-            for partition in &info.partitions {
-                let end = partition.replicas.iter().map(|replica| replica.log_end_offset).max();
-                let behind = partition.replicas.iter().find(|replica| {
-                    !matches!(replica.role, ReplicaRole::Leader | ReplicaRole::Follower)
-                        || Some(replica.log_end_offset) != end
-                });
-                if let Some(replica) = behind {
-                    return Err(format!("partition {} ends at {end:?}, but {replica:?}", partition.index));
-                }
-            }
-            Ok(info)
-        };
-        until("all replicas agree", FORM_MAX, agreed).await
+        until("all replicas agree", FORM_MAX, async || replicas_agree(client, topic).await).await
     }
+}
+
+/// Whether every replica of the topic runs and holds all that is committed; says which does not.
+///
+/// # Errors
+/// The first replica that does not, or why nobody can tell.
+pub async fn replicas_agree(client: &Client, topic: &TopicName) -> Result<TopicInfo, String> {
+    let info = client.topic(topic).await.map_err(|error| error.to_string())?;
+    for partition in &info.partitions {
+        let end = partition.replicas.iter().map(|replica| replica.log_end_offset).max();
+        let behind = partition.replicas.iter().find(|replica| {
+            !matches!(replica.role, ReplicaRole::Leader | ReplicaRole::Follower) || Some(replica.log_end_offset) != end
+        });
+        if let Some(replica) = behind {
+            return Err(format!("{topic} partition {} ends at {end:?}, but {replica:?}", partition.index));
+        }
+    }
+    Ok(info)
 }

@@ -16,7 +16,7 @@ mod writers;
 pub use binaries::binary;
 pub use check::{Acknowledged, Consumed, Summary, check};
 pub use cli::{Cli, Ran};
-pub use cluster::{Cluster, connect};
+pub use cluster::{Cluster, connect, replicas_agree};
 pub use consume::consume_all;
 pub use node::{Node, NodeKind};
 pub use ports::free_ports;
