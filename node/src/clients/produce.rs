@@ -90,11 +90,15 @@ pub(super) async fn admit(member: &Arc<Member>, request: ProduceRequest) -> Resu
 /// Refuses batches while the disks of so many replicas are nearly full that the others are no majority: what is taken in
 /// now would stand before the trim that is to make room.
 fn check_followers(member: &Member, id: PartitionId) -> Result<(), ApiError> {
+    let low = member.board.low_on_disk();
+    if low.is_empty() {
+        return Ok(());
+    }
     let state = member.metadata.state();
     let Some(placed) = state.topic(id.topic).and_then(|topic| topic.partitions.get(id.index as usize)) else {
         return Ok(());
     };
-    let low = placed.iter().filter(|placed| member.board.is_low_on_disk(placed.node)).count();
+    let low = placed.iter().filter(|placed| low.contains(&placed.node)).count();
     if low == 0 || placed.len() - low > placed.len() / 2 {
         return Ok(());
     }

@@ -30,9 +30,11 @@ impl Board {
         self.read().get(&node).is_some_and(|(at, _)| at.elapsed() < DOWN_AFTER)
     }
 
-    /// Whether a node that is up has said that its disk is nearly full.
-    pub(crate) fn is_low_on_disk(&self, node: NodeId) -> bool {
-        self.read().get(&node).is_some_and(|(at, status)| at.elapsed() < DOWN_AFTER && status.low_on_disk)
+    /// The nodes that are up and have said that their disks are nearly full.
+    pub(crate) fn low_on_disk(&self) -> Vec<NodeId> {
+        let board = self.read();
+        let low = board.iter().filter(|(_, (at, status))| status.low_on_disk && at.elapsed() < DOWN_AFTER);
+        low.map(|(node, _)| *node).collect()
     }
 
     /// The newest leader of a partition that any node now up has told of.
