@@ -96,6 +96,16 @@ impl Disk {
         state.image.contents(file(&state, path)).live().to_vec()
     }
 
+    /// How many bytes of a file a cache was told to give up so far, by [`VfsFile::will_not_need`]; those told twice count
+    /// twice.
+    ///
+    /// [`VfsFile::will_not_need`]: quorate_log_engine::VfsFile::will_not_need
+    #[must_use]
+    pub fn bytes_given_up(&self, path: &Path) -> u64 {
+        let state = self.0.lock();
+        state.given_up.get(&file(&state, path)).copied().unwrap_or_default()
+    }
+
     /// All files and their bytes as a process sees them, directory by directory: to see that nothing changed.
     #[must_use]
     pub fn contents(&self) -> Vec<(PathBuf, Vec<u8>)> {

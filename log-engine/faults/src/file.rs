@@ -3,6 +3,7 @@
 use std::{
     fmt,
     io::{self, IoSlice},
+    ops::Range,
     sync::{Arc, MutexGuard},
 };
 
@@ -109,6 +110,10 @@ impl VfsFile for DiskFile {
         let path = state.image.path(self.file).clone();
         state.perform(Operation::SyncFile { path, file: self.file, effect })?;
         error.map_or(Ok(()), Err)
+    }
+
+    fn will_not_need(&self, bytes: Range<u64>) {
+        *self.shared.lock().given_up.entry(self.file).or_default() += bytes.end.saturating_sub(bytes.start);
     }
 
     fn size(&self) -> io::Result<u64> {

@@ -1,6 +1,7 @@
 //! What all handles of a disk share, and how an operation gets to the image.
 
 use std::{
+    collections::BTreeMap,
     fmt, io,
     path::Path,
     sync::{Condvar, Mutex, MutexGuard, PoisonError},
@@ -29,6 +30,8 @@ pub(crate) struct State {
     pub(crate) journal: Option<Journal>,
     pub(crate) rules: Rules,
     pub(crate) gates: Gates,
+    /// Bytes that a cache was told to give up.
+    pub(crate) given_up: BTreeMap<FileId, u64>,
 }
 
 #[derive(Default)]

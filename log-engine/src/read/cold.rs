@@ -1,4 +1,8 @@
 //! Reading entries back from the disk, off the threads that must not block.
+//!
+//! What was read is given up to the page cache behind each read. Readers of old records seldom meet, and a stream of them
+//! would fill the memory of the machine with what nobody reads again; memory that is used again and again is also much
+//! cheaper to read into than memory that the system must find first.
 
 use std::sync::Arc;
 
@@ -83,6 +87,14 @@ impl ColdRead {
         let max = self.log.payload_bytes_max;
         let mut walk =
             Walk::new((&*handle, &file.path), extent, point, self.end_index, max, chunk).needed_from(self.log_start);
+        let began = walk.position;
+        let more = self.take_wanted(&mut walk, frames, bytes);
+        handle.will_not_need(began..walk.position);
+        more
+    }
+
+    /// Takes the frames wanted off a walk; tells whether to go on with the next segment.
+    fn take_wanted(&self, walk: &mut Walk<'_>, frames: &mut Vec<Frame>, bytes: &mut usize) -> Result<bool, ReadError> {
         while let Some(found) = walk.find()? {
             if frames.is_empty() && !self.is_wanted(&found) {
                 walk.skip(&found);
@@ -94,7 +106,7 @@ impl ColdRead {
             }
             if frames.is_empty() && self.lies_behind(&found) {
                 let reason = format!("what held the offset asked for is gone: the next one is {}", found.next_offset);
-                return Err(ReadError::Segment { path: file.path.clone(), reason });
+                return Err(ReadError::Segment { path: walk.path().to_owned(), reason });
             }
             frames.push(walk.take(&found)?);
         }

@@ -205,6 +205,10 @@ impl<'a> Walk<'a> {
         self.checksum
     }
 
+    pub(crate) fn path(&self) -> &'a Path {
+        self.path
+    }
+
     /// Forgets what was read ahead: the file may be another by now.
     pub(crate) fn forget(&mut self) {
         self.buffer = Bytes::new();
@@ -228,9 +232,13 @@ impl<'a> Walk<'a> {
             return Ok(());
         }
         let mut buffer = BytesMut::zeroed(size.max(self.chunk).min(self.left()) as usize);
-        let count = read_at_least(self.file, &mut buffer, self.position, least as usize)
+        // What is left of the chunk before is the beginning of a frame.
+        let held = self.buffer.len();
+        buffer[..held].copy_from_slice(&self.buffer);
+        let least = (least as usize).saturating_sub(held);
+        let count = read_at_least(self.file, &mut buffer[held..], self.position + held as u64, least)
             .map_err(|source| ReadError::Io { path: self.path.to_owned(), source })?;
-        buffer.truncate(count);
+        buffer.truncate(held + count);
         self.buffer = buffer.freeze();
         Ok(())
     }

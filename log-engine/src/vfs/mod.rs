@@ -100,8 +100,8 @@ pub trait VfsFile: Debug + Send + Sync {
     /// must not be repeated in the hope of better luck.
     fn sync_data(&self) -> io::Result<()>;
 
-    /// Tells that these bytes, which are on stable storage, will hardly be read again soon: a cache may give them up.
-    /// Does nothing where there is no such thing.
+    /// Tells that these bytes will hardly be read again soon: a cache may give up what of them is on stable storage, and a
+    /// little before. Does nothing where there is no such thing.
     fn will_not_need(&self, _bytes: Range<u64>) {}
 
     /// The file's size.

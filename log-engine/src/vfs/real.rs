@@ -15,6 +15,10 @@ use super::{Vfs, VfsFile};
 /// The most slices one `pwritev` takes (`IOV_MAX` on Linux).
 const SLICES_PER_WRITE_MAX: usize = 1024;
 
+/// The largest unit in which the page cache of Linux holds files, bytes: it gives up what lies within a range as a whole.
+#[cfg(target_os = "linux")]
+const FOLIO_BYTES_MAX: u64 = 2 << 20;
+
 /// [`Vfs`] by system calls.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct RealVfs;
@@ -131,9 +135,10 @@ impl VfsFile for RealFile {
 
     #[cfg(target_os = "linux")]
     fn will_not_need(&self, bytes: Range<u64>) {
-        let size = NonZeroU64::new(bytes.end.saturating_sub(bytes.start));
-        if let Some(size) = size
-            && let Err(error) = rustix::fs::fadvise(&self.0, bytes.start, Some(size), rustix::fs::Advice::DontNeed)
+        // What lay across the end of the range before this one, and was kept.
+        let start = bytes.start.saturating_sub(FOLIO_BYTES_MAX);
+        if let Some(size) = NonZeroU64::new(bytes.end.saturating_sub(start))
+            && let Err(error) = rustix::fs::fadvise(&self.0, start, Some(size), rustix::fs::Advice::DontNeed)
         {
             tracing::debug!(%error, "fadvise");
         }

@@ -61,6 +61,19 @@ fn every_index_is_read_as_it_was_appended() {
 }
 
 #[test]
+fn what_a_cold_read_has_read_is_given_up_to_the_page_cache() {
+    let (fixture, _) = evicted(0);
+    let given_up = || {
+        let segments = fixture.disk.paths().into_iter().filter(|path| path.extension().is_some_and(|e| e == "log"));
+        segments.map(|path| fixture.disk.bytes_given_up(&path)).collect::<Vec<_>>()
+    };
+    let before = given_up();
+    fixture.read_all().unwrap();
+    let once = given_up();
+    assert!(before.len() > 2 && before.iter().zip(&once).all(|(before, once)| before < once), "{before:?}, {once:?}");
+}
+
+#[test]
 fn a_cold_read_does_not_mind_what_is_not_written_yet() {
     let (fixture, mut model) = evicted(0);
     fixture.disk.close_writes();
