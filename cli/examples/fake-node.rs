@@ -200,7 +200,11 @@ impl QuorateApi for FakeNode {
                 }
                 batches.extend_from_slice(&batch.bytes);
             }
-            Ok(FetchResponse { batches: batches.into(), high_watermark: log.end, log_start_offset: log.start })
+            Ok(FetchResponse {
+                batches: Bytes::from(batches).into(),
+                high_watermark: log.end,
+                log_start_offset: log.start,
+            })
         })?
     }
 
@@ -263,7 +267,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         let fake = fake.clone();
         tokio::spawn(async move {
             if quorate_protocol::accept_client(&mut stream, true, Duration::from_secs(5)).await.is_ok() {
-                let transport = quorate_protocol::transport(stream, 16 << 20);
+                let transport = quorate_protocol::ClientTransport::new(stream, 16 << 20);
                 let answers = BaseChannel::with_defaults(transport).execute(fake.serve());
                 answers.for_each(|answer| async { drop(tokio::spawn(answer)) }).await;
             }

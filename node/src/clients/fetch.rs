@@ -6,7 +6,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use quorate_cluster_config::{PartitionId, limits};
 use quorate_log_engine::Frame;
 use quorate_protocol::{
-    ApiError, ErrorCode, FetchRequest, FetchResponse, OffsetQuery, OffsetsRequest, OffsetsResponse, ServeFrom,
+    ApiError, ErrorCode, FetchRequest, FetchResponse, OffsetQuery, OffsetsRequest, OffsetsResponse, Payload, ServeFrom,
 };
 use quorate_raft::{PartitionGroup, ProposeError, TimeLookupError};
 use tokio::{sync::OwnedSemaphorePermit, time::Instant};
@@ -16,6 +16,8 @@ use crate::cluster::Member;
 
 /// How long a fetch waits for room at least, before it is refused.
 const CLAIM_WAIT_MIN: Duration = Duration::from_secs(1);
+/// Batches of fewer bytes are copied together: each part of an answer costs more than that.
+const JOINED_BELOW: usize = 16 << 10;
 
 pub(super) async fn fetch(
     member: &Arc<Member>,
@@ -40,14 +42,15 @@ pub(super) async fn fetch(
         let high_watermark = source.group.high_watermark();
         let mut claim = claim(member, bytes_max, until).await?;
         let (batches, end) = read(&source.group, request.offset, bytes_max).await?;
+        let found = size(&batches);
         // The first batch is returned whatever its size.
-        if let Some(more) = batches.len().checked_sub(claim.num_permits()).filter(|more| *more > 0) {
+        if let Some(more) = found.checked_sub(claim.num_permits()).filter(|more| *more > 0) {
             let more = u32::try_from(more).unwrap_or(u32::MAX);
             claim.merge(member.fetch_bytes.clone().try_acquire_many_owned(more).map_err(|_| overloaded(member))?);
         }
         // What was left out although it is there comes with the next fetch.
-        let enough = batches.len() >= bytes_min || end < high_watermark;
-        if enough && !batches.is_empty() || !waited {
+        let enough = found >= bytes_min || end < high_watermark;
+        if enough && found > 0 || !waited {
             // Whoever was deposed while it waited must not tell clients that nothing more is there; and what was trimmed
             // meanwhile is not served.
             source.check(request.offset)?;
@@ -112,36 +115,51 @@ fn overloaded(member: &Member) -> ApiError {
     ApiError::new(ErrorCode::Overloaded, message)
 }
 
-/// The bytes, with the claim on the node's budget that ends with them.
-fn held(batches: Bytes, mut claim: OwnedSemaphorePermit) -> Bytes {
+/// The bytes, with the claim on the node's budget that ends with the last of them: when it is written to the client's
+/// socket, or dropped.
+fn held(mut parts: Vec<Bytes>, mut claim: OwnedSemaphorePermit) -> Payload {
     struct Held {
-        batches: Bytes,
+        part: Bytes,
         _claim: OwnedSemaphorePermit,
     }
     impl AsRef<[u8]> for Held {
         fn as_ref(&self) -> &[u8] {
-            &self.batches
+            &self.part
         }
     }
     // What was not read after all.
-    let surplus = claim.num_permits().saturating_sub(batches.len());
+    let surplus = claim.num_permits().saturating_sub(size(&parts));
     drop(claim.split(surplus));
-    Bytes::from_owner(Held { batches, _claim: claim })
+    if let Some(last) = parts.pop() {
+        parts.push(Bytes::from_owner(Held { part: last, _claim: claim }));
+    }
+    parts.into()
+}
+
+fn size(parts: &[Bytes]) -> usize {
+    parts.iter().map(Bytes::len).sum()
 }
 
 /// The batches as the client gets them: one after the other, with offsets and leader epochs in place; and the offset behind
-/// them.
-async fn read(group: &PartitionGroup, offset: u64, bytes_max: usize) -> Result<(Bytes, u64), ApiError> {
+/// them. Large batches are sent from where they lie.
+async fn read(group: &PartitionGroup, offset: u64, bytes_max: usize) -> Result<(Vec<Bytes>, u64), ApiError> {
     let frames = group.read(offset, bytes_max).await.map_err(|error| {
         ApiError::new(ErrorCode::Storage, format!("the log cannot be read at offset {offset}: {error}"))
     })?;
-    let size = frames.iter().map(|frame: &Frame| frame.payload.len()).sum();
-    let mut batches = BytesMut::with_capacity(size);
+    let mut parts = Vec::new();
+    let mut joined = BytesMut::new();
     for (head, rest) in frames.iter().filter_map(Frame::stamped_batch) {
-        batches.put_slice(&head);
-        batches.put_slice(&rest);
+        joined.put_slice(&head);
+        if rest.len() < JOINED_BELOW {
+            joined.put_slice(&rest);
+        } else {
+            parts.extend([joined.split().freeze(), rest]);
+        }
     }
-    Ok((batches.freeze(), frames.last().map_or(offset, |last| last.next_offset)))
+    if !joined.is_empty() {
+        parts.push(joined.freeze());
+    }
+    Ok((parts, frames.last().map_or(offset, |last| last.next_offset)))
 }
 
 pub(super) async fn offsets(

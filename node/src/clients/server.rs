@@ -64,7 +64,7 @@ impl ClientServer {
 
     async fn connection(self, mut stream: Stream, has_room: bool) -> Result<(), HandshakeError> {
         quorate_protocol::accept_client(&mut stream, has_room, HANDSHAKE_TIMEOUT).await?;
-        let transport = quorate_protocol::transport(stream, limits::CLIENT_FRAME_BYTES_MAX);
+        let transport = quorate_protocol::ClientTransport::new(stream, limits::CLIENT_FRAME_BYTES_MAX);
         let channel = BaseChannel::with_defaults(transport)
             .max_concurrent_requests(limits::REQUESTS_IN_FLIGHT_PER_CONNECTION_MAX);
         let mut requests = std::pin::pin!(channel.requests());

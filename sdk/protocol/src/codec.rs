@@ -60,8 +60,8 @@ impl<T: DeserializeOwned> Deserializer<T> for BoundedBincode {
     }
 }
 
-/// A tarpc transport over a byte stream on which the handshake is done. Messages larger than
-/// `frame_bytes_max` bytes are refused on both ways.
+/// A tarpc transport between nodes, over a byte stream on which the handshake is done. Messages larger than
+/// `frame_bytes_max` bytes are refused on both ways. Between clients and nodes there is [`crate::ClientTransport`].
 pub fn transport<S, Item, SinkItem>(stream: S, frame_bytes_max: usize) -> Transport<S, Item, SinkItem, BoundedBincode>
 where
     S: AsyncRead + AsyncWrite,

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
 use quorate_cluster_config::{PartitionIndex, TopicId};
 use serde::{Deserialize, Serialize};
+
+use crate::Payload;
 
 /// Which replica may answer a fetch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -40,7 +41,7 @@ pub struct FetchRequest {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FetchResponse {
     /// The concatenated batches; empty when nothing was there in time.
-    pub batches: Bytes,
+    pub batches: Payload,
     /// The first offset not yet committed, as of this answer and as far as the answering replica knows.
     pub high_watermark: u64,
     /// The first offset that is retained.

@@ -1,5 +1,5 @@
 //! What clients and nodes say to each other: the tarpc service, its wire types, the error codes, the version
-//! handshake and the one codec module.
+//! handshake, the transport and the one codec module.
 //!
 //! Not here: sockets that are opened, retries, routing (the SDK) and the answers themselves (the node).
 
@@ -7,19 +7,23 @@ mod codec;
 mod error;
 mod fetch;
 mod handshake;
+mod payload;
 mod produce;
 mod service;
 mod topology;
+mod transport;
 mod trim;
 
 pub use codec::{BoundedBincode, CodecError, decode, encode, transport};
 pub use error::{ApiError, ErrorCode};
 pub use fetch::{FetchRequest, FetchResponse, OffsetQuery, OffsetsRequest, OffsetsResponse, ServeFrom};
 pub use handshake::{HandshakeError, VERSION_MAX, VERSION_MIN, accept_client, connect_client};
+pub use payload::{Carrier, Payload};
 pub use produce::{ProduceRequest, ProduceResponse};
 pub use service::{QuorateApi, QuorateApiClient, QuorateApiRequest, QuorateApiResponse};
 pub use topology::{
     ClusterInfo, CreateTopicRequest, DeleteTopicRequest, NodeInfo, NodeState, PartitionInfo, ReplicaInfo, ReplicaRole,
     TopicInfo, TopicSelector, TopicsRequest, TopicsResponse,
 };
+pub use transport::ClientTransport;
 pub use trim::{TrimRequest, TrimResponse};

@@ -108,7 +108,7 @@ impl FetchTask {
             Some(choice) => router.call_replica(topic, partition, call, choice, fetch).await,
             None => router.call_leader(topic, partition, call, fetch).await,
         };
-        let chunk = Chunk::check(partition, offset, response?.batches);
+        let chunk = Chunk::check(partition, offset, response?.batches.into_bytes());
         if let (Some(choice), Ok(chunk)) = (&mut self.choice, &chunk)
             && !chunk.is_empty()
         {

@@ -12,9 +12,9 @@ use quorate::{
     ReplicaId, ReplicaInfo, ReplicaRole, ServeFrom, TopicConfig, TopicId, TopicInfo, TopicName,
 };
 use quorate_protocol::{
-    ApiError, CreateTopicRequest, DeleteTopicRequest, FetchRequest, FetchResponse, OffsetsRequest, OffsetsResponse,
-    ProduceRequest, ProduceResponse, QuorateApi, TopicSelector, TopicsRequest, TopicsResponse, TrimRequest,
-    TrimResponse, accept_client, transport,
+    ApiError, ClientTransport, CreateTopicRequest, DeleteTopicRequest, FetchRequest, FetchResponse, OffsetsRequest,
+    OffsetsResponse, ProduceRequest, ProduceResponse, QuorateApi, TopicSelector, TopicsRequest, TopicsResponse,
+    TrimRequest, TrimResponse, accept_client,
 };
 use tarpc::{
     context::Context,
@@ -162,7 +162,7 @@ impl FakeCluster {
         let hang_up = Arc::new(Notify::new());
         let node = Node { cluster: self.clone(), id, hang_up: Arc::clone(&hang_up) };
         // Handlers run in the order of their requests: they are spawned in it, and tests have one thread.
-        let requests = BaseChannel::with_defaults(transport(stream, 16 << 20))
+        let requests = BaseChannel::with_defaults(ClientTransport::new(stream, 16 << 20))
             .execute(node.serve())
             .for_each(|handler| async move { drop(tokio::spawn(handler)) });
         let down = async {
@@ -371,7 +371,7 @@ impl QuorateApi for Node {
                     return Err(ApiError::new(ErrorCode::OffsetOutOfRange, "not in this log"));
                 }
                 let batches = partition.read(request.offset.saturating_sub(back), end, request.max_bytes as usize);
-                FetchResponse { batches, high_watermark: end, log_start_offset: partition.log_start }
+                FetchResponse { batches: batches.into(), high_watermark: end, log_start_offset: partition.log_start }
             };
             if !response.batches.is_empty() || tokio::time::timeout_at(deadline, changed).await.is_err() {
                 return Ok(response);
