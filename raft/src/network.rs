@@ -24,7 +24,7 @@ use crate::{
 };
 
 /// Bytes of one session that may be without an answer; above it no further request is taken from Raft.
-const IN_FLIGHT_BYTES_MAX: usize = 8 << 20;
+const IN_FLIGHT_BYTES_MAX: usize = 16 << 20;
 /// Requests of one session that may be without an answer.
 pub(crate) const IN_FLIGHT_REQUESTS_MAX: usize = 256;
 /// So many requests in a row must find their entries in memory before a session that was catching up takes the lane of
