@@ -84,12 +84,16 @@ bench() { measure "$1" "$quorate" --output json bench "${@:2}"; }
 # field NAME: a number of $json.
 field() { grep -o "\"$1\": *[0-9.eE+-]*" <<<"$json" | head -n 1 | sed 's/.*: *//'; }
 
-# disk FILES STEP: what the disk allows just now. The topic of the run before is deleted in the background.
+# disk FILES STEP [--growing]: what the disk allows just now. The topic of the run before is deleted in the background.
 disk() {
     sleep 1
-    bench "disk, $1 x $2" disk --dir "$work" --files "$1" --step "$2" --seconds 1
+    bench "disk, $1 x $2 ${*:3}" disk --dir "$work" --files "$1" --step "$2" --seconds 1 "${@:3}"
 }
+# What the disk allows files that grow, and files that are written again: $grown and $limit.
 disk_256k() {
+    disk 3 256KiB --growing
+    grown=$(field mb_per_s_per_file)
+    keep disk.3x256k.growing "$grown"
     disk 3 256KiB
     limit=$(field mb_per_s_per_file)
     keep disk.3x256k "$limit"
@@ -97,55 +101,65 @@ disk_256k() {
 disk_4k() {
     disk 3 4KiB
     keep disk.3x4k "$(field p50)"
+    disk 1 4KiB --growing
+    sync_grown=$(field p50)
+    keep disk.1x4k.growing "$sync_grown"
     disk 1 4KiB
     sync=$(field p50)
     keep disk.1x4k "$sync"
 }
 
-# compare KEY FIGURE BEFORE AFTER: the figure, the disk before and after it, and their ratio.
-compare() {
+# beside KEY NAME FIGURE BEFORE AFTER: the disk before and after a figure, and their ratio.
+beside() {
     local around
-    around=$(calculate "($3 + $4) / 2")
+    around=$(calculate "($4 + $5) / 2")
+    keep "$1.$2" "$around"
+    keep "$1.$2.ratio" "$(ratio "$3" "$around")"
+}
+
+# compare KEY FIGURE BEFORE AFTER GROWN_BEFORE GROWN_AFTER: the figure beside the disk.
+compare() {
     keep "$1" "$2"
-    keep "$1.disk" "$around"
-    keep "$1.ratio" "$(ratio "$2" "$around")"
+    beside "$1" disk "$2" "$3" "$4"
+    beside "$1" growing "$2" "$5" "$6"
 }
 
 measure_throughput() {
-    local before=$limit produced rate topic=bench-warm
+    local before=$limit grown_before=$grown produced rate topic=bench-warm
     limited 60 "$quorate" topic create "$topic" --partitions 4 --replication-factor 3 >/dev/null || fail "cannot create a topic"
     bench "produce, 4 partitions" produce --topic "$topic" --seconds "$seconds"
     produced=$(field mb_per_s)
     rate=$(field messages_per_s)
     half=$(calculate "int($rate / 2) + 1")
-    bench "consume, warm" consume --topic "$topic"
+    bench "consume, from the disk" consume --topic "$topic"
     keep consume "$(field mb_per_s)"
     limited 60 "$quorate" topic delete "$topic" --yes >/dev/null || fail "cannot delete a topic"
     disk_256k
-    compare produce4 "$produced" "$before" "$limit"
+    compare produce4 "$produced" "$before" "$limit" "$grown_before" "$grown"
 
-    before=$limit
+    before=$limit grown_before=$grown
     # One partition has one window of batches: larger ones keep more bytes in flight.
     bench "produce, 1 partition" produce --partitions 1 --producers 1 --batch-size 1MiB --seconds "$seconds"
     produced=$(field mb_per_s)
     disk_256k
-    compare produce1 "$produced" "$before" "$limit"
+    compare produce1 "$produced" "$before" "$limit" "$grown_before" "$grown"
 
     bench "100-byte records" produce --size 100 --partitions 4 --seconds "$seconds"
     keep small "$(field messages_per_s)"
 }
 
 measure_latency() {
-    local before p50 p99
+    local before grown_before p50 p99
     disk_4k
-    before=$sync
+    before=$sync grown_before=$sync_grown
     bench "one record in flight" latency --one-at-a-time --partitions 1 --seconds "$seconds"
     p50=$(field p50)
     p99=$(field p99)
     disk_4k
-    compare alone.p50 "$p50" "$before" "$sync"
-    compare alone.p99 "$p99" "$before" "$sync"
+    compare alone.p50 "$p50" "$before" "$sync" "$grown_before" "$sync_grown"
+    compare alone.p99 "$p99" "$before" "$sync" "$grown_before" "$sync_grown"
     keep alone.rest "$(calculate "$p50 - $before - $sync")"
+    keep alone.rest.growing "$(calculate "$p50 - $grown_before - $sync_grown")"
     bench "half of the load" latency --rate "$half" --partitions 4 --seconds "$seconds"
     keep half.rate "$(field messages_per_s)"
     keep half.p99 "$(field p99)"
@@ -197,23 +211,28 @@ nats_row() {
 
 table() {
     header
-    row "produce, 4 partitions, 1 KiB" produce4 MB/s "disk, 3 files, 256 KiB steps" produce4.disk "$(median produce4.ratio)"
+    row "produce, 4 partitions, 1 KiB" produce4 MB/s "disk, 3 files, 256 KiB steps" produce4.disk "$(median produce4.disk.ratio)"
+    row "produce, 4 partitions, 1 KiB" produce4 MB/s "disk, 3 growing files, 256 KiB" produce4.growing "$(median produce4.growing.ratio)"
     nats_row "produce, 4 partitions, 1 KiB" produce4 MB/s
-    row "produce, 1 partition, 1 KiB" produce1 MB/s "disk, 3 files, 256 KiB steps" produce1.disk "$(median produce1.ratio)"
-    row "one record in flight, p50" alone.p50 ms "disk, 1 file, 4 KiB steps, p50" alone.p50.disk "$(median alone.p50.ratio)"
+    row "produce, 1 partition, 1 KiB" produce1 MB/s "disk, 3 files, 256 KiB steps" produce1.disk "$(median produce1.disk.ratio)"
+    row "produce, 1 partition, 1 KiB" produce1 MB/s "disk, 3 growing files, 256 KiB" produce1.growing "$(median produce1.growing.ratio)"
+    row "one record in flight, p50" alone.p50 ms "disk, 1 file, 4 KiB steps, p50" alone.p50.disk "$(median alone.p50.disk.ratio)"
     nats_row "one record in flight, p50" alone.p50 ms
     row "one record in flight, p50 - 2 x disk" alone.rest ms
-    row "one record in flight, p99" alone.p99 ms "disk, 1 file, 4 KiB steps, p50" alone.p99.disk "$(median alone.p99.ratio)"
+    row "... - 2 x disk, growing" alone.rest.growing ms
+    row "one record in flight, p99" alone.p99 ms "disk, 1 file, 4 KiB steps, p50" alone.p99.disk "$(median alone.p99.disk.ratio)"
     nats_row "one record in flight, p99" alone.p99 ms
     row "half of the load, 1 KiB" half.rate records/s
     row "half of the load, 1 KiB, p99" half.p99 ms
     row "100-byte records, 4 partitions" small records/s
-    row "consume, warm, 4 partitions, 1 KiB" consume MB/s
-    nats_row "consume, warm, 4 partitions, 1 KiB" consume MB/s
+    row "consume, 4 partitions, 1 KiB" consume MB/s
+    nats_row "consume, 4 partitions, 1 KiB" consume MB/s
     row "memory of a node, the greatest" memory MiB
     row "disk, 3 files, 256 KiB steps, each" disk.3x256k MB/s
+    row "disk, 3 files, 256 KiB, growing, each" disk.3x256k.growing MB/s
     row "disk, 3 files, 4 KiB steps, p50" disk.3x4k ms
     row "disk, 1 file, 4 KiB steps, p50" disk.1x4k ms
+    row "disk, 1 file, 4 KiB, growing, p50" disk.1x4k.growing ms
 }
 
 # What makes figures worthless is better known before.

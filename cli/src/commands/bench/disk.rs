@@ -9,7 +9,7 @@ use bytesize::ByteSize;
 use clap::Args;
 use serde::Serialize;
 
-use super::disk_files::{self, FILE_BYTES};
+use super::disk_files::{self, Blocks, FILE_BYTES};
 use super::report::Milliseconds;
 use crate::args;
 use crate::context::Context;
@@ -20,7 +20,7 @@ use crate::output::{View, fields};
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Writes files side by side, each step followed by an fdatasync, into blocks that were written before: what \
-the disk allows a log of as many replicas, all of them on this machine. A step's time is that of its write and its sync. \
+the disk allows a log of as many replicas, all of them on this machine; or, with --growing, into fresh blocks. A step's time is that of its write and its sync. \
 Each file takes 64 MiB and is removed at the end.
 
 Examples:
@@ -36,6 +36,9 @@ pub(crate) struct DiskArgs {
     /// How much is written before each sync
     #[arg(long, value_name = "SIZE", value_parser = args::size, default_value = "256KiB")]
     step: ByteSize,
+    /// Write into blocks that are reserved and not written yet, one after the other, as a log does that grows
+    #[arg(long)]
+    growing: bool,
     /// How long to write
     #[arg(long, value_name = "S", default_value_t = 2, value_parser = clap::value_parser!(u64).range(1..=3_600))]
     seconds: u64,
@@ -48,6 +51,7 @@ struct DiskReport {
     workload: &'static str,
     files: u32,
     step_bytes: usize,
+    growing: bool,
     seconds: f64,
     steps: u64,
     mb_per_s_per_file: f64,
@@ -62,8 +66,9 @@ pub(crate) async fn run(context: &Context, args: DiskArgs) -> Result<(), Failure
     let stop = Arc::new(AtomicBool::new(false));
     let mut writing = tokio::task::spawn_blocking({
         let stop = Arc::clone(&stop);
-        let DiskArgs { dir, files, seconds, .. } = args;
-        move || disk_files::write_and_sync(&dir, files, step, Duration::from_secs(seconds), &stop)
+        let DiskArgs { dir, files, seconds, growing, .. } = args;
+        let blocks = if growing { Blocks::Reserved } else { Blocks::Written };
+        move || disk_files::write_and_sync(&dir, files, (step, blocks), Duration::from_secs(seconds), &stop)
     });
     let stopped = |error| Failure::message(format!("the measurement stopped, {error}"));
     let (measured, took) = tokio::select! {
@@ -82,6 +87,7 @@ pub(crate) async fn run(context: &Context, args: DiskArgs) -> Result<(), Failure
         workload: "write and fdatasync",
         files: args.files,
         step_bytes: step,
+        growing: args.growing,
         seconds,
         steps,
         mb_per_s_per_file: steps as f64 * step as f64 / 1e6 / seconds / f64::from(args.files),
@@ -91,9 +97,10 @@ pub(crate) async fn run(context: &Context, args: DiskArgs) -> Result<(), Failure
 
 impl View for DiskReport {
     fn text(&self) -> String {
+        let growing = if self.growing { " that grow" } else { "" };
         let files = if self.files == 1 { "1 file".to_owned() } else { format!("{} files side by side", self.files) };
         fields([
-            ("Workload", format!("{files}, steps of {}, each synced", ByteSize(self.step_bytes as u64))),
+            ("Workload", format!("{files}{growing}, steps of {}, each synced", ByteSize(self.step_bytes as u64))),
             ("Time", format!("{:.3} s, {} steps", self.seconds, self.steps)),
             ("Throughput", format!("{:.1} MB/s a file", self.mb_per_s_per_file)),
             ("Step", self.step_ms.text()),
