@@ -30,7 +30,7 @@ pub(crate) const IN_FLIGHT_REQUESTS_MAX: usize = 256;
 /// So many requests in a row must find their entries in memory before a session that was catching up takes the lane of
 /// the others again: each change costs a round trip.
 const CAUGHT_UP_AFTER: u32 = 16;
-/// A session whose oldest request has no answer for this long is given up.
+/// A session that waits for an answer for this long, and got none meanwhile, is given up.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long after a session could not be opened the next try may come.
 const REOPEN_PAUSE: Duration = Duration::from_millis(100);
@@ -122,6 +122,7 @@ impl RaftNetworkV2<TypeConfig> for Network {
                 bytes: 0,
                 answers: VecDeque::new(),
                 held: None,
+                answered: Instant::now(),
             };
             let replies = stream::unfold(Some(pipeline), |pipeline| async move {
                 let mut pipeline = pipeline?;
@@ -222,6 +223,8 @@ struct Pipeline<S> {
     in_flight: VecDeque<InFlight>,
     /// Their bytes.
     bytes: usize,
+    /// When the last answer came.
+    answered: Instant,
     /// Answers that came while a request was being sent; at most as many as there are requests in flight.
     answers: VecDeque<Bytes>,
 }
@@ -267,7 +270,8 @@ impl<S: Stream<Item = AppendEntriesRequest<TypeConfig>> + Unpin> Pipeline<S> {
                     && self.bytes < IN_FLIGHT_BYTES_MAX
                     && self.in_flight.len() < IN_FLIGHT_REQUESTS_MAX;
             let waiting = !self.in_flight.is_empty();
-            let patience = self.in_flight.front().map_or_else(Instant::now, |oldest| oldest.sent) + ANSWER_TIMEOUT;
+            let waits_since = self.in_flight.front().map_or_else(Instant::now, |oldest| oldest.sent.max(self.answered));
+            let patience = waits_since + ANSWER_TIMEOUT;
             let input = self.input.as_mut().filter(|_| room);
             let more = input.is_some();
             tokio::select! {
@@ -345,6 +349,7 @@ impl<S: Stream<Item = AppendEntriesRequest<TypeConfig>> + Unpin> Pipeline<S> {
     }
 
     fn take(&mut self, answer: Bytes) -> Result<StreamAppendResult<TypeConfig>, Rpc> {
+        self.answered = Instant::now();
         let request = self.in_flight.pop_front();
         self.bytes -= request.as_ref().map_or(0, |request| request.bytes);
         let answer = codec::decode_reply(answer).map_err(unreachable)?;

@@ -6,6 +6,8 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use super::{Found, Walk};
 use crate::{
     Frame, IndexPoint, LogStart, ReadError, ReadStart, SegmentExtent, scrub, segment_file::SegmentFile, shared::Shared,
@@ -16,6 +18,8 @@ use crate::{
 const CHUNK_MIN: u64 = 64 << 10;
 /// Bytes read at once at most.
 const CHUNK_MAX: u64 = 1 << 20;
+/// So much of what was read last is not given up: the next read begins at an index point before the end of this one.
+const KEPT_BEHIND: u64 = 2 << 20;
 
 /// A segment to read from.
 #[derive(Clone, Debug)]
@@ -46,7 +50,8 @@ pub struct ColdRead {
 }
 
 impl ColdRead {
-    /// Reads the frames wanted, at least one if there is one, at most `bytes_max` bytes beyond the first.
+    /// Reads the frames wanted, at least one if there is one, at most `bytes_max` bytes beyond the first. Together they
+    /// hold on to at most twice the memory that their payloads take.
     ///
     /// # Errors
     /// See [`ReadError`]; every frame returned has passed all of its checksums. After [`ReadError::Outdated`] the read is
@@ -87,9 +92,14 @@ impl ColdRead {
         let max = self.log.payload_bytes_max;
         let mut walk =
             Walk::new((&*handle, &file.path), extent, point, self.end_index, max, chunk).needed_from(self.log_start);
-        let began = walk.position;
+        let (began, taken) = (walk.position, frames.len());
         let more = self.take_wanted(&mut walk, frames, bytes);
-        handle.will_not_need(began..walk.position);
+        handle.will_not_need(began.saturating_sub(KEPT_BEHIND)..walk.position.saturating_sub(KEPT_BEHIND));
+        // A few small frames must not hold on to all that was read to find them.
+        let taken = &mut frames[taken..];
+        if walk.bytes_read > 2 * taken.iter().map(|frame| frame.payload.len()).sum::<usize>() {
+            taken.iter_mut().for_each(|frame| frame.payload = Bytes::copy_from_slice(&frame.payload));
+        }
         more
     }
 

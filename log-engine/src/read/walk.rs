@@ -52,6 +52,8 @@ pub(crate) struct Walk<'a> {
     payload_bytes_max: u64,
     /// Bytes read at once.
     pub(crate) chunk: u64,
+    /// The size of all buffers read into so far, which the payloads taken share.
+    pub(crate) bytes_read: usize,
 }
 
 impl<'a> Walk<'a> {
@@ -90,6 +92,7 @@ impl<'a> Walk<'a> {
             buffer,
             payload_bytes_max,
             chunk,
+            bytes_read: 0,
         }
     }
 
@@ -239,6 +242,7 @@ impl<'a> Walk<'a> {
         let count = read_at_least(self.file, &mut buffer[held..], self.position + held as u64, least)
             .map_err(|source| ReadError::Io { path: self.path.to_owned(), source })?;
         buffer.truncate(held + count);
+        self.bytes_read += buffer.capacity();
         self.buffer = buffer.freeze();
         Ok(())
     }

@@ -61,16 +61,39 @@ fn every_index_is_read_as_it_was_appended() {
 }
 
 #[test]
-fn what_a_cold_read_has_read_is_given_up_to_the_page_cache() {
-    let (fixture, _) = evicted(0);
-    let given_up = || {
-        let segments = fixture.disk.paths().into_iter().filter(|path| path.extension().is_some_and(|e| e == "log"));
-        segments.map(|path| fixture.disk.bytes_given_up(&path)).collect::<Vec<_>>()
-    };
-    let before = given_up();
-    fixture.read_all().unwrap();
-    let once = given_up();
-    assert!(before.len() > 2 && before.iter().zip(&once).all(|(before, once)| before < once), "{before:?}, {once:?}");
+fn what_a_cold_read_has_read_is_given_up_to_the_page_cache_but_for_its_end() {
+    let (mut fixture, mut model) = (Fixture::closed(64 << 20), Model::default());
+    fixture.engine = engine(0);
+    fixture.open().unwrap();
+    let large = "x".repeat(100_000);
+    for index in 0..80 {
+        let frame = command(1, index, model.end_offset(), &large);
+        model.append(std::slice::from_ref(&frame));
+        fixture.append(vec![frame]).unwrap();
+    }
+    let path = fixture.disk.paths().into_iter().find(|path| path.extension().is_some_and(|e| e == "log")).unwrap();
+    let before = fixture.disk.bytes_given_up(&path);
+    assert_eq!(fixture.read_all().unwrap(), model.frames());
+    let given_up = fixture.disk.bytes_given_up(&path) - before;
+    assert!((5_700_000..8_000_000).contains(&given_up), "{given_up} bytes of 8 MB, all but the last 2 MiB");
+}
+
+#[test]
+fn frames_read_back_do_not_hold_on_to_more_than_twice_their_size() {
+    let (mut fixture, mut model) = (Fixture::closed(64 << 20), Model::default());
+    fixture.engine = engine(0);
+    fixture.open().unwrap();
+    let large = "x".repeat(100_000);
+    for index in 0..40 {
+        let frame = command(1, index, model.end_offset(), if index % 4 == 0 { "small" } else { &large });
+        model.append(std::slice::from_ref(&frame));
+        fixture.append(vec![frame]).unwrap();
+    }
+    let read = |bytes_max| fixture.read(ReadStart::Index(0), 40, bytes_max).unwrap().0;
+    let (few, many) = (read(1), read(2 << 20));
+    assert!(few.len() == 1 && few[0].payload.is_unique(), "memory of its own");
+    assert!(many.len() > 20 && !many[1].payload.is_unique(), "many share what was read at once, and are not copied");
+    assert_eq!(many.iter().map(image).collect::<Vec<_>>(), model.frames()[..many.len()]);
 }
 
 #[test]

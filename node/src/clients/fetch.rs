@@ -127,7 +127,7 @@ fn held(mut parts: Vec<Bytes>, mut claim: OwnedSemaphorePermit) -> Payload {
             &self.part
         }
     }
-    // What was not read after all.
+    // What was not read after all. What was read holds on to twice its size at most (`ColdRead::run`).
     let surplus = claim.num_permits().saturating_sub(size(&parts));
     drop(claim.split(surplus));
     if let Some(last) = parts.pop() {
@@ -146,9 +146,16 @@ async fn read(group: &PartitionGroup, offset: u64, bytes_max: usize) -> Result<(
     let frames = group.read(offset, bytes_max).await.map_err(|error| {
         ApiError::new(ErrorCode::Storage, format!("the log cannot be read at offset {offset}: {error}"))
     })?;
+    let batches: Vec<_> = frames.iter().filter_map(Frame::stamped_batch).collect();
+    Ok((parts(batches), frames.last().map_or(offset, |last| last.next_offset)))
+}
+
+/// Heads and rests of batches, one after the other: small ones are copied into memory of exactly their size.
+fn parts<const N: usize>(batches: Vec<([u8; N], Bytes)>) -> Vec<Bytes> {
+    let copied = |rest: &Bytes| N + if rest.len() < JOINED_BELOW { rest.len() } else { 0 };
+    let mut joined = BytesMut::with_capacity(batches.iter().map(|(_, rest)| copied(rest)).sum());
     let mut parts = Vec::new();
-    let mut joined = BytesMut::new();
-    for (head, rest) in frames.iter().filter_map(Frame::stamped_batch) {
+    for (head, rest) in batches {
         joined.put_slice(&head);
         if rest.len() < JOINED_BELOW {
             joined.put_slice(&rest);
@@ -159,7 +166,7 @@ async fn read(group: &PartitionGroup, offset: u64, bytes_max: usize) -> Result<(
     if !joined.is_empty() {
         parts.push(joined.freeze());
     }
-    Ok((parts, frames.last().map_or(offset, |last| last.next_offset)))
+    parts
 }
 
 pub(super) async fn offsets(
@@ -187,4 +194,45 @@ pub(super) async fn offsets(
             .map_err(|error| errors::of_proposal(id, &error))?,
     };
     Ok(OffsetsResponse { offset })
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use tokio::sync::Semaphore;
+
+    use super::*;
+
+    #[test]
+    fn small_batches_are_joined_and_large_ones_are_sent_from_where_they_lie() {
+        let large = Bytes::from(vec![7; JOINED_BELOW]);
+        let small = Bytes::from_static(b"small");
+        let batches = vec![(*b"a", small.clone()), (*b"b", small.clone()), (*b"c", large.clone()), (*b"d", small)];
+        let parts = parts(batches);
+        let lengths: Vec<_> = parts.iter().map(Bytes::len).collect();
+        assert_eq!(lengths, [13, JOINED_BELOW, 6]);
+        assert_eq!(
+            (parts[1].as_ptr(), parts[0].as_ref(), parts[2].as_ref()),
+            (large.as_ptr(), &b"asmallbsmallc"[..], &b"dsmall"[..])
+        );
+        assert!(super::parts::<1>(Vec::new()).is_empty());
+    }
+
+    #[tokio::test]
+    async fn the_claim_is_for_what_was_read_and_ends_with_the_last_part() {
+        let budget = Arc::new(Semaphore::new(1_000));
+        let claim = budget.clone().acquire_many_owned(600).await.unwrap();
+        let payload = held(vec![Bytes::from(vec![1; 100]), Bytes::from(vec![2; 50])], claim);
+        assert_eq!(budget.available_permits(), 850, "what was not read is given back at once");
+        let parts = payload.parts().to_vec();
+        drop(payload);
+        let [first, last] = parts.try_into().unwrap();
+        drop(first);
+        assert_eq!(budget.available_permits(), 850);
+        drop(last);
+        assert_eq!(budget.available_permits(), 1_000);
+        let claim = budget.clone().acquire_many_owned(600).await.unwrap();
+        assert!(held(Vec::new(), claim).is_empty());
+        assert_eq!(budget.available_permits(), 1_000, "nothing was read");
+    }
 }

@@ -3,8 +3,11 @@
 //! ```text
 //! 0  message bytes u32   4  payload bytes u32   8  the message   then the payload          (little-endian)
 //! ```
-//! A payload is written from where it lies and read into memory of its own: it passes through neither bincode nor a buffer
-//! of the connection.
+//! A payload is written from where it lies and read into memory of its own size: bincode does not see it, and nobody who
+//! keeps it holds on to anything else. Only what was read ahead of it, 8 KiB at most, is copied.
+//!
+//! A connection that takes nothing of what is to be written for ten seconds is given up: what waits for a stalled reader
+//! counts in its node's budget, and others wait for that.
 
 use std::{
     collections::VecDeque,
@@ -13,12 +16,16 @@ use std::{
     marker::PhantomData,
     pin::{Pin, pin},
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use futures::{Sink, Stream};
 use serde::{Serialize, de::DeserializeOwned};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWrite},
+    time::{Sleep, sleep},
+};
 
 use crate::{Carrier, decode, encode};
 
@@ -27,6 +34,8 @@ const PREFIX: usize = 8;
 const READ_AHEAD: usize = 8 << 10;
 /// With so many bytes to be written, no further message is taken.
 const UNWRITTEN_MAX: usize = 64 << 10;
+/// A stream that takes no byte for this long is given up.
+const STALLED_MAX: Duration = Duration::from_secs(10);
 /// Slices handed to one vectored write.
 const SLICES_MAX: usize = 64;
 
@@ -42,6 +51,9 @@ pub struct ClientTransport<S, Item, SinkItem> {
     /// What is to be written, with its size.
     outgoing: VecDeque<Bytes>,
     unwritten: usize,
+    /// Runs while the stream takes nothing.
+    stalled: Option<Pin<Box<Sleep>>>,
+    stalled_max: Duration,
     sends: PhantomData<fn(SinkItem)>,
 }
 
@@ -63,6 +75,8 @@ impl<S, Item, SinkItem> ClientTransport<S, Item, SinkItem> {
             incoming: None,
             outgoing: VecDeque::new(),
             unwritten: 0,
+            stalled: None,
+            stalled_max: STALLED_MAX,
             sends: PhantomData,
         }
     }
@@ -118,16 +132,21 @@ where
         ready!(self.poll_fill(context, PREFIX + message))?;
         let found = decode(&self.buffer[PREFIX..PREFIX + message]);
         self.buffer.advance(PREFIX + message);
-        let message = found.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+        let mut message: Item = found.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+        if !message.take().is_empty() {
+            return Poll::Ready(Err(malformed("a payload within the message and not beside it")));
+        }
+        if size > 0 && !message.put(Bytes::new()) {
+            return Poll::Ready(Err(malformed("a payload beside a message that has none")));
+        }
+        let mut payload = BytesMut::with_capacity(size);
         let ahead = self.buffer.len().min(size);
-        let payload = if ahead == size {
-            self.buffer.split_to(size)
-        } else {
-            let mut payload = BytesMut::with_capacity(size);
-            payload.extend_from_slice(&self.buffer);
-            self.buffer.clear();
-            payload
-        };
+        payload.extend_from_slice(&self.buffer[..ahead]);
+        self.buffer.advance(ahead);
+        // What a large message took is not kept for the small ones behind it.
+        if self.buffer.capacity() > 2 * READ_AHEAD {
+            self.buffer = BytesMut::from(&self.buffer[..]);
+        }
         Poll::Ready(Ok(Some(Incoming { message, payload, size })))
     }
 }
@@ -151,10 +170,9 @@ where
                 return Poll::Ready(Some(Err(io::ErrorKind::UnexpectedEof.into())));
             }
         }
-        Poll::Ready(this.incoming.take().map(|Incoming { mut message, payload, size }| {
-            if size > 0 && !message.put(payload.freeze()) {
-                return Err(malformed("a payload beside a message that has none"));
-            }
+        Poll::Ready(this.incoming.take().map(|Incoming { mut message, payload, .. }| {
+            // Of a message without one nothing is put anywhere.
+            message.put(payload.freeze());
             Ok(message)
         }))
     }
@@ -169,7 +187,16 @@ where
         while self.unwritten > rest {
             let slices: Vec<IoSlice<'_>> =
                 self.outgoing.iter().take(SLICES_MAX).map(|part| IoSlice::new(part)).collect();
-            let mut written = ready!(Pin::new(&mut self.stream).poll_write_vectored(context, &slices))?;
+            let mut written = match Pin::new(&mut self.stream).poll_write_vectored(context, &slices) {
+                Poll::Ready(written) => written?,
+                Poll::Pending => {
+                    let stalled = self.stalled.get_or_insert_with(|| Box::pin(sleep(self.stalled_max)));
+                    ready!(stalled.as_mut().poll(context));
+                    let what = format!("nothing of {} bytes was taken for {:?}", self.unwritten, self.stalled_max);
+                    return Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, what)));
+                }
+            };
+            self.stalled = None;
             if written == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }

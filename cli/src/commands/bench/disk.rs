@@ -20,7 +20,7 @@ use crate::output::{View, fields};
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Writes files side by side, each step followed by an fdatasync, into blocks that were written before: what \
-the disk allows a log of as many replicas, all of them on this machine; or, with --growing, into fresh blocks. A step's time is that of its write and its sync. \
+the disk allows a log of as many replicas, all of them on this machine; or, with --growing, into fresh blocks, which are reserved 64 MiB at a time within the measured time. A step's time is that of its write and its sync. \
 Each file takes 64 MiB and is removed at the end.
 
 Examples:
@@ -36,7 +36,7 @@ pub(crate) struct DiskArgs {
     /// How much is written before each sync
     #[arg(long, value_name = "SIZE", value_parser = args::size, default_value = "256KiB")]
     step: ByteSize,
-    /// Write into blocks that are reserved and not written yet, one after the other, as a log does that grows
+    /// Write into blocks that are reserved and were never written, one after the other
     #[arg(long)]
     growing: bool,
     /// How long to write

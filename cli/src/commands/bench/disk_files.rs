@@ -1,7 +1,7 @@
 //! Files that are written and synced step by step, side by side: what any durable log could reach on this disk.
 //!
 //! Steps go into blocks that were written before, so that a sync commits no metadata: nothing is faster. Or they go, one
-//! behind the other, into blocks that are reserved and not written yet, as those of a log that grows.
+//! behind the other, into blocks that are reserved and were never written: what a plain preallocated log could reach.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -97,7 +97,10 @@ impl DiskFile {
     fn reserve(&self) -> io::Result<()> {
         self.file.set_len(0)?;
         #[cfg(target_os = "linux")]
-        rustix::fs::fallocate(&self.file, rustix::fs::FallocateFlags::empty(), 0, FILE_BYTES as u64)?;
+        match rustix::fs::fallocate(&self.file, rustix::fs::FallocateFlags::empty(), 0, FILE_BYTES as u64) {
+            Ok(()) | Err(rustix::io::Errno::OPNOTSUPP) => {}
+            Err(error) => return Err(error.into()),
+        }
         self.file.sync_all()
     }
 

@@ -185,6 +185,51 @@ fn topics(id: u64) -> Up {
     )
 }
 
+#[tokio::test]
+async fn a_stream_that_takes_nothing_is_given_up_and_a_slow_one_is_not() {
+    let (client, mut node) = duplex(100);
+    let mut client = ClientTransport::<_, Down, Up>::new(client, FRAME_BYTES_MAX);
+    client.stalled_max = Duration::from_secs(1);
+    let slow = async {
+        let mut bytes = [0; 100];
+        // Longer than the bound in all, and far shorter each time.
+        for _ in 0..15 {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            node.read_exact(&mut bytes).await.unwrap();
+        }
+    };
+    let (sent, ()) = tokio::join!(client.send(produce(1, 10_000)), slow);
+    assert_eq!(sent.unwrap_err().kind(), io::ErrorKind::TimedOut);
+}
+
+#[tokio::test]
+async fn what_arrives_holds_on_to_no_memory_but_its_own() {
+    let (mut client, mut node) = pair(1 << 20);
+    for (id, size) in [(1, 200), (2, 6_000), (3, 60_000)] {
+        client.send(produce(id, size)).await.unwrap();
+        client.send(produce(9, 10)).await.unwrap();
+        let first = node.next().await.unwrap().unwrap();
+        let (_, payload) = batch(&first);
+        drop(first);
+        assert!(node.next().await.unwrap().is_ok() && payload.len() == size && payload.is_unique());
+        assert_eq!(payload.try_into_mut().unwrap().capacity(), size);
+    }
+    // A long message, and a short one behind it.
+    let refusal = ApiError::new(ErrorCode::Overloaded, "x".repeat(500_000));
+    let long = Response { request_id: 1, message: Ok(QuorateApiResponse::Fetch(Err(refusal))) };
+    let (sent, received) = tokio::join!(node.send(long), client.next());
+    assert!(sent.is_ok() && received.unwrap().is_ok() && client.buffer.capacity() <= 2 * READ_AHEAD);
+}
+
+#[tokio::test]
+async fn a_payload_within_the_message_is_refused() {
+    let message = encode(&produce(1, 300)).unwrap();
+    let mut bytes = [(message.len() as u32).to_le_bytes(), 0u32.to_le_bytes()].concat();
+    bytes.extend(message);
+    let mut node = ClientTransport::<_, Up, Down>::new(tokio::io::join(bytes.as_slice(), Vec::new()), FRAME_BYTES_MAX);
+    assert_eq!(node.next().await.unwrap().unwrap_err().kind(), io::ErrorKind::InvalidData);
+}
+
 async fn is_full(node: &mut Node) -> bool {
     std::future::poll_fn(|context| Poll::Ready(node.poll_ready_unpin(context).is_pending())).await
 }
