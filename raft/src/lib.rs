@@ -25,6 +25,7 @@ mod open;
 mod partition;
 mod quarantine;
 mod repair;
+mod replacement;
 mod retention;
 mod snapshots;
 mod state_machine;
@@ -39,8 +40,8 @@ pub use disk_space::DiskSpace;
 pub use environment::Environment;
 pub use group::{Group, GroupStatus, ProposalResult, ProposeError, Proposed, Role};
 pub use metadata::{
-    Assignment, MetadataCommand, MetadataError, MetadataGroup, MetadataRefusal, MetadataReply, MetadataState, NodeLoad,
-    NodeRow, Row, TopicRow, place,
+    Assignment, Change, Goal, MetadataCommand, MetadataError, MetadataGroup, MetadataRefusal, MetadataReply,
+    MetadataState, NodeLoad, NodeRow, Placed, Row, TopicRow, place, plan, prefer_leaders,
 };
 pub use open::GroupOpenError;
 pub use partition::{
@@ -48,6 +49,7 @@ pub use partition::{
     ProducerTable, TimeLookupError, Undo, Written,
 };
 pub use repair::Mended;
+pub use replacement::{GroupMembers, Replacement, ReplacementStep, StepError, StepProgress};
 pub use retention::Retention;
 pub use store::{FAMILY_NODE, KvBatch, KvError, KvStore, ReplicaPhase, ReplicaRecord, ReplicaRecords, RocksStore};
 pub use transport::{BoxFuture, Lane, PeerTransport, PeerUnreachable, Route, Session, SessionSender};

@@ -9,5 +9,5 @@ mod state;
 pub use command::{MetadataCommand, MetadataRefusal, MetadataReply};
 pub use group::{MetadataError, MetadataGroup};
 pub(crate) use machine::MetadataMachine;
-pub use placement::{NodeLoad, place};
+pub use placement::{Change, Goal, NodeLoad, Placed, place, plan, prefer_leaders};
 pub use state::{Assignment, MetadataState, NodeRow, Row, TopicRow};

@@ -220,7 +220,15 @@ impl MetadataState {
     }
 
     fn loads(&self, live: &[NodeId]) -> Vec<NodeLoad> {
-        let load = |node: &NodeId| NodeLoad { node: *node, replicas: 0, leaders: 0, live: live.contains(node) };
+        let load = |node: &NodeId| NodeLoad {
+            node: *node,
+            rack: None,
+            live: live.contains(node),
+            takes_replicas: true,
+            takes_leaders: true,
+            replicas: 0,
+            leaders: 0,
+        };
         let mut loads: BTreeMap<NodeId, NodeLoad> = self.nodes.keys().map(|node| (*node, load(node))).collect();
         for replicas in self.topics.values().flat_map(|topic| &topic.partitions) {
             for (rank, assignment) in replicas.iter().enumerate() {

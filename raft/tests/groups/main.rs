@@ -45,6 +45,10 @@ scripts! {
     a_leader_that_hears_nobody_is_replaced: "deaf-leader",
     a_leader_that_nobody_hears_is_replaced: "mute-leader",
     a_node_that_was_cut_off_disturbs_nobody_when_it_returns: "returning-follower",
+    a_replica_is_replaced_step_by_step: "replacement",
+    a_leader_that_is_replaced_hands_over_first: "replaced-leader",
+    a_change_that_a_dead_leader_left_behind_is_completed: "joint-left-behind",
+    a_replacement_is_taken_back: "replacement-taken-back",
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -2,7 +2,7 @@
 //! what came; read the difference before you keep it.
 //!
 //! Nodes are named by their part, since nobody knows who will be elected: `elect` makes A the leader, B and C the
-//! others; `elect B C` makes L the leader among these and F the other one.
+//! others; `elect B C D` makes L the leader among these, F and G the others.
 //!
 //! | command | |
 //! |---|---|
@@ -19,6 +19,10 @@
 //! | `trim N OFFSET` | deletes the records before, at leader N |
 //! | `purged N…` | ticks until the node's log begins behind its first entry |
 //! | `join`, `learn N` | a fourth node D with an empty replica; leader N makes it a learner |
+//! | `step N STEP +D -M` | leader N is asked for a step of replacing M's replica by D's; either may be left out |
+//! | `try N STEP +D -M` | the same, whatever comes of it |
+//! | `drive STEP +D -M` | the same, of whoever leads, until it is done |
+//! | `members N` | as N knows them |
 //! | `transfer N M` | N hands leadership over to M |
 //! | `expire N` | leader N forgets all producers that were idle for a millisecond |
 //! | `remember`, `undisturbed N…` | the leader and its term; still the same to all of these nodes after many election timeouts |
@@ -27,7 +31,9 @@
 use std::{collections::BTreeMap, fmt::Write, path::PathBuf, time::Duration};
 
 use quorate_cluster_config::NodeId;
-use quorate_raft::{AppendError, AppendTicket, ProposeError};
+use quorate_raft::{
+    AppendError, AppendTicket, Members, ProposeError, Replacement, ReplacementStep, StepError, StepProgress,
+};
 use quorate_record::BatchHeader;
 
 use super::cluster::{PARTITION, Setup, TestCluster, batch, eventually, replica_of};
@@ -154,6 +160,45 @@ impl Runner {
                 leader.group().add_learner(replica_of(PARTITION, node), node).await.unwrap();
                 String::new()
             }
+            "try" => {
+                let (step, replacement) = self.replacement(&words[1..]);
+                drop(self.cluster.partition(self.node(words[0])).group().take_step(step, replacement).await);
+                String::new()
+            }
+            "step" => {
+                let (step, replacement) = self.replacement(&words[1..]);
+                match self.cluster.partition(self.node(words[0])).group().take_step(step, replacement).await {
+                    Ok(StepProgress::Done) => "done\n".to_owned(),
+                    Ok(StepProgress::Waiting { .. }) => "waiting\n".to_owned(),
+                    Err(StepError::Unknown(_)) => "unknown\n".to_owned(),
+                    Err(error) => format!("{error}\n"),
+                }
+            }
+            "drive" => {
+                let (step, replacement) = self.replacement(words);
+                eventually("step", async || {
+                    for node in self.cluster.running() {
+                        let group = self.cluster.partition(node);
+                        if let Ok(StepProgress::Done) = group.group().take_step(step, replacement).await {
+                            return Some(());
+                        }
+                    }
+                    None
+                })
+                .await;
+                "done\n".to_owned()
+            }
+            "members" => {
+                let members = self.cluster.partition(self.node(words[0])).group().members();
+                let names = |members: &Members| {
+                    let named = ["A", "B", "C", "D"].into_iter();
+                    let has =
+                        |name: &&str| self.names.get(*name).is_some_and(|node| members.values().any(|m| m == node));
+                    named.filter(has).collect::<Vec<_>>().join(" ")
+                };
+                let joint = if members.joint { ", changing" } else { "" };
+                format!("voters {}, learners {}{joint}\n", names(&members.voters), names(&members.learners))
+            }
             "transfer" => {
                 let (mut leader, to) = (self.node(words[0]), self.node(words[1]));
                 // One that is not ready refuses, and then any other may be elected.
@@ -208,12 +253,12 @@ impl Runner {
     }
 
     async fn elect(&mut self, among: &[&str]) -> String {
-        let all = self.cluster.all();
-        let among: Vec<NodeId> =
-            if among.is_empty() { all } else { among.iter().map(|name| self.node(name)).collect() };
+        let (among, names): (Vec<NodeId>, _) = match among {
+            [] => (self.cluster.all(), ["A", "B", "C"]),
+            among => (among.iter().map(|name| self.node(name)).collect(), ["L", "F", "G"]),
+        };
         let leader = self.cluster.leader(PARTITION, &among).await;
         let others = among.iter().copied().filter(|id| *id != leader);
-        let names = if among.len() == 3 { ["A", "B", "C"] } else { ["L", "F", ""] };
         let bound = names.iter().map(|name| (*name).to_owned()).zip(std::iter::once(leader).chain(others));
         self.names.extend(bound);
         format!("{} leads\n", names[0])
@@ -229,6 +274,19 @@ impl Runner {
             writeln!(output, "{offset} {value}").unwrap();
         }
         output
+    }
+
+    fn replacement(&self, words: &[&str]) -> (ReplacementStep, Replacement) {
+        let step = match words[0] {
+            "add" => ReplacementStep::Add,
+            "catch-up" => ReplacementStep::CatchUp,
+            "switch" => ReplacementStep::Switch,
+            "take-back" => ReplacementStep::TakeBack,
+            other => panic!("unknown step {other:?}"),
+        };
+        let named = |sign| words[1..].iter().find_map(|word| word.strip_prefix(sign)).map(|name| self.node(name));
+        let add = named('+').map(|node| (replica_of(PARTITION, node), node));
+        (step, Replacement { add, drop: named('-').map(|node| replica_of(PARTITION, node)) })
     }
 
     fn node(&self, name: &str) -> NodeId {

@@ -1,0 +1,280 @@
+//! Replacing a replica of a group by another one, step by step: the only way a running group's members change.
+//!
+//! Each step is made by the group's leader and does nothing if it is done already: whoever drives a replacement may ask for
+//! a step again, after a crash of its own, of the leader, or of both. A joint membership that a dead leader left behind is
+//! completed before anything else.
+//!
+//! *Safety.* Raft's joint consensus (Ongaro, "Consensus: Bridging Theory and Practice", 2014, chapter 4), made by openraft. A
+//! change is proposed on the condition that the membership is still the one it was derived from and that this leader still
+//! leads. Replica ids are never used twice, so a replica that was removed is never taken for a member again.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use openraft::{
+    ChangeMembers, Precondition, ServerState, async_runtime::watch::WatchReceiver, errors::ClientWriteError,
+    errors::RaftError,
+};
+use quorate_cluster_config::{NodeId, ReplicaId};
+
+use crate::{
+    group::{Group, ProposeError},
+    types::{LogId, Members, StoredMembership},
+};
+
+/// A learner that lacks at most so many entries of the leader's log becomes a voter: it has the rest by the time the change
+/// is committed.
+const LAG_MAX: u64 = 64;
+/// How long a step waits for a majority before its outcome is called unknown.
+const STEP_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// One replica that comes, one that goes, or both.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Replacement {
+    /// The replica that comes, and its node.
+    pub add: Option<(ReplicaId, NodeId)>,
+    /// The replica that goes.
+    pub drop: Option<ReplicaId>,
+}
+
+/// What is asked of a group's leader.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReplacementStep {
+    /// The new replica receives the log, without a vote.
+    Add,
+    /// The new replica has all of the log but for what is on its way.
+    CatchUp,
+    /// The new replica votes and the old one is no member any more.
+    Switch,
+    /// Neither is the new replica a member, nor is anything else changed: a replacement that has not switched is taken back.
+    TakeBack,
+}
+
+/// How far a step has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StepProgress {
+    /// It is done, and that is committed.
+    Done,
+    /// It goes on by itself; ask again.
+    Waiting {
+        /// One past the last log index that the new replica has on stable storage.
+        matched: u64,
+        /// One past the last log index of the leader.
+        end: u64,
+    },
+}
+
+/// Why a step was not taken.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum StepError {
+    /// This replica does not lead, or leadership was handed over so that its replica can go: ask the one that leads.
+    #[error("this replica does not lead its group")]
+    NotLeader {
+        /// The node that does, as far as known.
+        leader: Option<NodeId>,
+    },
+    /// What was asked for fits no membership that the group may have now.
+    #[error("{0}")]
+    Refused(String),
+    /// Another change is under way, or no majority answers: whether the step was taken shows when it is asked for again.
+    #[error("the outcome is unknown: {0}")]
+    Unknown(String),
+    /// The group has stopped.
+    #[error("the replica has stopped: {0}")]
+    Stopped(String),
+}
+
+impl From<ProposeError> for StepError {
+    fn from(error: ProposeError) -> Self {
+        match error {
+            ProposeError::NotLeader { leader } => Self::NotLeader { leader },
+            ProposeError::Unknown(reason) => Self::Unknown(reason),
+            ProposeError::Stopped(reason) => Self::Stopped(reason),
+        }
+    }
+}
+
+/// The members of a group.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct GroupMembers {
+    /// Those that vote; while a change is under way, those that will.
+    pub voters: Members,
+    /// Those that receive the log and have no vote, or that lose theirs.
+    pub learners: Members,
+    /// Whether a change is under way: majorities of the voters before and after it decide.
+    pub joint: bool,
+    /// Whether a majority has it.
+    pub committed: bool,
+}
+
+impl GroupMembers {
+    fn of(membership: &StoredMembership, committed: Option<LogId>) -> Self {
+        let configs = membership.membership().get_joint_config();
+        let target = configs.last().cloned().unwrap_or_default();
+        let (mut voters, mut learners) = (Members::new(), Members::new());
+        for (replica, node) in membership.membership().nodes() {
+            let members = if target.contains(replica) { &mut voters } else { &mut learners };
+            members.insert(*replica, *node);
+        }
+        Self { voters, learners, joint: configs.len() > 1, committed: *membership.log_id() <= committed }
+    }
+
+    fn has(&self, replica: ReplicaId) -> bool {
+        self.voters.contains_key(&replica) || self.learners.contains_key(&replica)
+    }
+}
+
+/// The leader's view, from one look at it.
+struct View {
+    members: GroupMembers,
+    membership: Option<LogId>,
+    term: u64,
+    end: u64,
+    matched: BTreeMap<ReplicaId, Option<LogId>>,
+}
+
+impl Group {
+    /// The members as this replica knows them.
+    #[must_use]
+    pub fn members(&self) -> GroupMembers {
+        let metrics = self.raft().metrics();
+        let metrics = metrics.borrow_watched();
+        GroupMembers::of(&metrics.membership_config, metrics.local_committed)
+    }
+
+    /// Takes a step, as the leader; waits five seconds at most.
+    ///
+    /// # Errors
+    /// See [`StepError`]. After any of them the step may be asked for again.
+    pub async fn take_step(&self, step: ReplacementStep, replacement: Replacement) -> Result<StepProgress, StepError> {
+        let taking = async {
+            self.complete_joint().await?;
+            match step {
+                ReplacementStep::Add => self.step_add(replacement).await,
+                ReplacementStep::CatchUp => self.step_catch_up(replacement).await,
+                ReplacementStep::Switch => self.step_switch(replacement).await,
+                ReplacementStep::TakeBack => self.step_take_back(replacement).await,
+            }
+        };
+        tokio::time::timeout(STEP_TIMEOUT, taking)
+            .await
+            .map_err(|_| StepError::Unknown(format!("no majority answered within {STEP_TIMEOUT:?}")))?
+    }
+
+    fn view(&self) -> Result<View, StepError> {
+        let metrics = self.raft().metrics();
+        let metrics = metrics.borrow_watched();
+        if metrics.state != ServerState::Leader {
+            let leader = metrics.current_leader;
+            let nodes = metrics.membership_config.membership();
+            return Err(StepError::NotLeader { leader: leader.and_then(|leader| nodes.get_node(&leader).copied()) });
+        }
+        Ok(View {
+            members: GroupMembers::of(&metrics.membership_config, metrics.local_committed),
+            membership: *metrics.membership_config.log_id(),
+            term: metrics.current_term,
+            end: metrics.last_log_index.map_or(0, |index| index + 1),
+            matched: metrics.replication.clone().unwrap_or_default(),
+        })
+    }
+
+    /// A change of what the view shows, if it still holds.
+    async fn change(&self, view: &View, change: ChangeMembers<ReplicaId, NodeId>) -> Result<StepProgress, StepError> {
+        let conditions = [
+            Precondition::LastMembershipLogId { last_membership_log_id: view.membership },
+            Precondition::CommittedLeaderId { committed_leader_id: view.term.into() },
+        ];
+        match self.raft().change_membership_if(change, false, conditions).await {
+            Ok(_) => Ok(StepProgress::Done),
+            Err(RaftError::APIError(ClientWriteError::ForwardToLeader(forward))) => {
+                Err(StepError::NotLeader { leader: forward.leader_node })
+            }
+            Err(RaftError::APIError(error)) => Err(StepError::Unknown(error.to_string())),
+            Err(RaftError::Fatal(fatal)) => Err(StepError::Stopped(fatal.to_string())),
+        }
+    }
+
+    async fn complete_joint(&self) -> Result<(), StepError> {
+        let view = self.view()?;
+        if view.members.joint {
+            let voters = view.members.voters.keys().copied().collect();
+            self.change(&view, ChangeMembers::ReplaceAllVoters(voters)).await?;
+        }
+        Ok(())
+    }
+
+    /// What is done is done once it is committed.
+    async fn settled(&self, view: &View) -> Result<StepProgress, StepError> {
+        if !view.members.committed {
+            self.linearize().await?;
+        }
+        Ok(StepProgress::Done)
+    }
+
+    async fn step_add(&self, replacement: Replacement) -> Result<StepProgress, StepError> {
+        let view = self.view()?;
+        match replacement.add {
+            Some((replica, node)) if !view.members.has(replica) => {
+                self.change(&view, ChangeMembers::AddNodes(BTreeMap::from([(replica, node)]))).await
+            }
+            _ => self.settled(&view).await,
+        }
+    }
+
+    async fn step_catch_up(&self, replacement: Replacement) -> Result<StepProgress, StepError> {
+        let view = self.view()?;
+        let Some((replica, _)) = replacement.add else { return Ok(StepProgress::Done) };
+        if view.members.voters.contains_key(&replica) {
+            return self.settled(&view).await;
+        }
+        if !view.members.has(replica) {
+            return Err(StepError::Refused(format!("replica {replica} is no member, it is to be added first")));
+        }
+        let matched = view.matched.get(&replica).copied().flatten().map_or(0, |id| id.index + 1);
+        if matched + LAG_MAX >= view.end && matched > 0 {
+            return Ok(StepProgress::Done);
+        }
+        Ok(StepProgress::Waiting { matched, end: view.end })
+    }
+
+    async fn step_switch(&self, replacement: Replacement) -> Result<StepProgress, StepError> {
+        let view = self.view()?;
+        let mut voters: BTreeSet<ReplicaId> = view.members.voters.keys().copied().collect();
+        let now = voters.clone();
+        if let Some((replica, _)) = replacement.add
+            && voters.insert(replica)
+            && !view.members.has(replica)
+        {
+            return Err(StepError::Refused(format!("replica {replica} is no member, it is to be added first")));
+        }
+        if let Some(replica) = replacement.drop {
+            voters.remove(&replica);
+        }
+        if voters == now {
+            return self.settled(&view).await;
+        }
+        if voters.is_empty() {
+            return Err(StepError::Refused("the last replica of a group cannot go".to_owned()));
+        }
+        // A leader that goes hands over first: the group would be without one until an election. One that is alone cannot.
+        if replacement.drop == Some(self.replica()) && now.len() > 1 && self.hand_over().await {
+            return Err(StepError::NotLeader { leader: None });
+        }
+        self.change(&view, ChangeMembers::ReplaceAllVoters(voters)).await
+    }
+
+    async fn step_take_back(&self, replacement: Replacement) -> Result<StepProgress, StepError> {
+        let view = self.view()?;
+        match replacement.add {
+            Some((replica, _)) if view.members.voters.contains_key(&replica) => {
+                Err(StepError::Refused(format!("replica {replica} votes already")))
+            }
+            Some((replica, _)) if view.members.has(replica) => {
+                self.change(&view, ChangeMembers::RemoveNodes(BTreeSet::from([replica]))).await
+            }
+            _ => self.settled(&view).await,
+        }
+    }
+}
