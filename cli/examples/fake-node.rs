@@ -3,7 +3,7 @@
 //!
 //! Where it is asked as any replica may be, it says so in its log. With `FAKE_NODE_FAILS` set it complains and exits, as a node does that cannot start.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -11,10 +11,10 @@ use bytes::Bytes;
 use futures::StreamExt;
 use quorate_cluster_config::{Address, ClusterId, NodeId, ProducerId, ReplicaId, TopicId, TopicName};
 use quorate_protocol::{
-    ApiError, ClusterInfo, CreateTopicRequest, DeleteTopicRequest, ErrorCode, FetchRequest, FetchResponse, NodeInfo,
-    NodeState, OffsetQuery, OffsetsRequest, OffsetsResponse, PartitionInfo, ProduceRequest, ProduceResponse,
-    QuorateApi, ReplicaInfo, ReplicaRole, ServeFrom, TopicInfo, TopicSelector, TopicsRequest, TopicsResponse,
-    TrimRequest, TrimResponse,
+    ApiError, ClusterInfo, CreateTopicRequest, DeleteTopicRequest, DrainRequest, ErrorCode, FetchRequest,
+    FetchResponse, NodeInfo, NodeState, OffsetQuery, OffsetsRequest, OffsetsResponse, PartitionInfo, ProduceRequest,
+    ProduceResponse, QuorateApi, ReplicaInfo, ReplicaRole, ServeFrom, TopicInfo, TopicSelector, TopicsRequest,
+    TopicsResponse, TrimRequest, TrimResponse,
 };
 use quorate_record::{BatchHeader, UNPROTECTED_SIZE, stamp};
 use tarpc::context::Context;
@@ -27,6 +27,7 @@ struct State {
     topics: BTreeMap<TopicName, TopicInfo>,
     logs: BTreeMap<(TopicId, u32), Log>,
     ids: u64,
+    drained: BTreeSet<NodeId>,
 }
 
 /// The log of a partition.
@@ -76,6 +77,12 @@ impl FakeNode {
         self.state().logs.get_mut(&(topic, partition)).map(act).ok_or_else(unknown)
     }
 
+    /// The nodes as they are now.
+    fn listed(&self, state: &State) -> Vec<NodeInfo> {
+        let listed = |node: &NodeInfo| NodeInfo { drained: state.drained.contains(&node.id), ..node.clone() };
+        self.nodes.iter().map(listed).collect()
+    }
+
     /// The topic as it is now. With `FAKE_NODE_LAGGARD` set to a number, node 2 claims to hold a replica of each
     /// partition that ends there.
     fn described(&self, state: &State, topic: &TopicInfo) -> TopicInfo {
@@ -108,7 +115,7 @@ impl QuorateApi for FakeNode {
             answered_by: self.this,
             metadata_leader: Some(self.this),
             metadata_index: 1,
-            nodes: self.nodes.clone(),
+            nodes: self.listed(&state),
             topic_count: state.topics.len() as u32,
             partition_count: state.logs.len() as u32,
             leaderless_partition_count: 0,
@@ -124,7 +131,7 @@ impl QuorateApi for FakeNode {
         };
         let state = self.state();
         let topics = state.topics.values().filter(wanted).map(|topic| self.described(&state, topic)).collect();
-        Ok(TopicsResponse { metadata_index: 1, nodes: self.nodes.clone(), topics })
+        Ok(TopicsResponse { metadata_index: 1, nodes: self.listed(&state), topics })
     }
 
     async fn create_topic(self, _: Context, request: CreateTopicRequest) -> Outcome<TopicInfo> {
@@ -159,6 +166,19 @@ impl QuorateApi for FakeNode {
         let topic = state.topics.remove(&request.name).filter(|topic| topic.id == request.id).ok_or_else(unknown)?;
         state.logs.retain(|(id, _), _| *id != topic.id);
         Ok(2)
+    }
+
+    async fn drain(self, _: Context, request: DrainRequest) -> Outcome<u64> {
+        if !self.nodes.iter().any(|node| node.id == request.node) {
+            let message = format!("node {} is not registered", request.node);
+            return Err(ApiError::new(ErrorCode::UnknownNode, message));
+        }
+        let mut state = self.state();
+        match request.drained {
+            true => _ = state.drained.insert(request.node),
+            false => _ = state.drained.remove(&request.node),
+        }
+        Ok(3)
     }
 
     async fn allocate_producer_id(self, _: Context) -> Outcome<ProducerId> {
@@ -244,6 +264,8 @@ fn node(id: u64, peer_address: Address) -> Result<NodeInfo, String> {
         client_address: client_address.parse().map_err(|error| format!("{error}"))?,
         peer_address,
         state: NodeState::Up,
+        rack: None,
+        drained: false,
         replica_count: 0,
         leader_count: 0,
         failed_replica_count: 0,

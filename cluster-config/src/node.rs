@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::limits::NODES_MAX;
 use crate::text::{addresses, duration, size};
-use crate::{Address, OutOfBounds};
+use crate::{Address, Name, OutOfBounds};
 
 pub use error::NodeConfigError;
 pub use limits::LimitsConfig;
@@ -57,6 +57,10 @@ pub struct NodeConfig {
     /// cluster of one.
     #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "addresses::deserialize")]
     pub seeds: Vec<Address>,
+    /// The failure domain the node is in: a rack, a zone, a host. Replicas of a partition are spread over as many as there
+    /// are. Default: the node is a domain of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rack: Option<Name>,
     /// The times of Raft, and the speed of catching up.
     #[serde(default)]
     pub raft: RaftConfig,
@@ -82,6 +86,7 @@ impl NodeConfig {
             peer_listen: peer_listen_default(),
             peer_advertise: None,
             seeds: Vec::new(),
+            rack: None,
             raft: RaftConfig::default(),
             log: LogConfig::default(),
             limits: LimitsConfig::default(),
@@ -166,7 +171,7 @@ impl NodeConfig {
     /// another one, the value is the one that then holds.
     #[must_use]
     pub(crate) fn settings(&self) -> Vec<(&'static str, String)> {
-        let Self { data_dir, listen, peer_listen, raft, log, limits, retention, .. } = self;
+        let Self { data_dir, listen, peer_listen, rack, raft, log, limits, retention, .. } = self;
         vec![
             ("data_dir", data_dir.display().to_string()),
             ("listen", listen.to_string()),
@@ -174,6 +179,7 @@ impl NodeConfig {
             ("peer_listen", peer_listen.to_string()),
             ("peer_advertise", self.peer_advertised().to_string()),
             ("seeds", addresses::format(self.forming_seeds())),
+            ("rack", rack.as_ref().map(ToString::to_string).unwrap_or_default()),
             ("raft.heartbeat_interval", duration::format(raft.heartbeat_interval)),
             ("raft.election_timeout_min", duration::format(raft.election_timeout_min)),
             ("raft.election_timeout_max", duration::format(raft.election_timeout_max)),

@@ -42,6 +42,9 @@ pub(crate) struct Args {
     /// Peer addresses of all nodes that form the cluster, this one included
     #[arg(long, global = true, value_name = "HOST:PORT,…")]
     seeds: Option<String>,
+    /// The failure domain this node is in: replicas of a partition are spread over as many as there are
+    #[arg(long, global = true, value_name = "NAME")]
+    rack: Option<String>,
     #[command(subcommand)]
     pub(crate) command: Option<Command>,
 }
@@ -70,6 +73,7 @@ impl Args {
             ("peer_listen", &self.peer_listen),
             ("peer_advertise", &self.peer_advertise),
             ("seeds", &self.seeds),
+            ("rack", &self.rack),
         ];
         let flags = flags.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value.clone()?))).collect();
         let sources = Sources { file: self.config.clone(), flags, ..Sources::default() };

@@ -171,6 +171,7 @@ impl Node {
         tasks.spawn(cluster::retain(member.clone()));
         tasks.spawn(cluster::watch_space(member.clone()));
         tasks.spawn(cluster::mend(member.clone()));
+        tasks.spawn(cluster::balance(member.clone()));
         tasks.spawn(cluster::tick(member));
         Ok(Self { cluster, tasks, _data_dir: data_dir })
     }

@@ -23,7 +23,16 @@ impl Group {
     ///
     /// The leader takes no proposals while it hands over: their proposers are told to ask again.
     pub async fn hand_over(&self) -> bool {
-        match self.successor(CATCH_UP_MAX).await {
+        match self.successor(None, CATCH_UP_MAX).await {
+            Some(to) => self.hand_over_to(to).await,
+            None => !self.leads(),
+        }
+    }
+
+    /// Hands leadership over to this voter, if this replica leads and that one keeps up; see [`Group::hand_over`]. Returns
+    /// whether another replica is known to lead by then.
+    pub async fn hand_over_if_it_keeps_up(&self, to: ReplicaId) -> bool {
+        match self.successor(Some(to), CATCH_UP_MAX).await {
             Some(to) => self.hand_over_to(to).await,
             None => !self.leads(),
         }
@@ -51,8 +60,8 @@ impl Group {
         self.raft().metrics().borrow_watched().state == ServerState::Leader
     }
 
-    /// The voter to hand over to; waits for one that has all that this leader has in its log when asked.
-    async fn successor(&self, patience: Duration) -> Option<ReplicaId> {
+    /// The voter to hand over to, or that one; waits for one that has all that this leader has in its log when asked.
+    async fn successor(&self, only: Option<ReplicaId>, patience: Duration) -> Option<ReplicaId> {
         let end = self.store().log().next_index();
         let until = tokio::time::Instant::now() + patience;
         loop {
@@ -66,7 +75,8 @@ impl Group {
                 if voters.iter().all(|voter| *voter == self.replica()) {
                     return None;
                 }
-                let others = voters.iter().filter(|voter| **voter != self.replica());
+                let others =
+                    voters.iter().filter(|voter| **voter != self.replica() && only.is_none_or(|only| only == **voter));
                 let matched = metrics.replication.as_ref();
                 matched.and_then(|matched| successor(others, matched, metrics.local_committed))
             };

@@ -2,10 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use quorate_cluster_config::{PartitionIndex, ProducerId, TopicConfig, TopicId, TopicName};
+use quorate_cluster_config::{NodeId, PartitionIndex, ProducerId, TopicConfig, TopicId, TopicName};
 use quorate_protocol::{
-    ClusterInfo, CreateTopicRequest, DeleteTopicRequest, ErrorCode, OffsetQuery, OffsetsRequest, TopicInfo,
-    TopicSelector, TopicsRequest, TopicsResponse, TrimRequest,
+    ClusterInfo, CreateTopicRequest, DeleteTopicRequest, DrainRequest, ErrorCode, OffsetQuery, OffsetsRequest,
+    TopicInfo, TopicSelector, TopicsRequest, TopicsResponse, TrimRequest,
 };
 
 use crate::{client::Client, error::Error, routing::Call};
@@ -92,6 +92,23 @@ impl Client {
             }
         }
         topic
+    }
+
+    /// Has a node lead nothing, for maintenance, or lead again. Returns once that is decided; the node hands over what it
+    /// leads within seconds, as far as other replicas keep up, and its replicas stay. It holds across restarts.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] with [`ErrorCode::UnknownNode`]; [`Error::Unreachable`] or [`Error::TimedOut`] if no node answers
+    /// in time: then it may be decided all the same, and the same call may be repeated.
+    pub async fn drain_node(&self, node: NodeId, drained: bool) -> Result<(), Error> {
+        let action = if drained { "drain" } else { "undrain" };
+        let call = self.call(format!("{action} node {node}"));
+        let request = DrainRequest { node, drained };
+        let drained =
+            self.router().call_any_tracked(call, |api, context| async move { api.drain(context, request).await });
+        let metadata_index = drained.await.map_err(|(error, _)| error)?;
+        self.router().topology_mut().note_metadata_index(metadata_index);
+        Ok(())
     }
 
     /// Deletes a topic and all of its records. A topic of the same name created later is another topic.

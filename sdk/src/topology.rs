@@ -166,6 +166,8 @@ mod tests {
             client_address: address.clone(),
             peer_address: address,
             state: NodeState::Up,
+            rack: None,
+            drained: false,
             replica_count: 0,
             leader_count: 0,
             failed_replica_count: 0,

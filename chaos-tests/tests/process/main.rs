@@ -7,6 +7,7 @@
 mod any_node;
 mod bad_input;
 mod chaos;
+mod drain;
 mod full_disk;
 mod hand_over;
 mod held_sync;

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use quorate_cluster_config::{ProducerId, limits};
 use quorate_protocol::{
-    ApiError, CreateTopicRequest, DeleteTopicRequest, ErrorCode, TopicInfo, TopicSelector, TopicsRequest,
+    ApiError, CreateTopicRequest, DeleteTopicRequest, DrainRequest, ErrorCode, TopicInfo, TopicSelector, TopicsRequest,
 };
 use quorate_raft::{MetadataCommand, MetadataReply};
 use tokio::time::Instant;
@@ -58,6 +58,11 @@ pub(super) async fn delete_topic(
     deadline: Instant,
 ) -> Result<u64, ApiError> {
     Ok(execute(member, &MetadataCommand::DeleteTopic { topic: request.id, name: request.name }, deadline).await?.1)
+}
+
+pub(super) async fn drain(member: &Arc<Member>, request: DrainRequest, deadline: Instant) -> Result<u64, ApiError> {
+    let command = MetadataCommand::SetDrained { node: request.node, drained: request.drained };
+    Ok(execute(member, &command, deadline).await?.1)
 }
 
 pub(super) async fn allocate_producer_id(member: &Arc<Member>, deadline: Instant) -> Result<ProducerId, ApiError> {

@@ -75,6 +75,7 @@ pub(super) fn of_refusal(refusal: &MetadataRefusal) -> ApiError {
     let code = match refusal {
         MetadataRefusal::TopicExists(_) => ErrorCode::TopicExists,
         MetadataRefusal::UnknownTopic(_) => ErrorCode::UnknownTopic,
+        MetadataRefusal::UnknownNode(_) => ErrorCode::UnknownNode,
         MetadataRefusal::NotEnoughNodes { .. } => ErrorCode::NotEnoughNodes,
         MetadataRefusal::TooManyTopics(_) | MetadataRefusal::InvalidConfig(_) | MetadataRefusal::Invalid(_) => {
             ErrorCode::InvalidRequest

@@ -5,8 +5,8 @@ use std::{sync::Arc, time::Duration};
 use futures::StreamExt;
 use quorate_cluster_config::{ProducerId, limits};
 use quorate_protocol::{
-    ApiError, ClusterInfo, CreateTopicRequest, DeleteTopicRequest, FetchRequest, FetchResponse, HandshakeError,
-    OffsetsRequest, OffsetsResponse, ProduceRequest, ProduceResponse, QuorateApi, QuorateApiRequest,
+    ApiError, ClusterInfo, CreateTopicRequest, DeleteTopicRequest, DrainRequest, FetchRequest, FetchResponse,
+    HandshakeError, OffsetsRequest, OffsetsResponse, ProduceRequest, ProduceResponse, QuorateApi, QuorateApiRequest,
     QuorateApiResponse, TopicInfo, TopicsRequest, TopicsResponse, TrimRequest, TrimResponse,
 };
 use tarpc::{
@@ -122,6 +122,10 @@ impl QuorateApi for ClientServer {
 
     async fn delete_topic(self, context: Context, request: DeleteTopicRequest) -> Result<u64, ApiError> {
         admin::delete_topic(self.member()?, request, work_until(context.deadline)).await
+    }
+
+    async fn drain(self, context: Context, request: DrainRequest) -> Result<u64, ApiError> {
+        admin::drain(self.member()?, request, work_until(context.deadline)).await
     }
 
     async fn allocate_producer_id(self, context: Context) -> Result<ProducerId, ApiError> {

@@ -111,6 +111,7 @@ pub(crate) async fn register(member: Arc<Member>) {
         node: member.identity.node,
         client_address: member.config.advertised().clone(),
         peer_address: member.config.peer_advertised().clone(),
+        rack: member.config.rack.clone(),
     };
     loop {
         match execute::anywhere(&member, &command, Instant::now() + REGISTER_PATIENCE).await {

@@ -3,6 +3,7 @@
 mod board;
 mod execute;
 mod forming;
+mod leaders;
 mod member;
 mod reconciler;
 mod replicas;
@@ -20,6 +21,7 @@ pub(crate) use board::keep as keep_board;
 pub(crate) use execute::ExecuteError;
 pub use forming::FormError;
 pub(crate) use forming::{begin, check_seeds, form};
+pub(crate) use leaders::balance;
 pub(crate) use member::{Member, keep_directory, register, tick};
 pub(crate) use reconciler::run as reconcile;
 pub(crate) use replicas::{AnyGroup, Slot};

@@ -104,6 +104,8 @@ impl Snapshot {
                 client_address: node.client_address.clone(),
                 peer_address: node.peer_address.clone(),
                 state: if self.up.contains(&node.id) { NodeState::Up } else { NodeState::Down },
+                rack: node.rack.clone(),
+                drained: node.drained,
                 replica_count: count(replicas().count()),
                 leader_count: count(partitions().filter(|partition| partition.leader == Some(node.id)).count()),
                 failed_replica_count: count(replicas().filter(|r| is_failed(r)).count()),

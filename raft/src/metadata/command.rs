@@ -1,6 +1,6 @@
 //! The commands of the metadata group and their replies.
 
-use quorate_cluster_config::{Address, NodeId, ProducerId, TopicConfig, TopicId, TopicName};
+use quorate_cluster_config::{Address, Name, NodeId, ProducerId, TopicConfig, TopicId, TopicName};
 use serde::{Deserialize, Serialize};
 
 /// A change of the metadata. Applying it is a pure function of the command and the state.
@@ -14,6 +14,15 @@ pub enum MetadataCommand {
         client_address: Address,
         /// For its peers.
         peer_address: Address,
+        /// Its failure domain.
+        rack: Option<Name>,
+    },
+    /// Has a node lead nothing, or lead again. Its replicas stay.
+    SetDrained {
+        /// The node.
+        node: NodeId,
+        /// Whether it is to lead nothing.
+        drained: bool,
     },
     /// Creates a topic and places its replicas.
     CreateTopic {
@@ -43,6 +52,8 @@ pub enum MetadataCommand {
 pub enum MetadataReply {
     /// The node is registered.
     NodeRegistered,
+    /// The node is as it was asked to be.
+    NodeChanged,
     /// The topic exists now.
     TopicCreated {
         /// Its id.
@@ -71,6 +82,9 @@ pub enum MetadataRefusal {
     /// No such topic.
     #[error("topic {0} does not exist")]
     UnknownTopic(TopicName),
+    /// No such node.
+    #[error("node {0} is not registered; see `quorate node list`")]
+    UnknownNode(NodeId),
     /// More replicas than nodes.
     #[error("replication factor {wanted} is above the number of nodes ({nodes}); add nodes or lower it")]
     NotEnoughNodes {

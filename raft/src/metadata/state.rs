@@ -4,12 +4,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use quorate_cluster_config::{Address, Name, NodeId, ProducerId, ReplicaId, TopicConfig, TopicId, TopicName, limits};
+use quorate_cluster_config::{
+    Address, Name, NodeId, PartitionId, ProducerId, ReplicaId, TopicConfig, TopicId, TopicName, limits,
+};
 use serde::{Deserialize, Serialize};
 
 use super::{
     command::{MetadataCommand, MetadataRefusal, MetadataReply},
-    placement::{NodeLoad, place},
+    placement::{NodeLoad, Placed, place},
 };
 
 /// A registered node.
@@ -21,6 +23,10 @@ pub struct NodeRow {
     pub client_address: Address,
     /// Where its peers reach it.
     pub peer_address: Address,
+    /// Its failure domain; without one it is a domain of its own.
+    pub rack: Option<Name>,
+    /// Whether it is to lead nothing, until it is said otherwise.
+    pub drained: bool,
 }
 
 /// One replica and its place.
@@ -143,9 +149,10 @@ impl MetadataState {
     /// Applies the command at log index `index`; returns the reply and the rows that changed.
     pub fn apply(&mut self, command: &MetadataCommand, index: u64) -> (MetadataReply, Vec<Row>) {
         let result = match command {
-            MetadataCommand::RegisterNode { node, client_address, peer_address } => {
-                self.register_node(*node, client_address, peer_address)
+            MetadataCommand::RegisterNode { node, client_address, peer_address, rack } => {
+                self.register_node(*node, client_address, peer_address, rack.as_ref())
             }
+            MetadataCommand::SetDrained { node, drained } => self.set_drained(*node, *drained),
             MetadataCommand::CreateTopic { name, config, live } => self.create_topic(name, config, live, index),
             MetadataCommand::DeleteTopic { topic, name } => self.delete_topic(*topic, name),
             MetadataCommand::ReserveProducerIds { count } => self.reserve_producers(*count),
@@ -158,6 +165,7 @@ impl MetadataState {
         id: NodeId,
         client_address: &Address,
         peer_address: &Address,
+        rack: Option<&Name>,
     ) -> Result<(MetadataReply, Vec<Row>), MetadataRefusal> {
         if !self.nodes.contains_key(&id) && self.nodes.len() >= limits::NODES_MAX as usize {
             return Err(MetadataRefusal::Invalid(format!(
@@ -165,10 +173,23 @@ impl MetadataState {
                 limits::NODES_MAX
             )));
         }
-        let row = NodeRow { id, client_address: client_address.clone(), peer_address: peer_address.clone() };
+        let row = NodeRow {
+            id,
+            client_address: client_address.clone(),
+            peer_address: peer_address.clone(),
+            rack: rack.cloned(),
+            drained: self.nodes.get(&id).is_some_and(|known| known.drained),
+        };
         let rows = vec![Row::Node(row)];
         self.load(rows.clone());
         Ok((MetadataReply::NodeRegistered, rows))
+    }
+
+    fn set_drained(&mut self, id: NodeId, drained: bool) -> Result<(MetadataReply, Vec<Row>), MetadataRefusal> {
+        let node = self.nodes.get(&id).ok_or(MetadataRefusal::UnknownNode(id))?;
+        let rows = vec![Row::Node(NodeRow { drained, ..node.clone() })];
+        self.load(rows.clone());
+        Ok((MetadataReply::NodeChanged, rows))
     }
 
     fn create_topic(
@@ -219,17 +240,19 @@ impl MetadataState {
         Ok((MetadataReply::ProducerIds { first: ProducerId(first) }, rows))
     }
 
-    fn loads(&self, live: &[NodeId]) -> Vec<NodeLoad> {
-        let load = |node: &NodeId| NodeLoad {
-            node: *node,
-            rack: None,
-            live: live.contains(node),
+    /// The nodes as placement sees them, with what they carry; `live` are those that answered lately.
+    #[must_use]
+    pub fn loads(&self, live: &[NodeId]) -> Vec<NodeLoad> {
+        let load = |node: &NodeRow| NodeLoad {
+            node: node.id,
+            rack: node.rack.as_ref().map(ToString::to_string),
+            live: live.contains(&node.id),
             takes_replicas: true,
-            takes_leaders: true,
+            takes_leaders: !node.drained,
             replicas: 0,
             leaders: 0,
         };
-        let mut loads: BTreeMap<NodeId, NodeLoad> = self.nodes.keys().map(|node| (*node, load(node))).collect();
+        let mut loads: BTreeMap<NodeId, NodeLoad> = self.nodes.iter().map(|(id, node)| (*id, load(node))).collect();
         for replicas in self.topics.values().flat_map(|topic| &topic.partitions) {
             for (rank, assignment) in replicas.iter().enumerate() {
                 if let Some(load) = loads.get_mut(&assignment.node) {
@@ -239,6 +262,22 @@ impl MetadataState {
             }
         }
         loads.into_values().collect()
+    }
+
+    /// All partitions as placement sees them, by topic and index.
+    #[must_use]
+    pub fn placed(&self) -> Vec<Placed> {
+        let of_topic = |topic: &TopicRow| {
+            let (id, replication_factor) = (topic.id, topic.config.replication_factor);
+            let placed = |(index, replicas): (u32, &Vec<Assignment>)| Placed {
+                partition: PartitionId { topic: id, index },
+                nodes: replicas.iter().map(|assignment| assignment.node).collect(),
+                replication_factor,
+                bytes: 0,
+            };
+            (0..).zip(&topic.partitions).map(placed).collect::<Vec<_>>()
+        };
+        self.topics.values().flat_map(of_topic).collect()
     }
 
     /// Takes rows in, as a command made them or as the store kept them.

@@ -165,7 +165,7 @@ async fn the_metadata_log_is_read_from_a_checkpoint_on_whatever_its_store_has_ap
     let mut last = 0;
     for port in 0..40 {
         let (client_address, peer_address) = (address(port), address(port + 100));
-        let command = MetadataCommand::RegisterNode { node: NodeId(1), client_address, peer_address };
+        let command = MetadataCommand::RegisterNode { node: NodeId(1), client_address, peer_address, rack: None };
         last = cluster.metadata(leader).execute(&command).await.unwrap().1;
     }
     let before = cluster.metadata(leader).state();

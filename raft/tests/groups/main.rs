@@ -208,7 +208,8 @@ async fn a_replica_that_found_no_room_says_so_and_goes_on_when_there_is_some() {
 
 async fn register(cluster: &TestCluster, leader: NodeId, node: NodeId) -> (MetadataReply, u64) {
     let address = Address::parse(&format!("localhost:{}", 7100 + node.0)).unwrap();
-    let command = MetadataCommand::RegisterNode { node, client_address: address.clone(), peer_address: address };
+    let command =
+        MetadataCommand::RegisterNode { node, client_address: address.clone(), peer_address: address, rack: None };
     cluster.metadata(leader).execute(&command).await.unwrap()
 }
 

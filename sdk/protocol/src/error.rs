@@ -32,6 +32,8 @@ pub enum ErrorCode {
     CorruptBatch,
     /// The batch or a record in it is larger than allowed.
     TooLarge,
+    /// No node of that id is registered.
+    UnknownNode,
     /// The replication factor is above the number of nodes.
     NotEnoughNodes,
     /// The producer's sequence does not continue what the partition holds.

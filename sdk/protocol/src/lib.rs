@@ -22,8 +22,8 @@ pub use payload::{Carrier, Payload};
 pub use produce::{ProduceRequest, ProduceResponse};
 pub use service::{QuorateApi, QuorateApiClient, QuorateApiRequest, QuorateApiResponse};
 pub use topology::{
-    ClusterInfo, CreateTopicRequest, DeleteTopicRequest, NodeInfo, NodeState, PartitionInfo, ReplicaInfo, ReplicaRole,
-    TopicInfo, TopicSelector, TopicsRequest, TopicsResponse,
+    ClusterInfo, CreateTopicRequest, DeleteTopicRequest, DrainRequest, NodeInfo, NodeState, PartitionInfo, ReplicaInfo,
+    ReplicaRole, TopicInfo, TopicSelector, TopicsRequest, TopicsResponse,
 };
 pub use transport::ClientTransport;
 pub use trim::{TrimRequest, TrimResponse};

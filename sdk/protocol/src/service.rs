@@ -1,9 +1,9 @@
 //! The tarpc service of the client port.
 
 use crate::{
-    ApiError, ClusterInfo, CreateTopicRequest, DeleteTopicRequest, FetchRequest, FetchResponse, OffsetsRequest,
-    OffsetsResponse, ProduceRequest, ProduceResponse, TopicInfo, TopicsRequest, TopicsResponse, TrimRequest,
-    TrimResponse,
+    ApiError, ClusterInfo, CreateTopicRequest, DeleteTopicRequest, DrainRequest, FetchRequest, FetchResponse,
+    OffsetsRequest, OffsetsResponse, ProduceRequest, ProduceResponse, TopicInfo, TopicsRequest, TopicsResponse,
+    TrimRequest, TrimResponse,
 };
 use quorate_cluster_config::ProducerId;
 
@@ -29,4 +29,6 @@ pub trait QuorateApi {
     async fn offsets(request: OffsetsRequest) -> Result<OffsetsResponse, ApiError>;
     /// Deletes the records of a partition before an offset; answered once that is on stable storage of a majority.
     async fn trim(request: TrimRequest) -> Result<TrimResponse, ApiError>;
+    /// Has a node lead nothing, or lead again. Returns the metadata index of the change: leadership moves after it.
+    async fn drain(request: DrainRequest) -> Result<u64, ApiError>;
 }

@@ -1,6 +1,8 @@
 //! Nodes, topics, partitions and replicas as clients see them.
 
-use quorate_cluster_config::{Address, ClusterId, NodeId, PartitionIndex, ReplicaId, TopicConfig, TopicId, TopicName};
+use quorate_cluster_config::{
+    Address, ClusterId, Name, NodeId, PartitionIndex, ReplicaId, TopicConfig, TopicId, TopicName,
+};
 use serde::{Deserialize, Serialize};
 
 /// The cluster as the answering node sees it.
@@ -46,6 +48,10 @@ pub struct NodeInfo {
     pub peer_address: Address,
     /// Whether it answers the answering node.
     pub state: NodeState,
+    /// Its failure domain, if it has been given one.
+    pub rack: Option<Name>,
+    /// Whether it is to lead nothing, for maintenance.
+    pub drained: bool,
     /// Partition replicas placed on it.
     pub replica_count: u32,
     /// Partitions it leads, as far as known.
@@ -160,6 +166,15 @@ pub struct CreateTopicRequest {
     pub name: TopicName,
     /// Its configuration.
     pub config: TopicConfig,
+}
+
+/// Has a node lead nothing, or lead again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DrainRequest {
+    /// The node.
+    pub node: NodeId,
+    /// Whether it is to lead nothing.
+    pub drained: bool,
 }
 
 /// Deletes a topic and all of its records.

@@ -77,6 +77,21 @@ async fn a_delete_whose_answer_was_lost_succeeds_but_not_one_of_nothing() {
 }
 
 #[tokio::test]
+async fn a_drain_is_repeated_when_its_answer_is_lost_and_does_not_claim_to_have_changed_nothing() {
+    let cluster = FakeCluster::start(2, 0).await;
+    let client = cluster.client().await;
+    cluster.state().lose_answers = 1;
+    client.drain_node(quorate::NodeId(2), true).await.unwrap();
+    let error = client.drain_node(quorate::NodeId(3), true).await.unwrap_err();
+    assert_eq!(error.code(), Some(ErrorCode::UnknownNode));
+    assert!(error.to_string().starts_with("cannot drain node 3: "), "{error}");
+    let client = cluster.client_of(&[1], std::time::Duration::from_millis(500)).await;
+    cluster.state().lose_answers = u32::MAX;
+    let error = client.drain_node(quorate::NodeId(2), false).await.unwrap_err();
+    assert!(error.is_retryable() && !error.has_no_side_effects(), "{error}");
+}
+
+#[tokio::test]
 async fn the_newest_metadata_index_is_sent_along() {
     let cluster = FakeCluster::start(2, 0).await;
     let client = cluster.client().await;

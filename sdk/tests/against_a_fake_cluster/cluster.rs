@@ -12,9 +12,9 @@ use quorate::{
     ReplicaId, ReplicaInfo, ReplicaRole, ServeFrom, TopicConfig, TopicId, TopicInfo, TopicName,
 };
 use quorate_protocol::{
-    ApiError, ClientTransport, CreateTopicRequest, DeleteTopicRequest, FetchRequest, FetchResponse, OffsetsRequest,
-    OffsetsResponse, ProduceRequest, ProduceResponse, QuorateApi, TopicSelector, TopicsRequest, TopicsResponse,
-    TrimRequest, TrimResponse, accept_client,
+    ApiError, ClientTransport, CreateTopicRequest, DeleteTopicRequest, DrainRequest, FetchRequest, FetchResponse,
+    OffsetsRequest, OffsetsResponse, ProduceRequest, ProduceResponse, QuorateApi, TopicSelector, TopicsRequest,
+    TopicsResponse, TrimRequest, TrimResponse, accept_client,
 };
 use tarpc::{
     context::Context,
@@ -217,6 +217,8 @@ impl State {
             client_address: address.clone(),
             peer_address: address.clone(),
             state: NodeState::Up,
+            rack: None,
+            drained: false,
             replica_count: 0,
             leader_count: 0,
             failed_replica_count: 0,
@@ -391,6 +393,14 @@ impl QuorateApi for Node {
             OffsetQuery::AtTime { ms } => partition.offset_at(ms),
         };
         Ok(OffsetsResponse { offset })
+    }
+
+    async fn drain(self, _: Context, request: DrainRequest) -> Result<u64, ApiError> {
+        if request.node.0 == 0 || request.node.0 > self.cluster.state().nodes.len() as u64 {
+            return Err(ApiError::new(ErrorCode::UnknownNode, "no such node"));
+        }
+        self.lose_answer().await;
+        Ok(4)
     }
 
     async fn trim(self, _: Context, request: TrimRequest) -> Result<TrimResponse, ApiError> {

@@ -1,6 +1,6 @@
 //! The client against an in-process cluster that misbehaves on demand.
 //!
-//! The fake speaks the real protocol over real sockets. Its partitions keep the rules of design.md §5 for sequences;
+//! The fake speaks the real protocol over real sockets. Its partitions keep the rules for sequences;
 //! there is no replication: all nodes share one state, and who leads is set by the test.
 
 #![expect(clippy::unwrap_used, reason = "tests")]

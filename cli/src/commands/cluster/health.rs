@@ -85,6 +85,8 @@ mod tests {
             client_address: format!("127.0.0.1:{}", 7100 + id).parse().unwrap(),
             peer_address: format!("127.0.0.1:{}", 7200 + id).parse().unwrap(),
             state: NodeState::Up,
+            rack: None,
+            drained: false,
             replica_count: 1,
             leader_count: 1,
             failed_replica_count: 0,

@@ -22,6 +22,8 @@ struct NodesView {
 struct NodeView {
     id: u64,
     state: &'static str,
+    drained: bool,
+    rack: Option<String>,
     client_address: String,
     peer_address: String,
     replicas: u32,
@@ -45,6 +47,8 @@ impl NodeView {
                 NodeState::Up => "up",
                 NodeState::Down => "down",
             },
+            drained: node.drained,
+            rack: node.rack.as_ref().map(ToString::to_string),
             client_address: node.client_address.to_string(),
             peer_address: node.peer_address.to_string(),
             replicas: node.replica_count,
@@ -57,12 +61,13 @@ impl NodeView {
 
 impl View for NodesView {
     fn text(&self) -> String {
-        let headers = ["NODE", "STATE", "CLIENTS", "PEERS", "REPLICAS", "LEADERS", "FAILED", "METADATA"];
-        let mut columns = Columns::new(&headers).right(&[0, 4, 5, 6]);
+        let headers = ["NODE", "STATE", "RACK", "CLIENTS", "PEERS", "REPLICAS", "LEADERS", "FAILED", "METADATA"];
+        let mut columns = Columns::new(&headers).right(&[0, 5, 6, 7]);
         for node in &self.nodes {
             columns.row([
                 node.id.to_string(),
-                node.state.to_owned(),
+                if node.drained { format!("{}, drained", node.state) } else { node.state.to_owned() },
+                node.rack.clone().unwrap_or_default(),
                 node.client_address.clone(),
                 node.peer_address.clone(),
                 node.replicas.to_string(),

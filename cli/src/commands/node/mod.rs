@@ -1,5 +1,6 @@
 //! `quorate node …`
 
+mod drain;
 mod list;
 
 use clap::Subcommand;
@@ -11,10 +12,16 @@ use crate::error::Failure;
 pub(crate) enum NodeCommand {
     /// List the registered nodes
     List(list::ListArgs),
+    /// Have a node lead nothing, for maintenance
+    Drain(drain::DrainArgs),
+    /// Have a drained node lead again
+    Undrain(drain::UndrainArgs),
 }
 
 pub(crate) async fn run(context: &Context, command: NodeCommand) -> Result<(), Failure> {
     match command {
         NodeCommand::List(_) => list::run(context).await,
+        NodeCommand::Drain(args) => drain::drain(context, args).await,
+        NodeCommand::Undrain(args) => drain::undrain(context, args).await,
     }
 }

@@ -7,7 +7,7 @@ fn three_nodes() -> MetadataState {
     for id in 1..=3 {
         let address = |port: u64| Address::parse(&format!("127.0.0.1:{}", port + id)).unwrap();
         let (client_address, peer_address) = (address(7100), address(7200));
-        state.apply(&MetadataCommand::RegisterNode { node: NodeId(id), client_address, peer_address }, id);
+        state.apply(&MetadataCommand::RegisterNode { node: NodeId(id), client_address, peer_address, rack: None }, id);
     }
     state
 }
@@ -59,7 +59,9 @@ fn the_rows_rebuild_the_state() {
             node: NodeId(1),
             client_address: address.clone(),
             peer_address: address.clone(),
+            rack: Some(Name::parse("a").unwrap()),
         },
+        MetadataCommand::SetDrained { node: NodeId(1), drained: true },
         MetadataCommand::CreateTopic { name: TopicName::parse("a/b").unwrap(), config: config.clone(), live: vec![] },
         MetadataCommand::ReserveProducerIds { count: 10 },
         MetadataCommand::DeleteTopic { topic: TopicId(1), name: TopicName::parse("a/b").unwrap() },
@@ -71,4 +73,39 @@ fn the_rows_rebuild_the_state() {
         rebuilt.load(state.apply(command, index as u64).1);
         assert_eq!(rebuilt, state, "after {command:?}");
     }
+}
+
+#[test]
+fn a_drained_node_stays_so_until_it_is_told_otherwise_and_is_not_preferred() {
+    let mut state = three_nodes();
+    let drain = |state: &mut MetadataState, id, drained| {
+        state.apply(&MetadataCommand::SetDrained { node: NodeId(id), drained }, 9).0
+    };
+    assert_eq!(drain(&mut state, 1, true), MetadataReply::NodeChanged);
+    assert_eq!(drain(&mut state, 4, true), MetadataReply::Refused(MetadataRefusal::UnknownNode(NodeId(4))));
+    let NodeRow { client_address, peer_address, .. } = state.node(NodeId(1)).unwrap().clone();
+    let rack = Some(Name::parse("cellar").unwrap());
+    state.apply(
+        &MetadataCommand::RegisterNode { node: NodeId(1), client_address, peer_address, rack: rack.clone() },
+        10,
+    );
+    let node = state.node(NodeId(1)).unwrap();
+    assert!(node.drained && node.rack == rack, "a restart does not end it");
+    create(&mut state, "orders", 3);
+    let placed = state.placed();
+    assert!(placed.len() == 3 && placed.iter().all(|placed| placed.nodes.len() == 3 && placed.nodes[0] != NodeId(1)));
+    assert_eq!(drain(&mut state, 1, false), MetadataReply::NodeChanged);
+    assert!(!state.node(NodeId(1)).unwrap().drained);
+}
+
+#[test]
+fn new_topics_span_the_racks_that_nodes_were_registered_with() {
+    let mut state = three_nodes();
+    for (id, rack) in [(1, "a"), (2, "a"), (3, "b")] {
+        let NodeRow { client_address, peer_address, .. } = state.node(NodeId(id)).unwrap().clone();
+        let rack = Some(Name::parse(rack).unwrap());
+        state.apply(&MetadataCommand::RegisterNode { node: NodeId(id), client_address, peer_address, rack }, id);
+    }
+    create(&mut state, "orders", 2);
+    assert!(state.placed().iter().all(|placed| placed.nodes.contains(&NodeId(3))), "{:?}", state.placed());
 }
