@@ -1,6 +1,6 @@
 //! Draining nodes: the built program against the fake node, which leads the metadata whatever it is told.
 
-#![expect(clippy::unwrap_used, reason = "tests")]
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
 mod support;
 
