@@ -12,9 +12,9 @@ use futures::StreamExt;
 use quorate_cluster_config::{Address, ClusterId, NodeId, ProducerId, ReplicaId, TopicId, TopicName};
 use quorate_protocol::{
     ApiError, ClusterInfo, CreateTopicRequest, DeleteTopicRequest, DrainRequest, ErrorCode, FetchRequest,
-    FetchResponse, NodeInfo, NodeState, OffsetQuery, OffsetsRequest, OffsetsResponse, PartitionInfo, ProduceRequest,
-    ProduceResponse, QuorateApi, ReplicaInfo, ReplicaRole, ServeFrom, TopicInfo, TopicSelector, TopicsRequest,
-    TopicsResponse, TrimRequest, TrimResponse,
+    FetchResponse, MoveInfo, NodeInfo, NodeState, OffsetQuery, OffsetsRequest, OffsetsResponse, PartitionInfo,
+    ProduceRequest, ProduceResponse, QuorateApi, RebalanceResponse, ReplicaInfo, ReplicaRole, ServeFrom, TopicInfo,
+    TopicSelector, TopicsRequest, TopicsResponse, TrimRequest, TrimResponse,
 };
 use quorate_record::{BatchHeader, UNPROTECTED_SIZE, stamp};
 use tarpc::context::Context;
@@ -166,6 +166,18 @@ impl QuorateApi for FakeNode {
         let topic = state.topics.remove(&request.name).filter(|topic| topic.id == request.id).ok_or_else(unknown)?;
         state.logs.retain(|(id, _), _| *id != topic.id);
         Ok(2)
+    }
+
+    async fn rebalance(self, _: Context) -> Outcome<RebalanceResponse> {
+        Ok(RebalanceResponse { begun: 0, metadata_index: 3 })
+    }
+
+    async fn cancel_moves(self, _: Context) -> Outcome<u32> {
+        Ok(0)
+    }
+
+    async fn moves(self, _: Context) -> Outcome<Vec<MoveInfo>> {
+        Ok(Vec::new())
     }
 
     async fn drain(self, _: Context, request: DrainRequest) -> Outcome<u64> {

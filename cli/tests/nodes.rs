@@ -37,3 +37,14 @@ fn a_node_that_goes_on_leading_and_one_that_is_not_there_are_told() {
     let said = String::from_utf8(refused.stderr).unwrap();
     assert!(refused.status.code() == Some(1) && said.contains("node 7 is not registered"), "{said}");
 }
+
+#[test]
+fn a_cluster_with_nothing_to_move_says_so() {
+    let local = Local::start();
+    let text = |arguments: &[&str]| String::from_utf8(local.run(arguments, b"").stdout).unwrap();
+    assert_eq!(text(&["cluster", "rebalance"]), "nothing is to be moved\n");
+    assert_eq!(text(&["cluster", "rebalance", "--cancel"]), "0 moves are taken back\n");
+    assert_eq!(text(&["cluster", "tasks"]), "nothing is being moved\n");
+    assert_eq!(json(&local, &["cluster", "rebalance"]), serde_json::json!({"begun": 0, "left": 0}));
+    assert_eq!(json(&local, &["cluster", "tasks"]), serde_json::json!([]));
+}

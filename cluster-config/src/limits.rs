@@ -99,6 +99,9 @@ const _: () = {
 /// The most topics in a cluster.
 pub const TOPICS_MAX: usize = 10_000;
 
+/// The most replicas that one command may have moved: what is planned beyond that is planned again.
+pub const MOVES_PER_COMMAND_MAX: usize = 1_000;
+
 /// The most partitions of one topic.
 pub const PARTITIONS_PER_TOPIC_MAX: u32 = 1_000;
 

@@ -71,6 +71,7 @@ fn every_setting_can_be_given_in_the_file() {
         peer_listen = '0.0.0.0:2'
         peer_advertise = 'node1:2'
         seeds = ['node1:2', 'node2:2']
+        rack = 'cellar'
         [raft]
         heartbeat_interval = '100ms'
         election_timeout_min = '1s'
@@ -102,6 +103,7 @@ fn every_setting_can_be_given_in_the_file() {
         ("peer_listen", "0.0.0.0:2"),
         ("peer_advertise", "node1:2"),
         ("seeds", "node1:2,node2:2"),
+        ("rack", "cellar"),
         ("raft.heartbeat_interval", "100ms"),
         ("raft.election_timeout_min", "1s"),
         ("raft.election_timeout_max", "2s 500ms"),
@@ -257,6 +259,7 @@ fn a_value_of_the_wrong_type_is_told_with_its_origin() {
 fn a_value_of_the_wrong_type_in_the_file_is_told_with_its_path() {
     for (name, text, key) in [
         ("bad_seed", "seeds = ['a:1', 'b']", "seeds"),
+        ("bad_rack", "rack = 'a b'", "rack"),
         ("seeds_number", "seeds = 1", "seeds"),
         ("bad_threads", "log.writer_threads = 2.5", "log.writer_threads"),
         ("bad_size", "log.tail_cache_bytes = -1", "log.tail_cache_bytes"),

@@ -172,6 +172,7 @@ impl Node {
         tasks.spawn(cluster::watch_space(member.clone()));
         tasks.spawn(cluster::mend(member.clone()));
         tasks.spawn(cluster::balance(member.clone()));
+        tasks.spawn(cluster::drive_moves(member.clone()));
         tasks.spawn(cluster::tick(member));
         Ok(Self { cluster, tasks, _data_dir: data_dir })
     }

@@ -18,20 +18,21 @@ use openraft::{
     errors::RaftError,
 };
 use quorate_cluster_config::{NodeId, ReplicaId};
+use serde::{Deserialize, Serialize};
 
 use crate::{
     group::{Group, ProposeError},
     types::{LogId, Members, StoredMembership},
 };
 
-/// A learner that lacks at most so many entries of the leader's log becomes a voter: it has the rest by the time the change
-/// is committed.
+/// A learner that lacks at most so many of the committed entries becomes a voter: it has the rest by the time the change is
+/// committed, and what is not committed yet is on its way to all.
 const LAG_MAX: u64 = 64;
 /// How long a step waits for a majority before its outcome is called unknown.
 const STEP_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// One replica that comes, one that goes, or both.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Replacement {
     /// The replica that comes, and its node.
     pub add: Option<(ReplicaId, NodeId)>,
@@ -40,7 +41,7 @@ pub struct Replacement {
 }
 
 /// What is asked of a group's leader.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ReplacementStep {
     /// The new replica receives the log, without a vote.
     Add,
@@ -53,7 +54,7 @@ pub enum ReplacementStep {
 }
 
 /// How far a step has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum StepProgress {
     /// It is done, and that is committed.
     Done,
@@ -132,6 +133,8 @@ struct View {
     membership: Option<LogId>,
     term: u64,
     end: u64,
+    /// One past the last committed log index.
+    committed_end: u64,
     matched: BTreeMap<ReplicaId, Option<LogId>>,
 }
 
@@ -176,6 +179,7 @@ impl Group {
             membership: *metrics.membership_config.log_id(),
             term: metrics.current_term,
             end: metrics.last_log_index.map_or(0, |index| index + 1),
+            committed_end: metrics.local_committed.map_or(0, |id| id.index + 1),
             matched: metrics.replication.clone().unwrap_or_default(),
         })
     }
@@ -233,7 +237,7 @@ impl Group {
             return Err(StepError::Refused(format!("replica {replica} is no member, it is to be added first")));
         }
         let matched = view.matched.get(&replica).copied().flatten().map_or(0, |id| id.index + 1);
-        if matched + LAG_MAX >= view.end && matched > 0 {
+        if matched + LAG_MAX >= view.committed_end && matched > 0 {
             return Ok(StepProgress::Done);
         }
         Ok(StepProgress::Waiting { matched, end: view.end })

@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use quorate_cluster_config::{NodeId, PartitionIndex, ProducerId, TopicConfig, TopicId, TopicName};
 use quorate_protocol::{
-    ClusterInfo, CreateTopicRequest, DeleteTopicRequest, DrainRequest, ErrorCode, OffsetQuery, OffsetsRequest,
-    TopicInfo, TopicSelector, TopicsRequest, TopicsResponse, TrimRequest,
+    ClusterInfo, CreateTopicRequest, DeleteTopicRequest, DrainRequest, ErrorCode, MoveInfo, OffsetQuery,
+    OffsetsRequest, TopicInfo, TopicSelector, TopicsRequest, TopicsResponse, TrimRequest,
 };
 
 use crate::{client::Client, error::Error, routing::Call};
@@ -109,6 +109,39 @@ impl Client {
         let metadata_index = drained.await.map_err(|(error, _)| error)?;
         self.router().topology_mut().note_metadata_index(metadata_index);
         Ok(())
+    }
+
+    /// Begins to move replicas until all nodes carry alike and partitions span as many racks as they can; returns how many
+    /// moves have begun. They go on by themselves, see [`moves`](Self::moves). 0 means that nothing is to be moved, or that
+    /// all that is, is on its way: a partition that must change twice needs a second call once its first move is over.
+    ///
+    /// # Errors
+    /// [`Error::Unreachable`] or [`Error::TimedOut`] if no node answers in time: then moves may have begun.
+    pub async fn rebalance(&self) -> Result<u32, Error> {
+        let call = self.call("rebalance the cluster");
+        let begun = self.router().call_any_tracked(call, |api, context| async move { api.rebalance(context).await });
+        let response = begun.await.map_err(|(error, _)| error)?;
+        self.router().topology_mut().note_metadata_index(response.metadata_index);
+        Ok(response.begun)
+    }
+
+    /// Has all moves taken back whose new replica does not vote yet; returns how many. The others end.
+    ///
+    /// # Errors
+    /// [`Error::Unreachable`] or [`Error::TimedOut`] if no node answers in time: then some may be taken back.
+    pub async fn cancel_moves(&self) -> Result<u32, Error> {
+        let call = self.call("cancel the moves");
+        let asked = self.router().call_any_tracked(call, |api, context| async move { api.cancel_moves(context).await });
+        asked.await.map_err(|(error, _)| error)
+    }
+
+    /// The moves of replicas under way, by topic id and partition, as the node that answers sees them.
+    ///
+    /// # Errors
+    /// [`Error::Unreachable`] or [`Error::TimedOut`] if no node answers in time.
+    pub async fn moves(&self) -> Result<Vec<MoveInfo>, Error> {
+        let call = self.call("list the moves");
+        self.router().call_any(call, |api, context| async move { api.moves(context).await }).await
     }
 
     /// Deletes a topic and all of its records. A topic of the same name created later is another topic.

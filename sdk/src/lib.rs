@@ -86,8 +86,8 @@ pub use quorate_cluster_config::{
     TopicNameError, limits,
 };
 pub use quorate_protocol::{
-    ClusterInfo, ErrorCode, NodeInfo, NodeState, OffsetQuery, PartitionInfo, ReplicaInfo, ReplicaRole, ServeFrom,
-    TopicInfo,
+    ClusterInfo, ErrorCode, MoveInfo, MoveState, NodeInfo, NodeState, OffsetQuery, PartitionInfo, ReplicaInfo,
+    ReplicaRole, ServeFrom, TopicInfo,
 };
 pub use quorate_record::{
     BatchError, BatchHeader, Batches, Compression, DecodeLimits, DecodedRecord, Header, ParseCompressionError, Record,

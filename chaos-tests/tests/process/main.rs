@@ -15,6 +15,7 @@ mod leader_loss;
 mod missing_node;
 mod output;
 mod power_cycle;
+mod rebalance;
 mod refused_start;
 mod retention;
 mod topic_deletion;

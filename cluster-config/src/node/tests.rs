@@ -113,6 +113,7 @@ fn the_settings_are_exactly_the_keys_of_the_toml() {
     config.advertise = Some(address("node1:7101"));
     config.peer_advertise = Some(address("node1:7201"));
     config.seeds = vec![address("node1:7201")];
+    config.rack = Some(Name::parse("cellar").unwrap());
     let mut expected = Vec::new();
     for (key, value) in toml::Table::try_from(&config).unwrap() {
         match value {

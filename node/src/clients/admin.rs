@@ -4,9 +4,10 @@ use std::{sync::Arc, time::Duration};
 
 use quorate_cluster_config::{ProducerId, limits};
 use quorate_protocol::{
-    ApiError, CreateTopicRequest, DeleteTopicRequest, DrainRequest, ErrorCode, TopicInfo, TopicSelector, TopicsRequest,
+    ApiError, CreateTopicRequest, DeleteTopicRequest, DrainRequest, ErrorCode, RebalanceResponse, TopicInfo,
+    TopicSelector, TopicsRequest,
 };
-use quorate_raft::{MetadataCommand, MetadataReply};
+use quorate_raft::{Goal, MetadataCommand, MetadataRefusal, MetadataReply, plan};
 use tokio::time::Instant;
 
 use super::errors;
@@ -63,6 +64,38 @@ pub(super) async fn delete_topic(
 pub(super) async fn drain(member: &Arc<Member>, request: DrainRequest, deadline: Instant) -> Result<u64, ApiError> {
     let command = MetadataCommand::SetDrained { node: request.node, drained: request.drained };
     Ok(execute(member, &command, deadline).await?.1)
+}
+
+/// Plans from what this node knows; what does not fit any more when the command is applied is left out.
+pub(super) async fn rebalance(member: &Arc<Member>, deadline: Instant) -> Result<RebalanceResponse, ApiError> {
+    let state = member.metadata.state();
+    let mut changes = plan(&member.weighed(state.planned()), &state.loads(&member.live_nodes()), Goal::Even);
+    changes.truncate(limits::MOVES_PER_COMMAND_MAX);
+    if changes.is_empty() {
+        return Ok(RebalanceResponse { begun: 0, metadata_index: 0 });
+    }
+    match execute(member, &MetadataCommand::StartMoves { changes }, deadline).await? {
+        (MetadataReply::MovesStarted { count }, metadata_index) => {
+            Ok(RebalanceResponse { begun: count, metadata_index })
+        }
+        (reply, _) => Err(ApiError::new(ErrorCode::Unavailable, format!("unexpected reply {reply:?}"))),
+    }
+}
+
+pub(super) async fn cancel_moves(member: &Arc<Member>, deadline: Instant) -> Result<u32, ApiError> {
+    let mut cancelled = 0;
+    let moves: Vec<_> = member.metadata.state().moves().copied().collect();
+    for row in moves.iter().filter(|row| row.step.can_be_cancelled()) {
+        let command = MetadataCommand::CancelMove { partition: row.partition };
+        let executed = member.execute(&command, deadline).await;
+        match executed.map_err(|error| errors::of_execution(&error))?.0 {
+            MetadataReply::MoveAdvanced { .. } => cancelled += 1,
+            // It has ended or gone on meanwhile.
+            MetadataReply::Refused(MetadataRefusal::NoSuchMove(_) | MetadataRefusal::MoveTooFar(_)) => {}
+            reply => return Err(ApiError::new(ErrorCode::Unavailable, format!("unexpected reply {reply:?}"))),
+        }
+    }
+    Ok(cancelled)
 }
 
 pub(super) async fn allocate_producer_id(member: &Arc<Member>, deadline: Instant) -> Result<ProducerId, ApiError> {

@@ -77,9 +77,11 @@ pub(super) fn of_refusal(refusal: &MetadataRefusal) -> ApiError {
         MetadataRefusal::UnknownTopic(_) => ErrorCode::UnknownTopic,
         MetadataRefusal::UnknownNode(_) => ErrorCode::UnknownNode,
         MetadataRefusal::NotEnoughNodes { .. } => ErrorCode::NotEnoughNodes,
-        MetadataRefusal::TooManyTopics(_) | MetadataRefusal::InvalidConfig(_) | MetadataRefusal::Invalid(_) => {
-            ErrorCode::InvalidRequest
-        }
+        MetadataRefusal::TooManyTopics(_)
+        | MetadataRefusal::InvalidConfig(_)
+        | MetadataRefusal::NoSuchMove(_)
+        | MetadataRefusal::MoveTooFar(_)
+        | MetadataRefusal::Invalid(_) => ErrorCode::InvalidRequest,
     };
     ApiError::new(code, refusal.to_string())
 }

@@ -36,7 +36,10 @@ pub(super) fn find(member: &Member, id: PartitionId) -> Result<Arc<PartitionGrou
         let message = format!("node {} has no replica of partition {}", member.identity.node, id.index);
         ApiError::not_leader(message, member.board.leader(id).node)
     };
-    let ours = placed.iter().find(|placed| placed.node == member.identity.node).ok_or_else(elsewhere)?;
+    // A replica on its way here may lead before the metadata say that it has come.
+    let joining = state.move_of(id).and_then(|row| row.add);
+    let ours = placed.iter().copied().chain(joining).find(|placed| placed.node == member.identity.node);
+    let ours = ours.ok_or_else(elsewhere)?;
     match member.replicas.slot(ours.replica) {
         Some(Slot::Running(group)) => Ok(group),
         Some(Slot::Refused(_)) => Err(elsewhere()),

@@ -6,8 +6,9 @@ use futures::StreamExt;
 use quorate_cluster_config::{ProducerId, limits};
 use quorate_protocol::{
     ApiError, ClusterInfo, CreateTopicRequest, DeleteTopicRequest, DrainRequest, FetchRequest, FetchResponse,
-    HandshakeError, OffsetsRequest, OffsetsResponse, ProduceRequest, ProduceResponse, QuorateApi, QuorateApiRequest,
-    QuorateApiResponse, TopicInfo, TopicsRequest, TopicsResponse, TrimRequest, TrimResponse,
+    HandshakeError, MoveInfo, OffsetsRequest, OffsetsResponse, ProduceRequest, ProduceResponse, QuorateApi,
+    QuorateApiRequest, QuorateApiResponse, RebalanceResponse, TopicInfo, TopicsRequest, TopicsResponse, TrimRequest,
+    TrimResponse,
 };
 use tarpc::{
     context::Context,
@@ -126,6 +127,18 @@ impl QuorateApi for ClientServer {
 
     async fn drain(self, context: Context, request: DrainRequest) -> Result<u64, ApiError> {
         admin::drain(self.member()?, request, work_until(context.deadline)).await
+    }
+
+    async fn rebalance(self, context: Context) -> Result<RebalanceResponse, ApiError> {
+        admin::rebalance(self.member()?, work_until(context.deadline)).await
+    }
+
+    async fn cancel_moves(self, context: Context) -> Result<u32, ApiError> {
+        admin::cancel_moves(self.member()?, work_until(context.deadline)).await
+    }
+
+    async fn moves(self, _: Context) -> Result<Vec<MoveInfo>, ApiError> {
+        Ok(self.member()?.moves())
     }
 
     async fn allocate_producer_id(self, context: Context) -> Result<ProducerId, ApiError> {

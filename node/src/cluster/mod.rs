@@ -5,6 +5,7 @@ mod execute;
 mod forming;
 mod leaders;
 mod member;
+mod mover;
 mod reconciler;
 mod replicas;
 mod upkeep;
@@ -13,7 +14,7 @@ mod view;
 use std::sync::{Arc, OnceLock};
 
 use quorate_cluster_config::{NodeConfig, ReplicaId};
-use quorate_raft::{Group, KvStore, MetadataCommand, MetadataReply};
+use quorate_raft::{Group, KvStore, MetadataCommand, MetadataReply, StepProgress};
 use std::time::Duration;
 use tokio::sync::{Mutex, Notify, Semaphore};
 
@@ -23,6 +24,7 @@ pub use forming::FormError;
 pub(crate) use forming::{begin, check_seeds, form};
 pub(crate) use leaders::balance;
 pub(crate) use member::{Member, keep_directory, register, tick};
+pub(crate) use mover::drive_moves;
 pub(crate) use reconciler::run as reconcile;
 pub(crate) use replicas::{AnyGroup, Slot};
 pub(crate) use upkeep::{mend, retain, watch_space};
@@ -30,7 +32,7 @@ pub(crate) use upkeep::{mend, retain, watch_space};
 use crate::{
     identity::{Formation, Identity},
     net::Net,
-    peers::{Hello, NodeStatus, PeerFailure, Purpose},
+    peers::{Hello, NodeStatus, PeerFailure, Purpose, StepRequest},
 };
 
 /// A budget of bytes.
@@ -172,6 +174,11 @@ impl Cluster {
     ) -> Result<(MetadataReply, u64), PeerFailure> {
         let member = self.member().ok_or(PeerFailure::NotReady)?;
         execute::here(member, command, patience).await
+    }
+
+    pub(crate) async fn take_step(&self, request: &StepRequest) -> Result<StepProgress, PeerFailure> {
+        let member = self.member().ok_or(PeerFailure::NotReady)?;
+        mover::take_step(member, request).await
     }
 
     pub(crate) fn status(&self) -> Option<NodeStatus> {

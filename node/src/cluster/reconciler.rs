@@ -7,7 +7,7 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use futures::{StreamExt, stream};
 use quorate_cluster_config::{GroupId, PartitionId, ReplicaId};
-use quorate_raft::{Members, PartitionGroup, ReplicaPhase, ReplicaRecord};
+use quorate_raft::{Members, MetadataState, MoveRow, MoveStep, PartitionGroup, ReplicaPhase, ReplicaRecord};
 
 use super::{Member, Slot};
 
@@ -73,8 +73,24 @@ async fn reconcile(member: &Arc<Member>) -> bool {
             }));
         }
     }
+    missing.extend(joining(member, &state).filter(|record| !held.contains(&record.replica)));
     stream::iter(missing).for_each_concurrent(OPENED_AT_ONCE, |record| start(member, record)).await;
     done
+}
+
+/// The replicas that are on their way here: they join groups that have begun long ago.
+fn joining<'a>(member: &'a Member, state: &'a MetadataState) -> impl Iterator<Item = ReplicaRecord> + 'a {
+    let here =
+        |row: &MoveRow| row.add.filter(|add| add.node == member.identity.node && row.step != MoveStep::TakingBack);
+    state.moves().filter_map(move |row| {
+        Some(ReplicaRecord {
+            replica: here(row)?.replica,
+            group: GroupId::Partition(row.partition),
+            phase: ReplicaPhase::Creating,
+            first_members: Members::new(),
+            segment_bytes: state.topic(row.partition.topic)?.config.segment_bytes,
+        })
+    })
 }
 
 async fn start(member: &Arc<Member>, record: ReplicaRecord) {
@@ -87,6 +103,10 @@ async fn start(member: &Arc<Member>, record: ReplicaRecord) {
 /// does not: its node may be down. All of them begin with the same members, so it is one beginning.
 async fn begin(member: Arc<Member>, group: Arc<PartitionGroup>, record: ReplicaRecord) {
     let GroupId::Partition(partition) = record.group else { return };
+    if record.first_members.is_empty() {
+        // It joins a group that has begun.
+        return;
+    }
     loop {
         if !matches!(group.group().is_initialized().await, Ok(false)) {
             return;

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use quorate_cluster_config::{NodeId, PartitionId, limits};
 use quorate_protocol::{
-    ApiError, ClusterInfo, ErrorCode, NodeInfo, NodeState, PartitionInfo, ReplicaInfo, ReplicaRole, TopicInfo,
-    TopicSelector, TopicsRequest, TopicsResponse,
+    ApiError, ClusterInfo, ErrorCode, MoveInfo, MoveState, NodeInfo, NodeState, PartitionInfo, ReplicaInfo,
+    ReplicaRole, TopicInfo, TopicSelector, TopicsRequest, TopicsResponse,
 };
-use quorate_raft::{Assignment, MetadataState, TopicRow};
+use quorate_raft::{Assignment, MetadataState, MoveRow, MoveStep, Placed, TopicRow};
 
 use super::Member;
 use crate::peers::{LeaderHint, NodeStatus, ReplicaStatus};
@@ -81,16 +81,21 @@ impl Snapshot {
         })
     }
 
-    fn topic(&self, topic: &TopicRow) -> TopicInfo {
+    /// A topic; its replicas are those it has and those on their way to it.
+    fn topic(&self, state: &MetadataState, topic: &TopicRow) -> TopicInfo {
+        let with_joining = |(index, placed): (u32, &Vec<Assignment>)| {
+            let id = PartitionId { topic: topic.id, index };
+            let joining = state.move_of(id).and_then(|row| row.add);
+            let replicas: Vec<Assignment> = placed.iter().copied().chain(joining).collect();
+            self.partition(id, &replicas)
+        };
         let partitions = (0..).zip(&topic.partitions);
         TopicInfo {
             id: topic.id,
             name: topic.name.clone(),
             config: topic.config.clone(),
             created_at: topic.created_at,
-            partitions: partitions
-                .map(|(index, placed)| self.partition(PartitionId { topic: topic.id, index }, placed))
-                .collect(),
+            partitions: partitions.map(with_joining).collect(),
         }
     }
 
@@ -125,7 +130,7 @@ impl Member {
     pub(crate) fn cluster_info(&self) -> ClusterInfo {
         let state = self.metadata.state();
         let snapshot = Snapshot::take(self);
-        let topics: Vec<TopicInfo> = state.topics().map(|topic| snapshot.topic(topic)).collect();
+        let topics: Vec<TopicInfo> = state.topics().map(|topic| snapshot.topic(&state, topic)).collect();
         let partitions = || topics.iter().flat_map(|topic| &topic.partitions);
         let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
         let placed = state.topics().flat_map(|topic| &topic.partitions);
@@ -143,6 +148,48 @@ impl Member {
         }
     }
 
+    /// The moves under way.
+    pub(crate) fn moves(&self) -> Vec<MoveInfo> {
+        let state = self.metadata.state();
+        let snapshot = Snapshot::take(self);
+        let bytes = |assignment: &Assignment| {
+            snapshot.replicas.get(&(assignment.node, assignment.replica)).map_or(0, |status| status.log_bytes)
+        };
+        let info = |row: &MoveRow| {
+            let topic = state.topic(row.partition.topic)?;
+            let placed = topic.partitions.get(row.partition.index as usize)?;
+            Some(MoveInfo {
+                topic: topic.id,
+                name: topic.name.clone(),
+                partition: row.partition.index,
+                state: match row.step {
+                    MoveStep::Adding => MoveState::Adding,
+                    MoveStep::CatchingUp => MoveState::CatchingUp,
+                    MoveStep::Switching => MoveState::Switching,
+                    MoveStep::TakingBack => MoveState::TakingBack,
+                },
+                to: row.add.map(|add| add.node),
+                from: row.drop.map(|drop| drop.node),
+                bytes_done: row.add.as_ref().map_or(0, bytes),
+                bytes_total: placed.iter().map(bytes).max().unwrap_or(0),
+            })
+        };
+        state.moves().filter_map(info).collect()
+    }
+
+    /// The partitions with the bytes that their largest replicas have.
+    pub(crate) fn weighed(&self, mut partitions: Vec<Placed>) -> Vec<Placed> {
+        let mut bytes: BTreeMap<PartitionId, u64> = BTreeMap::new();
+        for replica in Snapshot::take(self).replicas.values() {
+            let largest = bytes.entry(replica.partition).or_default();
+            *largest = replica.log_bytes.max(*largest);
+        }
+        for placed in &mut partitions {
+            placed.bytes = bytes.get(&placed.partition).copied().unwrap_or(0);
+        }
+        partitions
+    }
+
     /// The topics asked for.
     pub(crate) async fn topics(&self, request: &TopicsRequest) -> Result<TopicsResponse, ApiError> {
         if request.min_metadata_index > 0
@@ -156,7 +203,7 @@ impl Member {
         let state = self.metadata.state();
         let snapshot = Snapshot::take(self);
         let topics = match &request.selector {
-            TopicSelector::All => state.topics().map(|topic| snapshot.topic(topic)).collect(),
+            TopicSelector::All => state.topics().map(|topic| snapshot.topic(&state, topic)).collect(),
             TopicSelector::Name(name) => {
                 let topic = state.topic_named(name).ok_or_else(|| {
                     ApiError::new(
@@ -164,10 +211,10 @@ impl Member {
                         format!("topic {name} does not exist; see `quorate topic list`"),
                     )
                 })?;
-                vec![snapshot.topic(topic)]
+                vec![snapshot.topic(&state, topic)]
             }
             TopicSelector::Id(id) => match state.topic(*id) {
-                Some(topic) => vec![snapshot.topic(topic)],
+                Some(topic) => vec![snapshot.topic(&state, topic)],
                 None if state.was_deleted(*id) => {
                     return Err(ApiError::new(ErrorCode::TopicDeleted, format!("the topic of id {id} was deleted")));
                 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use quorate_cluster_config::{Address, ClusterId, NodeId, PartitionId, ReplicaId};
 use quorate_protocol::ReplicaRole;
-use quorate_raft::{MetadataCommand, MetadataReply};
+use quorate_raft::{MetadataCommand, MetadataReply, Replacement, ReplacementStep, StepProgress};
 use serde::{Deserialize, Serialize};
 
 use crate::identity::Formation;
@@ -70,6 +70,19 @@ pub(crate) struct LeaderHint {
     pub node: Option<NodeId>,
 }
 
+/// Asks the leader of a partition for a step of a replacement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct StepRequest {
+    /// The partition.
+    pub partition: PartitionId,
+    /// The term of the metadata leader that asks: one that was deposed is not heeded by who knows of another.
+    pub metadata_term: u64,
+    /// The step.
+    pub step: ReplacementStep,
+    /// What of it.
+    pub replacement: Replacement,
+}
+
 /// Why a peer did not do what it was asked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 pub(crate) enum PeerFailure {
@@ -82,6 +95,12 @@ pub(crate) enum PeerFailure {
     /// It does not lead the metadata group.
     #[error("the node does not lead the metadata group")]
     NotLeader(Option<NodeId>),
+    /// It does not lead the partition.
+    #[error("the node does not lead the partition")]
+    NotPartitionLeader(Option<NodeId>),
+    /// The asking node does not lead the metadata group any more.
+    #[error("the metadata group has another leader by now")]
+    Outdated,
     /// It has accepted another formation.
     #[error("the node has accepted another formation, of cluster {0}")]
     OtherFormation(ClusterId),
@@ -104,6 +123,8 @@ pub(crate) trait PeerApi {
     async fn raft_call(to: ReplicaId, request: Bytes) -> Result<Bytes, PeerFailure>;
     /// Execute a metadata command, as the leader of the metadata group.
     async fn execute(command: MetadataCommand, patience: Duration) -> Result<(MetadataReply, u64), PeerFailure>;
+    /// Take a step of replacing a replica, as the leader of its partition.
+    async fn take_step(request: StepRequest) -> Result<StepProgress, PeerFailure>;
     /// How are your replicas?
     async fn status() -> Result<NodeStatus, PeerFailure>;
 }

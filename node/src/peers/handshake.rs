@@ -18,8 +18,8 @@ const MAGIC: &[u8; 4] = b"QRTP";
 const SIZE: usize = 64;
 /// The versions of the peer protocol this build speaks. Version 1 sent log frames of format 0; version 2 knew neither
 /// snapshots nor trims.
-const VERSION_MIN: u16 = 3;
-const VERSION_MAX: u16 = 3;
+const VERSION_MIN: u16 = 4;
+const VERSION_MAX: u16 = 4;
 const DEADLINE: Duration = Duration::from_secs(2);
 
 /// What a connection between nodes is for.

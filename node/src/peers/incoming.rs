@@ -10,7 +10,7 @@ use std::{
 use bytes::Bytes;
 use futures::StreamExt;
 use quorate_cluster_config::{NodeId, ReplicaId, limits};
-use quorate_raft::{MetadataCommand, MetadataReply};
+use quorate_raft::{MetadataCommand, MetadataReply, StepProgress};
 use tarpc::{
     context::Context,
     server::{BaseChannel, Channel},
@@ -24,7 +24,7 @@ use tokio::{
 };
 
 use super::{
-    api::{Hello, NodeStatus, PeerApi, PeerFailure},
+    api::{Hello, NodeStatus, PeerApi, PeerFailure, StepRequest},
     frame::{self, FrameReader, LaneFrameKind, SessionKey},
     handshake::{self, Greeting, Purpose},
 };
@@ -212,6 +212,10 @@ impl PeerApi for PeerServer {
         patience: Duration,
     ) -> Result<(MetadataReply, u64), PeerFailure> {
         self.cluster.execute_here(&command, patience).await
+    }
+
+    async fn take_step(self, _: Context, request: StepRequest) -> Result<StepProgress, PeerFailure> {
+        self.cluster.take_step(&request).await
     }
 
     async fn status(self, _: Context) -> Result<NodeStatus, PeerFailure> {

@@ -1,7 +1,12 @@
 //! The commands of the metadata group and their replies.
 
-use quorate_cluster_config::{Address, Name, NodeId, ProducerId, TopicConfig, TopicId, TopicName};
+use quorate_cluster_config::{Address, Name, NodeId, PartitionId, ProducerId, TopicConfig, TopicId, TopicName};
 use serde::{Deserialize, Serialize};
+
+use super::{
+    moves::{MoveRow, MoveStep},
+    placement::Change,
+};
 
 /// A change of the metadata. Applying it is a pure function of the command and the state.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,6 +28,21 @@ pub enum MetadataCommand {
         node: NodeId,
         /// Whether it is to lead nothing.
         drained: bool,
+    },
+    /// Begins moves: those of the changes that fit what holds now.
+    StartMoves {
+        /// What is to change, in order.
+        changes: Vec<Change>,
+    },
+    /// Notes that a step of a move is done.
+    AdvanceMove {
+        /// The move as it was when the step was asked for.
+        done: MoveRow,
+    },
+    /// Has a move taken back, if its new replica does not vote yet.
+    CancelMove {
+        /// The partition.
+        partition: PartitionId,
     },
     /// Creates a topic and places its replicas.
     CreateTopic {
@@ -64,6 +84,16 @@ pub enum MetadataReply {
         /// Its id.
         topic: TopicId,
     },
+    /// Moves have begun.
+    MovesStarted {
+        /// How many.
+        count: u32,
+    },
+    /// A move goes on.
+    MoveAdvanced {
+        /// With this step; `None` if it is over.
+        step: Option<MoveStep>,
+    },
     /// Producer ids from `first` on are reserved.
     ProducerIds {
         /// The first of them.
@@ -85,6 +115,12 @@ pub enum MetadataRefusal {
     /// No such node.
     #[error("node {0} is not registered; see `quorate node list`")]
     UnknownNode(NodeId),
+    /// No move of this partition is under way, or it is another one or another step by now.
+    #[error("partition {0} has no such move under way; see `quorate topic describe`")]
+    NoSuchMove(PartitionId),
+    /// The new replica may vote already.
+    #[error("the move of partition {0} is about to end and cannot be taken back; move it again once it has ended")]
+    MoveTooFar(PartitionId),
     /// More replicas than nodes.
     #[error("replication factor {wanted} is above the number of nodes ({nodes}); add nodes or lower it")]
     NotEnoughNodes {

@@ -14,7 +14,7 @@ use std::{
 
 use bytes::{BufMut, Bytes, BytesMut};
 use openraft::EntryPayload;
-use quorate_cluster_config::ReplicaId;
+use quorate_cluster_config::{PartitionId, ReplicaId};
 use tokio::sync::watch;
 
 use super::{
@@ -121,6 +121,8 @@ impl MetadataMachine {
                 }
                 Row::Topic(topic) => batch.put(row_key(b't', topic.id.0), encode_row(row)?),
                 Row::Tombstone(ReplicaId(replica)) => batch.put(row_key(b'x', *replica), encode_row(row)?),
+                Row::Move(moving) => batch.put(move_key(moving.partition), encode_row(row)?),
+                Row::MoveGone(partition) => batch.delete(move_key(*partition)),
             };
         }
         self.store.write(batch).map_err(io::Error::other)?;
@@ -132,6 +134,10 @@ impl MetadataMachine {
 
 fn row_key(kind: u8, id: u64) -> Vec<u8> {
     [ROWS, &[kind], &id.to_be_bytes()].concat()
+}
+
+fn move_key(partition: PartitionId) -> Vec<u8> {
+    [row_key(b'v', partition.topic.0).as_slice(), &partition.index.to_be_bytes()].concat()
 }
 
 fn encode_row(row: &Row) -> io::Result<Vec<u8>> {

@@ -3,11 +3,13 @@
 mod command;
 mod group;
 mod machine;
+mod moves;
 mod placement;
 mod state;
 
 pub use command::{MetadataCommand, MetadataRefusal, MetadataReply};
 pub use group::{MetadataError, MetadataGroup};
 pub(crate) use machine::MetadataMachine;
+pub use moves::{MoveRow, MoveStep};
 pub use placement::{Change, Goal, NodeLoad, Placed, place, plan, prefer_leaders};
 pub use state::{Assignment, MetadataState, NodeRow, Row, TopicRow};

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     command::{MetadataCommand, MetadataRefusal, MetadataReply},
+    moves::MoveRow,
     placement::{NodeLoad, Placed, place},
 };
 
@@ -68,6 +69,10 @@ pub enum Row {
     TopicGone(TopicId),
     /// A replica whose data may be deleted.
     Tombstone(ReplicaId),
+    /// A move.
+    Move(MoveRow),
+    /// A move that is over.
+    MoveGone(PartitionId),
 }
 
 /// The ids to be given next. None is ever given twice.
@@ -93,6 +98,7 @@ pub struct MetadataState {
     topics: BTreeMap<TopicId, TopicRow>,
     names: BTreeMap<TopicName, TopicId>,
     tombstones: BTreeSet<ReplicaId>,
+    moves: BTreeMap<PartitionId, MoveRow>,
 }
 
 impl MetadataState {
@@ -153,6 +159,9 @@ impl MetadataState {
                 self.register_node(*node, client_address, peer_address, rack.as_ref())
             }
             MetadataCommand::SetDrained { node, drained } => self.set_drained(*node, *drained),
+            MetadataCommand::StartMoves { changes } => self.start_moves(changes),
+            MetadataCommand::AdvanceMove { done } => self.advance_move(done),
+            MetadataCommand::CancelMove { partition } => self.cancel_move(*partition),
             MetadataCommand::CreateTopic { name, config, live } => self.create_topic(name, config, live, index),
             MetadataCommand::DeleteTopic { topic, name } => self.delete_topic(*topic, name),
             MetadataCommand::ReserveProducerIds { count } => self.reserve_producers(*count),
@@ -226,7 +235,7 @@ impl MetadataState {
         let topic = self.topic_named(name).filter(|topic| topic.id == id);
         let topic = topic.ok_or_else(|| MetadataRefusal::UnknownTopic(name.clone()))?;
         let replicas = topic.partitions.iter().flatten().map(|assignment| Row::Tombstone(assignment.replica));
-        let rows: Vec<Row> = replicas.chain([Row::TopicGone(id)]).collect();
+        let rows: Vec<Row> = replicas.chain(self.end_moves(topic)).chain([Row::TopicGone(id)]).collect();
         self.load(rows.clone());
         Ok((MetadataReply::TopicDeleted { topic: id }, rows))
     }
@@ -253,9 +262,9 @@ impl MetadataState {
             leaders: 0,
         };
         let mut loads: BTreeMap<NodeId, NodeLoad> = self.nodes.iter().map(|(id, node)| (*id, load(node))).collect();
-        for replicas in self.topics.values().flat_map(|topic| &topic.partitions) {
-            for (rank, assignment) in replicas.iter().enumerate() {
-                if let Some(load) = loads.get_mut(&assignment.node) {
+        for placed in self.planned() {
+            for (rank, node) in placed.nodes.iter().enumerate() {
+                if let Some(load) = loads.get_mut(node) {
                     load.replicas += 1;
                     load.leaders += u32::from(rank == 0);
                 }
@@ -297,10 +306,13 @@ impl MetadataState {
                     }
                 }
                 Row::Tombstone(replica) => drop(self.tombstones.insert(replica)),
+                Row::Move(row) => drop(self.moves.insert(row.partition, row)),
+                Row::MoveGone(partition) => drop(self.moves.remove(&partition)),
             }
         }
     }
 }
 
+mod moves;
 #[cfg(test)]
 mod tests;

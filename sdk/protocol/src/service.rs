@@ -1,9 +1,9 @@
 //! The tarpc service of the client port.
 
 use crate::{
-    ApiError, ClusterInfo, CreateTopicRequest, DeleteTopicRequest, DrainRequest, FetchRequest, FetchResponse,
-    OffsetsRequest, OffsetsResponse, ProduceRequest, ProduceResponse, TopicInfo, TopicsRequest, TopicsResponse,
-    TrimRequest, TrimResponse,
+    ApiError, ClusterInfo, CreateTopicRequest, DeleteTopicRequest, DrainRequest, FetchRequest, FetchResponse, MoveInfo,
+    OffsetsRequest, OffsetsResponse, ProduceRequest, ProduceResponse, RebalanceResponse, TopicInfo, TopicsRequest,
+    TopicsResponse, TrimRequest, TrimResponse,
 };
 use quorate_cluster_config::ProducerId;
 
@@ -31,4 +31,11 @@ pub trait QuorateApi {
     async fn trim(request: TrimRequest) -> Result<TrimResponse, ApiError>;
     /// Has a node lead nothing, or lead again. Returns the metadata index of the change: leadership moves after it.
     async fn drain(request: DrainRequest) -> Result<u64, ApiError>;
+    /// Begins moves that make all nodes carry alike, and partitions span as many racks as they can. They go on by themselves;
+    /// a partition that has to change twice changes once, and is planned again when asked for again.
+    async fn rebalance() -> Result<RebalanceResponse, ApiError>;
+    /// Has all moves taken back whose new replica does not vote yet. Returns how many.
+    async fn cancel_moves() -> Result<u32, ApiError>;
+    /// The moves under way.
+    async fn moves() -> Result<Vec<MoveInfo>, ApiError>;
 }

@@ -13,8 +13,8 @@ use quorate::{
 };
 use quorate_protocol::{
     ApiError, ClientTransport, CreateTopicRequest, DeleteTopicRequest, DrainRequest, FetchRequest, FetchResponse,
-    OffsetsRequest, OffsetsResponse, ProduceRequest, ProduceResponse, QuorateApi, TopicSelector, TopicsRequest,
-    TopicsResponse, TrimRequest, TrimResponse, accept_client,
+    MoveInfo, OffsetsRequest, OffsetsResponse, ProduceRequest, ProduceResponse, QuorateApi, RebalanceResponse,
+    TopicSelector, TopicsRequest, TopicsResponse, TrimRequest, TrimResponse, accept_client,
 };
 use tarpc::{
     context::Context,
@@ -393,6 +393,18 @@ impl QuorateApi for Node {
             OffsetQuery::AtTime { ms } => partition.offset_at(ms),
         };
         Ok(OffsetsResponse { offset })
+    }
+
+    async fn rebalance(self, _: Context) -> Result<RebalanceResponse, ApiError> {
+        Ok(RebalanceResponse { begun: 0, metadata_index: 3 })
+    }
+
+    async fn cancel_moves(self, _: Context) -> Result<u32, ApiError> {
+        Ok(0)
+    }
+
+    async fn moves(self, _: Context) -> Result<Vec<MoveInfo>, ApiError> {
+        Ok(Vec::new())
     }
 
     async fn drain(self, _: Context, request: DrainRequest) -> Result<u64, ApiError> {

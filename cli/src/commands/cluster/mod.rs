@@ -2,6 +2,8 @@
 
 mod health;
 mod info;
+mod rebalance;
+mod tasks;
 
 use clap::Subcommand;
 
@@ -14,11 +16,17 @@ pub(crate) enum ClusterCommand {
     Info(info::InfoArgs),
     /// Say whether all is well; exit code 1 if not
     Health(health::HealthArgs),
+    /// Move replicas until all nodes carry alike
+    Rebalance(rebalance::RebalanceArgs),
+    /// Show what is being moved
+    Tasks(tasks::TasksArgs),
 }
 
 pub(crate) async fn run(context: &Context, command: ClusterCommand) -> Result<(), Failure> {
     match command {
         ClusterCommand::Info(_) => info::run(context).await,
         ClusterCommand::Health(_) => health::run(context).await,
+        ClusterCommand::Rebalance(args) => rebalance::run(context, args).await,
+        ClusterCommand::Tasks(_) => tasks::run(context).await,
     }
 }

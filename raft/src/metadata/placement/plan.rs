@@ -3,11 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use quorate_cluster_config::{NodeId, PartitionId};
+use serde::{Deserialize, Serialize};
 
 use super::{Domain, NodeLoad, Placed};
 
 /// A change of one partition: one replica that comes, one that goes, or both.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Change {
     /// The partition.
     pub partition: PartitionId,
@@ -22,7 +23,8 @@ pub struct Change {
 pub enum Goal {
     /// Only what must be: replicas leave nodes that take none, partitions get as many replicas as they are to have.
     Required,
-    /// Also what makes partitions span more failure domains, and what makes the nodes carry the same number of replicas.
+    /// Also what makes partitions span more failure domains, and what makes the nodes that answer carry the same number of
+    /// replicas. Nothing is moved for that to a node that does not answer.
     Even,
 }
 
@@ -83,6 +85,10 @@ impl<'a> Planner<'a> {
 
     fn takes_replicas(&self, node: NodeId) -> bool {
         self.nodes.get(&node).is_some_and(|load| load.takes_replicas)
+    }
+
+    fn answers(&self, node: NodeId) -> bool {
+        self.nodes.get(&node).is_some_and(|load| load.live)
     }
 
     fn domain(&self, node: NodeId) -> Domain<'a> {
@@ -163,7 +169,8 @@ impl<'a> Planner<'a> {
             loop {
                 let now = self.domains(at, None, None);
                 let nodes = self.partitions[at].nodes.iter().copied();
-                let moves = nodes.filter_map(|drop| Some((drop, self.target(at, Some(drop))?)));
+                let target = |drop| self.target(at, Some(drop)).filter(|add| self.answers(*add));
+                let moves = nodes.filter_map(|drop| Some((drop, target(drop)?)));
                 let key = |(drop, add): &(NodeId, NodeId)| {
                     let domains = self.domains(at, Some(*drop), Some(*add));
                     (domains, self.carried(*drop), std::cmp::Reverse((self.carried(*add), *drop)))
@@ -188,7 +195,7 @@ impl<'a> Planner<'a> {
     }
 
     fn next_even(&self) -> Option<(usize, NodeId, NodeId)> {
-        let takes = |node: &&NodeId| self.takes_replicas(**node);
+        let takes = |node: &&NodeId| self.takes_replicas(**node) && self.answers(**node);
         let mut ranked: Vec<_> = self.carried.keys().filter(takes).map(|node| (self.carried(*node), *node)).collect();
         ranked.sort_unstable();
         // The fullest first, and for each the emptiest first.

@@ -128,6 +128,17 @@ fn a_new_node_gets_its_fair_share_and_only_it_gets_any() {
 }
 
 #[test]
+fn nothing_is_moved_for_evenness_to_a_node_that_does_not_answer() {
+    let partitions: Vec<_> = (0..30).map(|index| placed(index, &[1, 2, 3], 3)).collect();
+    let mut nodes = idle(4);
+    nodes[3].live = false;
+    assert_eq!(plan(&partitions, &nodes, Goal::Even), []);
+    let mut nodes = in_racks(&["a", "a", "b"]);
+    nodes[2].live = false;
+    assert_eq!(plan(&[placed(0, &[1, 2], 2)], &nodes, Goal::Even), []);
+}
+
+#[test]
 fn a_node_that_leaves_keeps_nothing_if_the_others_can_take_it() {
     let partitions: Vec<_> = (0..30).map(|index| placed(index, &[1, 2, 3], 3)).collect();
     let mut nodes = idle(4);

@@ -1,4 +1,6 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
+mod moves;
+
 use super::*;
 
 fn three_nodes() -> MetadataState {

@@ -1,0 +1,155 @@
+//! How moves begin, go on and end.
+
+use std::collections::BTreeSet;
+
+use quorate_cluster_config::{PartitionId, ReplicaId, limits};
+
+use super::{Assignment, Counters, MetadataState, Row, TopicRow};
+use crate::metadata::{
+    command::{MetadataRefusal, MetadataReply},
+    moves::{MoveRow, MoveStep},
+    placement::{Change, Placed},
+};
+
+type Applied = Result<(MetadataReply, Vec<Row>), MetadataRefusal>;
+
+impl MetadataState {
+    /// The moves under way, by partition.
+    pub fn moves(&self) -> impl Iterator<Item = &MoveRow> {
+        self.moves.values()
+    }
+
+    /// The move of a partition.
+    #[must_use]
+    pub fn move_of(&self, partition: PartitionId) -> Option<&MoveRow> {
+        self.moves.get(&partition)
+    }
+
+    /// All partitions as placement will see them once all moves are done.
+    #[must_use]
+    pub fn planned(&self) -> Vec<Placed> {
+        let mut placed = self.placed();
+        for placed in &mut placed {
+            let Some(row) = self.moves.get(&placed.partition).filter(|row| row.step != MoveStep::TakingBack) else {
+                continue;
+            };
+            placed.nodes.retain(|node| row.drop.is_none_or(|drop| drop.node != *node));
+            placed.nodes.extend(row.add.map(|add| add.node));
+        }
+        placed
+    }
+
+    fn replicas(&self, partition: PartitionId) -> Option<&[Assignment]> {
+        self.topics.get(&partition.topic)?.partitions.get(partition.index as usize).map(Vec::as_slice)
+    }
+
+    /// Begins the changes that fit what holds now, each partition's first; the others are left out: whoever planned them looks
+    /// again once these are done.
+    pub(super) fn start_moves(&mut self, changes: &[Change]) -> Applied {
+        if changes.len() > limits::MOVES_PER_COMMAND_MAX {
+            let reason = format!("{} moves at once, at most {}", changes.len(), limits::MOVES_PER_COMMAND_MAX);
+            return Err(MetadataRefusal::Invalid(reason));
+        }
+        let mut counters = self.counters;
+        let mut begun = BTreeSet::new();
+        let mut rows = Vec::new();
+        for change in changes {
+            // The changes of a partition come one after the other: one that does not fit holds up those behind it.
+            if begun.insert(change.partition)
+                && let Some(row) = self.begin(change, &mut counters)
+            {
+                rows.push(Row::Move(row));
+            }
+        }
+        let count = u32::try_from(rows.len()).unwrap_or(u32::MAX);
+        if count > 0 {
+            rows.push(Row::Counters(counters));
+        }
+        self.load(rows.clone());
+        Ok((MetadataReply::MovesStarted { count }, rows))
+    }
+
+    fn begin(&self, change: &Change, counters: &mut Counters) -> Option<MoveRow> {
+        let replicas = self.replicas(change.partition)?;
+        if self.moves.contains_key(&change.partition) || (change.add, change.drop) == (None, None) {
+            return None;
+        }
+        let drop = match change.drop {
+            Some(node) => Some(*replicas.iter().find(|assignment| assignment.node == node)?),
+            None => None,
+        };
+        let add = match change.add {
+            Some(node) if !self.nodes.contains_key(&node) => return None,
+            Some(node) if replicas.iter().any(|assignment| assignment.node == node) => return None,
+            Some(node) => {
+                counters.replica += 1;
+                Some(Assignment { replica: ReplicaId(counters.replica - 1), node })
+            }
+            None if replicas.len() <= 1 => return None,
+            None => None,
+        };
+        let step = if add.is_some() { MoveStep::Adding } else { MoveStep::Switching };
+        Some(MoveRow { partition: change.partition, step, add, drop })
+    }
+
+    /// Notes that a step is done. One that was noted before, or of an earlier move, changes nothing.
+    pub(super) fn advance_move(&mut self, done: &MoveRow) -> Applied {
+        let partition = done.partition;
+        let row =
+            *self.moves.get(&partition).filter(|row| *row == done).ok_or(MetadataRefusal::NoSuchMove(partition))?;
+        let mut rows = Vec::new();
+        let next = row.step.next();
+        match (next, row.step) {
+            (Some(step), _) => rows.push(Row::Move(MoveRow { step, ..row })),
+            (None, MoveStep::TakingBack) => {
+                rows.push(Row::MoveGone(partition));
+                rows.extend(row.add.map(|add| Row::Tombstone(add.replica)));
+            }
+            (None, _) => {
+                let topic = self.topics.get(&partition.topic).ok_or(MetadataRefusal::NoSuchMove(partition))?;
+                rows.push(Row::Topic(replaced(topic, &row)));
+                rows.push(Row::MoveGone(partition));
+                rows.extend(row.drop.map(|drop| Row::Tombstone(drop.replica)));
+            }
+        }
+        self.load(rows.clone());
+        Ok((MetadataReply::MoveAdvanced { step: next }, rows))
+    }
+
+    /// Has a move taken back that has not come too far.
+    pub(super) fn cancel_move(&mut self, partition: PartitionId) -> Applied {
+        let row = *self.moves.get(&partition).ok_or(MetadataRefusal::NoSuchMove(partition))?;
+        if !row.step.can_be_cancelled() {
+            return Err(MetadataRefusal::MoveTooFar(partition));
+        }
+        let step = MoveStep::TakingBack;
+        let rows = vec![Row::Move(MoveRow { step, ..row })];
+        self.load(rows.clone());
+        Ok((MetadataReply::MoveAdvanced { step: Some(step) }, rows))
+    }
+
+    /// What becomes of a deleted topic's moves.
+    pub(super) fn end_moves(&self, topic: &TopicRow) -> Vec<Row> {
+        let moves = self.moves.values().filter(|row| row.partition.topic == topic.id);
+        let ended = |row: &MoveRow| {
+            let tombstone = row.add.map(|add| Row::Tombstone(add.replica));
+            tombstone.into_iter().chain([Row::MoveGone(row.partition)])
+        };
+        moves.flat_map(ended).collect()
+    }
+}
+
+/// The topic with the new replica in the place of the old one, or at the end.
+fn replaced(topic: &TopicRow, row: &MoveRow) -> TopicRow {
+    let mut topic = topic.clone();
+    if let Some(replicas) = topic.partitions.get_mut(row.partition.index as usize) {
+        let at = row.drop.and_then(|drop| replicas.iter().position(|assignment| *assignment == drop));
+        match (at, row.add) {
+            (Some(at), Some(add)) => replicas[at] = add,
+            (Some(at), None) => _ = replicas.remove(at),
+            (None, Some(add)) => replicas.push(add),
+            (None, None) => {}
+        }
+    }
+    topic
+}

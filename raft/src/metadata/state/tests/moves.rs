@@ -1,0 +1,160 @@
+//! Moves: what begins, how it goes on and ends, and that nothing is noted twice.
+
+use super::*;
+use crate::metadata::{
+    moves::MoveStep,
+    placement::{Change, Goal, plan},
+};
+
+/// Four nodes, and a topic of three partitions whose replicas are on the first three.
+fn four_nodes() -> (MetadataState, TopicId) {
+    let mut state = three_nodes();
+    let MetadataReply::TopicCreated { topic } = create(&mut state, "orders", 3) else { panic!("created") };
+    let NodeRow { client_address, peer_address, .. } = state.node(NodeId(1)).unwrap().clone();
+    state.apply(&MetadataCommand::RegisterNode { node: NodeId(4), client_address, peer_address, rack: None }, 20);
+    (state, topic)
+}
+
+fn change(topic: TopicId, index: u32, add: Option<u64>, drop: Option<u64>) -> Change {
+    Change { partition: PartitionId { topic, index }, add: add.map(NodeId), drop: drop.map(NodeId) }
+}
+
+fn start(state: &mut MetadataState, changes: &[Change]) -> u32 {
+    match state.apply(&MetadataCommand::StartMoves { changes: changes.to_vec() }, 30).0 {
+        MetadataReply::MovesStarted { count } => count,
+        reply => panic!("{reply:?}"),
+    }
+}
+
+fn advance(state: &mut MetadataState, done: MoveRow) -> MetadataReply {
+    state.apply(&MetadataCommand::AdvanceMove { done }, 31).0
+}
+
+fn nodes(state: &MetadataState, partition: PartitionId) -> Vec<u64> {
+    let placed = state.placed().into_iter().find(|placed| placed.partition == partition).unwrap();
+    placed.nodes.iter().map(|node| node.0).collect()
+}
+
+#[test]
+fn a_move_goes_through_all_steps_and_ends_with_the_new_replica_in_the_old_ones_place() {
+    let (mut state, topic) = four_nodes();
+    let wanted = change(topic, 0, Some(4), Some(2));
+    let before = nodes(&state, wanted.partition);
+    assert_eq!((start(&mut state, &[wanted]), start(&mut state, &[wanted])), (1, 0), "one move a partition");
+    let first = *state.move_of(wanted.partition).unwrap();
+    let (add, drop) = (first.add.unwrap(), first.drop.unwrap());
+    assert_eq!((first.step, add.node, drop.node), (MoveStep::Adding, NodeId(4), NodeId(2)));
+    assert!(state.topics().all(|topic| topic.partitions.iter().flatten().all(|known| known.replica < add.replica)));
+    for step in [MoveStep::CatchingUp, MoveStep::Switching] {
+        let row = *state.move_of(wanted.partition).unwrap();
+        assert_eq!(advance(&mut state, row), MetadataReply::MoveAdvanced { step: Some(step) });
+        let late = MetadataReply::Refused(MetadataRefusal::NoSuchMove(wanted.partition));
+        assert_eq!(advance(&mut state, row), late, "noted once");
+        assert_eq!(nodes(&state, wanted.partition), before, "until it is over");
+    }
+    let cancel = MetadataCommand::CancelMove { partition: wanted.partition };
+    assert_eq!(state.apply(&cancel, 32).0, MetadataReply::Refused(MetadataRefusal::MoveTooFar(wanted.partition)));
+    let row = *state.move_of(wanted.partition).unwrap();
+    assert_eq!(advance(&mut state, row), MetadataReply::MoveAdvanced { step: None });
+    let after: Vec<u64> = before.iter().map(|node| if *node == 2 { 4 } else { *node }).collect();
+    assert_eq!(nodes(&state, wanted.partition), after);
+    assert!(state.has_tombstone(drop.replica) && !state.has_tombstone(add.replica));
+    assert_eq!(state.moves().count(), 0);
+}
+
+#[test]
+fn a_move_is_cancelled_before_its_replica_votes() {
+    for noted in 0..2 {
+        let (mut state, topic) = four_nodes();
+        let wanted = change(topic, 1, Some(4), Some(1));
+        let before = nodes(&state, wanted.partition);
+        start(&mut state, &[wanted]);
+        for _ in 0..noted {
+            let row = *state.move_of(wanted.partition).unwrap();
+            advance(&mut state, row);
+        }
+        let stale = *state.move_of(wanted.partition).unwrap();
+        state.apply(&MetadataCommand::CancelMove { partition: wanted.partition }, 32);
+        assert_eq!(advance(&mut state, stale), MetadataReply::Refused(MetadataRefusal::NoSuchMove(wanted.partition)));
+        let row = *state.move_of(wanted.partition).unwrap();
+        assert_eq!(row.step, MoveStep::TakingBack);
+        assert_eq!(advance(&mut state, row), MetadataReply::MoveAdvanced { step: None });
+        assert_eq!(nodes(&state, wanted.partition), before);
+        assert!(state.has_tombstone(row.add.unwrap().replica) && !state.has_tombstone(row.drop.unwrap().replica));
+    }
+}
+
+#[test]
+fn what_does_not_fit_is_left_out_and_changes_nothing() {
+    let (mut state, topic) = four_nodes();
+    let before = state.clone();
+    let gone = change(TopicId(99), 0, Some(4), Some(1));
+    let nonsense = [
+        gone,
+        change(topic, 7, Some(4), Some(1)),
+        change(topic, 0, Some(3), Some(1)),
+        change(topic, 1, Some(4), Some(4)),
+        change(topic, 2, Some(9), Some(1)),
+        change(topic, 2, None, None),
+    ];
+    assert_eq!(start(&mut state, &nonsense), 0);
+    assert_eq!(state, before);
+    let many = MetadataCommand::StartMoves { changes: vec![gone; limits::MOVES_PER_COMMAND_MAX + 1] };
+    assert!(matches!(state.apply(&many, 1).0, MetadataReply::Refused(MetadataRefusal::Invalid(_))));
+    // The second change of a partition waits for the first, and is planned again after it.
+    let both = [change(topic, 0, Some(4), Some(1)), change(topic, 0, None, Some(2))];
+    assert_eq!((start(&mut state, &both), state.moves().count()), (1, 1));
+}
+
+#[test]
+fn replicas_come_and_go_without_one_another_but_the_last_stays() {
+    let (mut state, topic) = four_nodes();
+    let partition = PartitionId { topic, index: 0 };
+    let run = |state: &mut MetadataState, change| {
+        assert_eq!(start(state, &[change]), 1);
+        while let Some(row) = state.move_of(partition).copied() {
+            advance(state, row);
+        }
+    };
+    run(&mut state, change(topic, 0, Some(4), None));
+    assert_eq!(nodes(&state, partition).len(), 4);
+    for node in [1, 2, 3] {
+        run(&mut state, change(topic, 0, None, Some(node)));
+    }
+    assert_eq!(nodes(&state, partition), [4]);
+    assert_eq!(start(&mut state, &[change(topic, 0, None, Some(4))]), 0, "a partition has a replica");
+}
+
+#[test]
+fn a_deleted_topic_takes_its_moves_along() {
+    let (mut state, topic) = four_nodes();
+    start(&mut state, &[change(topic, 0, Some(4), Some(1))]);
+    let add = state.moves().next().unwrap().add.unwrap();
+    state.apply(&MetadataCommand::DeleteTopic { topic, name: TopicName::parse("orders").unwrap() }, 40);
+    assert!(state.moves().next().is_none() && state.has_tombstone(add.replica));
+}
+
+#[test]
+fn a_plan_is_carried_out_and_the_rows_rebuild_every_state_on_the_way() {
+    let (mut state, _) = four_nodes();
+    let mut rebuilt = state.clone();
+    let live = [1, 2, 3, 4].map(NodeId);
+    let mut moved = 0;
+    loop {
+        let changes = plan(&state.planned(), &state.loads(&live), Goal::Even);
+        let mut commands = vec![MetadataCommand::StartMoves { changes }];
+        commands.extend(state.moves().map(|done| MetadataCommand::AdvanceMove { done: *done }));
+        for command in commands {
+            let (reply, rows) = state.apply(&command, 50);
+            moved += u32::from(reply == MetadataReply::MoveAdvanced { step: None });
+            rebuilt.load(rows);
+            assert_eq!(rebuilt, state, "after {command:?}");
+        }
+        if state.moves().next().is_none() {
+            break;
+        }
+    }
+    let carried = |node| state.placed().iter().filter(|placed| placed.nodes.contains(&NodeId(node))).count();
+    assert_eq!(moved, 2);
+    assert_eq!([1, 2, 3, 4].map(carried).iter().filter(|count| **count == 2).count(), 3, "nine replicas on four nodes");
+}
