@@ -176,7 +176,7 @@ impl QuorateApi for FakeNode {
         Ok(0)
     }
 
-    async fn moves(self, _: Context) -> Outcome<Vec<MoveInfo>> {
+    async fn moves(self, _: Context, _: u64) -> Outcome<Vec<MoveInfo>> {
         Ok(Vec::new())
     }
 

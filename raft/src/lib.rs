@@ -41,7 +41,8 @@ pub use environment::Environment;
 pub use group::{Group, GroupStatus, ProposalResult, ProposeError, Proposed, Role};
 pub use metadata::{
     Assignment, Change, Goal, MetadataCommand, MetadataError, MetadataGroup, MetadataRefusal, MetadataReply,
-    MetadataState, MoveRow, MoveStep, NodeLoad, NodeRow, Placed, Row, TopicRow, place, plan, prefer_leaders,
+    MetadataState, MoveRow, MoveStep, NodeLoad, NodeRow, Placed, Row, TopicRow, place, plan, plan_at_most,
+    prefer_leaders,
 };
 pub use open::GroupOpenError;
 pub use partition::{

@@ -14,7 +14,7 @@ use std::{
 };
 
 use openraft::{
-    ChangeMembers, Precondition, ServerState, async_runtime::watch::WatchReceiver, errors::ClientWriteError,
+    ChangeMembers, Instant, Precondition, ServerState, async_runtime::watch::WatchReceiver, errors::ClientWriteError,
     errors::RaftError,
 };
 use quorate_cluster_config::{NodeId, ReplicaId};
@@ -28,6 +28,8 @@ use crate::{
 /// A learner that lacks at most so many of the committed entries becomes a voter: it has the rest by the time the change is
 /// committed, and what is not committed yet is on its way to all.
 const LAG_MAX: u64 = 64;
+/// A replica that has not answered for this long may be dead: several heartbeats.
+const ANSWERED_WITHIN: Duration = Duration::from_secs(3);
 /// How long a step waits for a majority before its outcome is called unknown.
 const STEP_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -136,6 +138,20 @@ struct View {
     /// One past the last committed log index.
     committed_end: u64,
     matched: BTreeMap<ReplicaId, Option<LogId>>,
+    /// The replicas that have answered lately.
+    answered: BTreeSet<ReplicaId>,
+}
+
+impl View {
+    /// How far a learner has come: it is done when it has what is committed, and has answered lately.
+    fn progress_of(&self, replica: ReplicaId) -> StepProgress {
+        let matched = self.matched.get(&replica).copied().flatten().map_or(0, |id| id.index + 1);
+        if matched > 0 && matched + LAG_MAX >= self.committed_end && self.answered.contains(&replica) {
+            StepProgress::Done
+        } else {
+            StepProgress::Waiting { matched, end: self.end }
+        }
+    }
 }
 
 impl Group {
@@ -174,6 +190,7 @@ impl Group {
             let nodes = metrics.membership_config.membership();
             return Err(StepError::NotLeader { leader: leader.and_then(|leader| nodes.get_node(&leader).copied()) });
         }
+        let heard = metrics.heartbeat.iter().flatten();
         Ok(View {
             members: GroupMembers::of(&metrics.membership_config, metrics.local_committed),
             membership: *metrics.membership_config.log_id(),
@@ -181,6 +198,10 @@ impl Group {
             end: metrics.last_log_index.map_or(0, |index| index + 1),
             committed_end: metrics.local_committed.map_or(0, |id| id.index + 1),
             matched: metrics.replication.clone().unwrap_or_default(),
+            answered: heard
+                .filter(|(_, at)| at.is_some_and(|at| at.elapsed() < ANSWERED_WITHIN))
+                .map(|(id, _)| *id)
+                .collect(),
         })
     }
 
@@ -200,8 +221,20 @@ impl Group {
         }
     }
 
+    /// A view whose membership is committed: what is not may still be taken back by another leader.
+    async fn committed_view(&self) -> Result<View, StepError> {
+        let mut metrics = self.raft().metrics();
+        loop {
+            let view = self.view()?;
+            if view.members.committed {
+                return Ok(view);
+            }
+            metrics.changed().await.map_err(|_| StepError::Stopped("it is shutting down".to_owned()))?;
+        }
+    }
+
     async fn complete_joint(&self) -> Result<(), StepError> {
-        let view = self.view()?;
+        let view = self.committed_view().await?;
         if view.members.joint {
             let voters = view.members.voters.keys().copied().collect();
             self.change(&view, ChangeMembers::ReplaceAllVoters(voters)).await?;
@@ -209,55 +242,48 @@ impl Group {
         Ok(())
     }
 
-    /// What is done is done once it is committed.
-    async fn settled(&self, view: &View) -> Result<StepProgress, StepError> {
-        if !view.members.committed {
-            self.linearize().await?;
-        }
-        Ok(StepProgress::Done)
-    }
-
     async fn step_add(&self, replacement: Replacement) -> Result<StepProgress, StepError> {
-        let view = self.view()?;
+        let view = self.committed_view().await?;
         match replacement.add {
             Some((replica, node)) if !view.members.has(replica) => {
                 self.change(&view, ChangeMembers::AddNodes(BTreeMap::from([(replica, node)]))).await
             }
-            _ => self.settled(&view).await,
+            _ => Ok(StepProgress::Done),
         }
     }
 
     async fn step_catch_up(&self, replacement: Replacement) -> Result<StepProgress, StepError> {
-        let view = self.view()?;
+        let view = self.committed_view().await?;
         let Some((replica, _)) = replacement.add else { return Ok(StepProgress::Done) };
         if view.members.voters.contains_key(&replica) {
-            return self.settled(&view).await;
+            return Ok(StepProgress::Done);
         }
         if !view.members.has(replica) {
             return Err(StepError::Refused(format!("replica {replica} is no member, it is to be added first")));
         }
-        let matched = view.matched.get(&replica).copied().flatten().map_or(0, |id| id.index + 1);
-        if matched + LAG_MAX >= view.committed_end && matched > 0 {
-            return Ok(StepProgress::Done);
-        }
-        Ok(StepProgress::Waiting { matched, end: view.end })
+        Ok(view.progress_of(replica))
     }
 
     async fn step_switch(&self, replacement: Replacement) -> Result<StepProgress, StepError> {
-        let view = self.view()?;
+        let view = self.committed_view().await?;
         let mut voters: BTreeSet<ReplicaId> = view.members.voters.keys().copied().collect();
         let now = voters.clone();
         if let Some((replica, _)) = replacement.add
             && voters.insert(replica)
-            && !view.members.has(replica)
         {
-            return Err(StepError::Refused(format!("replica {replica} is no member, it is to be added first")));
+            if !view.members.has(replica) {
+                return Err(StepError::Refused(format!("replica {replica} is no member, it is to be added first")));
+            }
+            // It may have died since it had caught up: the group would wait for it.
+            if let waiting @ StepProgress::Waiting { .. } = view.progress_of(replica) {
+                return Ok(waiting);
+            }
         }
         if let Some(replica) = replacement.drop {
             voters.remove(&replica);
         }
         if voters == now {
-            return self.settled(&view).await;
+            return Ok(StepProgress::Done);
         }
         if voters.is_empty() {
             return Err(StepError::Refused("the last replica of a group cannot go".to_owned()));
@@ -270,7 +296,9 @@ impl Group {
     }
 
     async fn step_take_back(&self, replacement: Replacement) -> Result<StepProgress, StepError> {
-        let view = self.view()?;
+        // What was asked of Raft before and is not taken up yet comes before this.
+        self.linearize().await?;
+        let view = self.committed_view().await?;
         match replacement.add {
             Some((replica, _)) if view.members.voters.contains_key(&replica) => {
                 Err(StepError::Refused(format!("replica {replica} votes already")))
@@ -278,7 +306,7 @@ impl Group {
             Some((replica, _)) if view.members.has(replica) => {
                 self.change(&view, ChangeMembers::RemoveNodes(BTreeSet::from([replica]))).await
             }
-            _ => self.settled(&view).await,
+            _ => Ok(StepProgress::Done),
         }
     }
 }

@@ -141,7 +141,8 @@ impl Client {
     /// [`Error::Unreachable`] or [`Error::TimedOut`] if no node answers in time.
     pub async fn moves(&self) -> Result<Vec<MoveInfo>, Error> {
         let call = self.call("list the moves");
-        self.router().call_any(call, |api, context| async move { api.moves(context).await }).await
+        let index = self.router().topology().metadata_index();
+        self.router().call_any(call, |api, context| async move { api.moves(context, index).await }).await
     }
 
     /// Deletes a topic and all of its records. A topic of the same name created later is another topic.

@@ -7,7 +7,7 @@ use quorate_protocol::{
     ApiError, CreateTopicRequest, DeleteTopicRequest, DrainRequest, ErrorCode, RebalanceResponse, TopicInfo,
     TopicSelector, TopicsRequest,
 };
-use quorate_raft::{Goal, MetadataCommand, MetadataRefusal, MetadataReply, plan};
+use quorate_raft::{Goal, MetadataCommand, MetadataRefusal, MetadataReply, plan_at_most};
 use tokio::time::Instant;
 
 use super::errors;
@@ -68,8 +68,15 @@ pub(super) async fn drain(member: &Arc<Member>, request: DrainRequest, deadline:
 
 /// Plans from what this node knows; what does not fit any more when the command is applied is left out.
 pub(super) async fn rebalance(member: &Arc<Member>, deadline: Instant) -> Result<RebalanceResponse, ApiError> {
-    let state = member.metadata.state();
-    let mut changes = plan(&member.weighed(state.planned()), &state.loads(&member.live_nodes()), Goal::Even);
+    let planning = member.clone();
+    let planned = move || {
+        let (state, member) = (planning.metadata.state(), &planning);
+        let (partitions, nodes) = (member.weighed(state.planned()), state.loads(&member.live_nodes()));
+        plan_at_most(&partitions, &nodes, Goal::Even, limits::MOVES_PER_COMMAND_MAX)
+    };
+    let mut changes = tokio::task::spawn_blocking(planned)
+        .await
+        .map_err(|error| ApiError::new(ErrorCode::Unavailable, format!("the plan was broken off: {error}")))?;
     changes.truncate(limits::MOVES_PER_COMMAND_MAX);
     if changes.is_empty() {
         return Ok(RebalanceResponse { begun: 0, metadata_index: 0 });

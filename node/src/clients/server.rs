@@ -137,8 +137,8 @@ impl QuorateApi for ClientServer {
         admin::cancel_moves(self.member()?, work_until(context.deadline)).await
     }
 
-    async fn moves(self, _: Context) -> Result<Vec<MoveInfo>, ApiError> {
-        Ok(self.member()?.moves())
+    async fn moves(self, _: Context, min_metadata_index: u64) -> Result<Vec<MoveInfo>, ApiError> {
+        self.member()?.moves(min_metadata_index).await
     }
 
     async fn allocate_producer_id(self, context: Context) -> Result<ProducerId, ApiError> {

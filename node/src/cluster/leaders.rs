@@ -5,13 +5,13 @@
 //! cluster to be calm.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use futures::future::join_all;
-use quorate_cluster_config::{GroupId, NodeId, ReplicaId};
+use quorate_cluster_config::{GroupId, NodeId, PartitionId, ReplicaId};
 use quorate_protocol::ReplicaRole;
 use quorate_raft::{PartitionGroup, Role, prefer_leaders};
 use tokio::time::MissedTickBehavior;
@@ -22,6 +22,9 @@ use super::Member;
 const INTERVAL: Duration = Duration::from_secs(1);
 /// How long the nodes that are up, and the metadata, must have been the same before leadership is moved for evenness.
 const CALM: Duration = Duration::from_secs(5);
+/// How long a partition is led before it is handed over for evenness: nodes that see each other differently must not hand it
+/// to and fro without end.
+const HELD_MIN: Duration = Duration::from_secs(10);
 /// Partitions handed over at each look for evenness, and by a drained node.
 const EVENED_AT_ONCE: usize = 2;
 const DRAINED_AT_ONCE: usize = 16;
@@ -32,6 +35,8 @@ type Outlook = (BTreeSet<NodeId>, u64);
 /// Hands over what others should lead, until the node stops.
 pub(crate) async fn balance(member: Arc<Member>) {
     let mut seen: Option<(Outlook, Instant)> = None;
+    let mut preferred_before: Option<(Outlook, BTreeMap<PartitionId, NodeId>)> = None;
+    let mut led_since: BTreeMap<ReplicaId, Instant> = BTreeMap::new();
     let mut ticks = tokio::time::interval(INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -41,7 +46,12 @@ pub(crate) async fn balance(member: Arc<Member>) {
             Some((before, since)) if before == outlook => since,
             _ => Instant::now(),
         };
-        seen = Some((outlook, since));
+        seen = Some((outlook.clone(), since));
+        let led = led(&member);
+        led_since.retain(|replica, _| led.iter().any(|group| group.group().replica() == *replica));
+        for group in &led {
+            led_since.entry(group.group().replica()).or_insert_with(Instant::now);
+        }
         let state = member.metadata.state();
         let Some(us) = state.node(member.identity.node) else { continue };
         let at_once = match us.drained {
@@ -49,38 +59,77 @@ pub(crate) async fn balance(member: Arc<Member>) {
             false if since.elapsed() >= CALM => EVENED_AT_ONCE,
             false => continue,
         };
-        let moves = better_led_elsewhere(&member, at_once);
+        let preferred = match preferred_before.take() {
+            Some((before, preferred)) if before == outlook => preferred,
+            _ => prefer(&member).await,
+        };
+        let settled = |group: &Arc<PartitionGroup>| {
+            let since = led_since.get(&group.group().replica());
+            us.drained || since.is_some_and(|since| since.elapsed() >= HELD_MIN)
+        };
+        let mut moves = better_led_elsewhere(&member, led.into_iter().filter(settled), &preferred);
+        moves.truncate(at_once);
         join_all(moves.iter().map(|(group, to)| async move {
             let moved = group.group().hand_over_if_it_keeps_up(*to).await;
             tracing::debug!(group = %group.group().id(), %to, moved, "handed over leadership");
         }))
         .await;
-        if us.drained && member.metadata.group().status().role == Role::Leader {
-            member.metadata.group().hand_over().await;
+        if us.drained
+            && member.metadata.group().status().role == Role::Leader
+            && let Some(replica) = undrained_voter(&member)
+        {
+            member.metadata.group().hand_over_if_it_keeps_up(replica).await;
         }
+        preferred_before = Some((outlook, preferred));
     }
 }
 
-/// Partitions that this node leads and another node should, with the replicas there; at most that many.
-fn better_led_elsewhere(member: &Member, at_most: usize) -> Vec<(Arc<PartitionGroup>, ReplicaId)> {
+/// What this node leads.
+fn led(member: &Member) -> Vec<Arc<PartitionGroup>> {
+    let mut led = member.replicas.all_running();
+    led.retain(|group| group.group().status().role == Role::Leader);
+    led
+}
+
+/// Who should lead each partition. With many partitions that takes a while: not on the threads that must not block.
+async fn prefer(member: &Arc<Member>) -> BTreeMap<PartitionId, NodeId> {
+    let member = member.clone();
+    let prefer = move || {
+        let state = member.metadata.state();
+        let placed = state.placed();
+        let leaders = prefer_leaders(&placed, &state.loads(&member.live_nodes()));
+        placed.iter().zip(leaders).filter_map(|(placed, leader)| Some((placed.partition, leader?))).collect()
+    };
+    tokio::task::spawn_blocking(prefer).await.unwrap_or_default()
+}
+
+/// A voter of the metadata group on a node that is up and not drained: two drained nodes must not hand it to and fro.
+fn undrained_voter(member: &Member) -> Option<ReplicaId> {
     let state = member.metadata.state();
-    let placed = state.placed();
-    let preferred = prefer_leaders(&placed, &state.loads(&member.live_nodes()));
+    let members = member.metadata.group().members();
+    let fit = |node: NodeId| member.board.is_up(node) && state.node(node).is_some_and(|row| !row.drained);
+    members.voters.iter().find(|(_, node)| fit(**node)).map(|(replica, _)| *replica)
+}
+
+/// Of these partitions, which this node leads, those that another node should, with the replicas there.
+fn better_led_elsewhere(
+    member: &Member,
+    led: impl Iterator<Item = Arc<PartitionGroup>>,
+    preferred: &BTreeMap<PartitionId, NodeId>,
+) -> Vec<(Arc<PartitionGroup>, ReplicaId)> {
+    let state = member.metadata.state();
     let statuses = member.board.up();
     let ready = |node: NodeId, replica: ReplicaId| {
-        let of_node = statuses.iter().filter(|status| status.node == node).flat_map(|status| &status.replicas);
-        of_node
-            .into_iter()
+        let fit = statuses.iter().filter(|status| status.node == node && !status.low_on_disk);
+        fit.flat_map(|status| &status.replicas)
             .any(|status| status.replica == replica && status.role == ReplicaRole::Follower && status.failure.is_none())
     };
-    let led = member.replicas.all_running().into_iter().filter(|group| group.group().status().role == Role::Leader);
     let better = led.filter_map(|group| {
         let GroupId::Partition(id) = group.group().id() else { return None };
-        let at = placed.iter().position(|placed| placed.partition == id)?;
-        let node = preferred[at].filter(|node| *node != member.identity.node)?;
+        let node = preferred.get(&id).copied().filter(|node| *node != member.identity.node)?;
         let assignments = state.topic(id.topic)?.partitions.get(id.index as usize)?;
         let replica = assignments.iter().find(|assignment| assignment.node == node)?.replica;
         ready(node, replica).then_some((group, replica))
     });
-    better.take(at_most).collect()
+    better.collect()
 }

@@ -34,7 +34,7 @@ const NOTE_TIMEOUT: Duration = Duration::from_secs(2);
 /// Drives all moves while this node leads the metadata group.
 pub(crate) async fn drive_moves(member: Arc<Member>) {
     // One that hangs must not hold up the others.
-    let (mut driven, mut in_work) = (JoinSet::new(), BTreeSet::new());
+    let (mut driven, mut in_work, mut turn) = (JoinSet::new(), BTreeSet::new(), 0_usize);
     let mut ticks = tokio::time::interval(INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -50,7 +50,12 @@ pub(crate) async fn drive_moves(member: Arc<Member>) {
         if status.role != Role::Leader {
             continue;
         }
-        for row in due(member.metadata.state().moves()) {
+        let mut moves = due(member.metadata.state().moves());
+        // Those that cannot go on must not keep the others from it.
+        let from = turn % moves.len().max(1);
+        moves.rotate_left(from);
+        turn = turn.wrapping_add(ASKED_AT_ONCE);
+        for row in moves {
             if in_work.len() < ASKED_AT_ONCE && in_work.insert(row.partition) {
                 let member = member.clone();
                 driven.spawn(async move {
@@ -75,7 +80,6 @@ fn due<'a>(moves: impl Iterator<Item = &'a MoveRow>) -> Vec<MoveRow> {
         }
         _ => true,
     });
-    moves.truncate(ASKED_AT_ONCE);
     moves
 }
 
@@ -166,6 +170,6 @@ mod tests {
         let asked: Vec<u32> = due(moves.iter()).iter().map(|row| row.partition.index).collect();
         assert_eq!(asked, [11, 10, 0, 1, 2, 12]);
         let many: Vec<MoveRow> = (0..100).map(|index| row(index, MoveStep::Switching, 4)).collect();
-        assert_eq!(due(many.iter()).len(), ASKED_AT_ONCE);
+        assert_eq!(due(many.iter()).len(), 100, "what does not arrive is not held up");
     }
 }

@@ -62,7 +62,11 @@ async fn reconcile(member: &Arc<Member>) -> bool {
     let mut missing = Vec::new();
     for topic in state.topics() {
         for (index, replicas) in (0..).zip(&topic.partitions) {
-            let first_members: Members = replicas.iter().map(|placed| (placed.replica, placed.node)).collect();
+            // Only those that a partition began with may begin it.
+            let first_members: Members = match topic.moved.contains(&index) {
+                true => Members::new(),
+                false => replicas.iter().map(|placed| (placed.replica, placed.node)).collect(),
+            };
             let ours = replicas.iter().filter(|placed| placed.node == member.identity.node);
             missing.extend(ours.filter(|placed| !held.contains(&placed.replica)).map(|placed| ReplicaRecord {
                 replica: placed.replica,

@@ -149,7 +149,8 @@ impl Member {
     }
 
     /// The moves under way.
-    pub(crate) fn moves(&self) -> Vec<MoveInfo> {
+    pub(crate) async fn moves(&self, min_metadata_index: u64) -> Result<Vec<MoveInfo>, ApiError> {
+        self.wait_for_metadata(min_metadata_index).await?;
         let state = self.metadata.state();
         let snapshot = Snapshot::take(self);
         let bytes = |assignment: &Assignment| {
@@ -174,7 +175,17 @@ impl Member {
                 bytes_total: placed.iter().map(bytes).max().unwrap_or(0),
             })
         };
-        state.moves().filter_map(info).collect()
+        Ok(state.moves().filter_map(info).collect())
+    }
+
+    /// Waits until this node has the metadata that a client has seen.
+    async fn wait_for_metadata(&self, index: u64) -> Result<(), ApiError> {
+        if index > 0 && !self.metadata.wait_applied(index, limits::METADATA_WAIT_MAX).await {
+            let message =
+                format!("node {} is behind the metadata this client has seen; try another", self.identity.node);
+            return Err(ApiError::new(ErrorCode::Unavailable, message));
+        }
+        Ok(())
     }
 
     /// The partitions with the bytes that their largest replicas have.
@@ -192,13 +203,7 @@ impl Member {
 
     /// The topics asked for.
     pub(crate) async fn topics(&self, request: &TopicsRequest) -> Result<TopicsResponse, ApiError> {
-        if request.min_metadata_index > 0
-            && !self.metadata.wait_applied(request.min_metadata_index, limits::METADATA_WAIT_MAX).await
-        {
-            let message =
-                format!("node {} is behind the metadata this client has seen; try another", self.identity.node);
-            return Err(ApiError::new(ErrorCode::Unavailable, message));
-        }
+        self.wait_for_metadata(request.min_metadata_index).await?;
         let metadata_index = self.metadata.applied_end().borrow().saturating_sub(1);
         let state = self.metadata.state();
         let snapshot = Snapshot::take(self);

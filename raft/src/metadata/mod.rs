@@ -11,5 +11,5 @@ pub use command::{MetadataCommand, MetadataRefusal, MetadataReply};
 pub use group::{MetadataError, MetadataGroup};
 pub(crate) use machine::MetadataMachine;
 pub use moves::{MoveRow, MoveStep};
-pub use placement::{Change, Goal, NodeLoad, Placed, place, plan, prefer_leaders};
+pub use placement::{Change, Goal, NodeLoad, Placed, place, plan, plan_at_most, prefer_leaders};
 pub use state::{Assignment, MetadataState, NodeRow, Row, TopicRow};

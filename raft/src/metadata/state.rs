@@ -52,6 +52,8 @@ pub struct TopicRow {
     pub created_at: u64,
     /// The replicas of each partition, the preferred leader first.
     pub partitions: Vec<Vec<Assignment>>,
+    /// The partitions whose replicas are not those they began with any more.
+    pub moved: BTreeSet<u32>,
 }
 
 /// A row as the store keeps it.
@@ -225,7 +227,14 @@ impl MetadataState {
             Assignment { replica: ReplicaId(counters.replica - 1), node }
         };
         let partitions = placed.into_iter().map(|nodes| nodes.into_iter().map(&mut assign).collect()).collect();
-        let row = TopicRow { id: topic, name: name.clone(), config: config.clone(), created_at: index, partitions };
+        let row = TopicRow {
+            id: topic,
+            name: name.clone(),
+            config: config.clone(),
+            created_at: index,
+            partitions,
+            moved: BTreeSet::new(),
+        };
         let rows = vec![Row::Counters(counters), Row::Stream(name.stream.clone()), Row::Topic(row)];
         self.load(rows.clone());
         Ok((MetadataReply::TopicCreated { topic }, rows))

@@ -36,6 +36,6 @@ pub trait QuorateApi {
     async fn rebalance() -> Result<RebalanceResponse, ApiError>;
     /// Has all moves taken back whose new replica does not vote yet. Returns how many.
     async fn cancel_moves() -> Result<u32, ApiError>;
-    /// The moves under way.
-    async fn moves() -> Result<Vec<MoveInfo>, ApiError>;
+    /// The moves under way, as of this metadata index or later.
+    async fn moves(min_metadata_index: u64) -> Result<Vec<MoveInfo>, ApiError>;
 }

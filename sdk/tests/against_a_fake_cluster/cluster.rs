@@ -403,7 +403,7 @@ impl QuorateApi for Node {
         Ok(0)
     }
 
-    async fn moves(self, _: Context) -> Result<Vec<MoveInfo>, ApiError> {
+    async fn moves(self, _: Context, _: u64) -> Result<Vec<MoveInfo>, ApiError> {
         Ok(Vec::new())
     }
 

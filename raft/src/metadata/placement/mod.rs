@@ -10,7 +10,7 @@ mod plan;
 use quorate_cluster_config::{NodeId, PartitionId};
 
 pub use leaders::prefer_leaders;
-pub use plan::{Change, Goal, plan};
+pub use plan::{Change, Goal, plan, plan_at_most};
 
 /// A node that may carry replicas, and what it carries already.
 #[derive(Clone, Debug, PartialEq, Eq)]

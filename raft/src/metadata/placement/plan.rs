@@ -35,11 +35,17 @@ pub enum Goal {
 /// take no replicas.
 #[must_use]
 pub fn plan(partitions: &[Placed], nodes: &[NodeLoad], goal: Goal) -> Vec<Change> {
+    plan_at_most(partitions, nodes, goal, usize::MAX)
+}
+
+/// [`plan`], given up for evenness after so many changes: the rest is planned once these are done.
+#[must_use]
+pub fn plan_at_most(partitions: &[Placed], nodes: &[NodeLoad], goal: Goal, changes_max: usize) -> Vec<Change> {
     let mut planner = Planner::new(partitions, nodes);
     planner.require();
     if goal == Goal::Even {
         planner.spread();
-        planner.even();
+        planner.even(changes_max);
     }
     planner.changes
 }
@@ -188,8 +194,10 @@ impl<'a> Planner<'a> {
     /// The same number of replicas on all nodes, but for one, as far as the domains allow: each move takes one from a node
     /// that carries at least two more than the node it goes to, so their number is finite. Without racks some replica can
     /// always go from the fullest node to the emptiest: of the two, the one that carries more has one the other lacks.
-    fn even(&mut self) {
-        while let Some((at, drop, add)) = self.next_even() {
+    fn even(&mut self, changes_max: usize) {
+        while self.changes.len() < changes_max
+            && let Some((at, drop, add)) = self.next_even()
+        {
             self.change(at, Some(drop), Some(add));
         }
     }

@@ -142,6 +142,7 @@ impl MetadataState {
 /// The topic with the new replica in the place of the old one, or at the end.
 fn replaced(topic: &TopicRow, row: &MoveRow) -> TopicRow {
     let mut topic = topic.clone();
+    topic.moved.insert(row.partition.index);
     if let Some(replicas) = topic.partitions.get_mut(row.partition.index as usize) {
         let at = row.drop.and_then(|drop| replicas.iter().position(|assignment| *assignment == drop));
         match (at, row.add) {
