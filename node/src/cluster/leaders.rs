@@ -48,10 +48,9 @@ pub(crate) async fn balance(member: Arc<Member>) {
         };
         seen = Some((outlook.clone(), since));
         let led = led(&member);
-        led_since.retain(|replica, _| led.iter().any(|group| group.group().replica() == *replica));
-        for group in &led {
-            led_since.entry(group.group().replica()).or_insert_with(Instant::now);
-        }
+        let led_before = std::mem::take(&mut led_since);
+        let since_when = |replica: ReplicaId| led_before.get(&replica).copied().unwrap_or_else(Instant::now);
+        led_since.extend(led.iter().map(|group| group.group().replica()).map(|replica| (replica, since_when(replica))));
         let state = member.metadata.state();
         let Some(us) = state.node(member.identity.node) else { continue };
         let at_once = match us.drained {

@@ -54,10 +54,12 @@ pub(crate) async fn run(context: &Context, args: RebalanceArgs) -> Result<(), Fa
     }
     let until = Instant::now() + args.wait;
     let mut begun = 0;
+    // What has to change twice is planned again once its first move is over.
     loop {
-        begun += context.renewed().within("planning moves", client.rebalance()).await?;
-        if args.wait.is_zero() {
-            let left = under_way(context, &client).await?.len();
+        let more = context.renewed().within("planning moves", client.rebalance()).await?;
+        begun += more;
+        let left = under_way(context, &client).await?.len();
+        if args.wait.is_zero() || more == 0 && left == 0 {
             return context.show(&RebalanceView { begun, left });
         }
         let left = wait_until_done(context, &client, until).await?;
@@ -66,12 +68,6 @@ pub(crate) async fn run(context: &Context, args: RebalanceArgs) -> Result<(), Fa
                 "{left} moves are under way after {}; they go on, look at `quorate cluster tasks`",
                 humantime::format_duration(args.wait)
             )));
-        }
-        // What had to change twice is planned again.
-        let more = context.renewed().within("planning moves", client.rebalance()).await?;
-        begun += more;
-        if more == 0 {
-            return context.show(&RebalanceView { begun, left: 0 });
         }
     }
 }
