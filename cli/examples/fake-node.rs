@@ -11,10 +11,11 @@ use bytes::Bytes;
 use futures::StreamExt;
 use quorate_cluster_config::{Address, ClusterId, NodeId, ProducerId, ReplicaId, TopicId, TopicName};
 use quorate_protocol::{
-    ApiError, ClusterInfo, CreateTopicRequest, DeleteTopicRequest, DrainRequest, ErrorCode, FetchRequest,
-    FetchResponse, MoveInfo, NodeInfo, NodeState, OffsetQuery, OffsetsRequest, OffsetsResponse, PartitionInfo,
-    ProduceRequest, ProduceResponse, QuorateApi, RebalanceResponse, ReplicaInfo, ReplicaRole, ServeFrom, TopicInfo,
-    TopicSelector, TopicsRequest, TopicsResponse, TrimRequest, TrimResponse,
+    AddNodeRequest, AlterTopicRequest, ApiError, ClusterInfo, CreateTopicRequest, DeleteTopicRequest, DrainRequest,
+    ErrorCode, FetchRequest, FetchResponse, MoveInfo, MoveState, NodeInfo, NodeState, OffsetQuery, OffsetsRequest,
+    OffsetsResponse, PartitionInfo, ProduceRequest, ProduceResponse, QuorateApi, RemoveNodeRequest, ReplicaInfo,
+    ReplicaRole, ServeFrom, TasksResponse, TopicInfo, TopicSelector, TopicsRequest, TopicsResponse, TrimRequest,
+    TrimResponse,
 };
 use quorate_record::{BatchHeader, UNPROTECTED_SIZE, stamp};
 use tarpc::context::Context;
@@ -28,6 +29,8 @@ struct State {
     logs: BTreeMap<(TopicId, u32), Log>,
     ids: u64,
     drained: BTreeSet<NodeId>,
+    removed: BTreeSet<NodeId>,
+    tasks: TasksResponse,
 }
 
 /// The log of a partition.
@@ -77,10 +80,19 @@ impl FakeNode {
         self.state().logs.get_mut(&(topic, partition)).map(act).ok_or_else(unknown)
     }
 
+    /// As if a replica were on its way from now until the next look.
+    fn begin_tasks(&self) {
+        let Ok(name) = "orders".parse() else { return };
+        let (to, from) = (Some(self.this), Some(NodeId(2)));
+        let (state, bytes_done, bytes_total) = (MoveState::CatchingUp, 1 << 20, 4 << 20);
+        let row = MoveInfo { topic: TopicId(1), name, partition: 0, state, to, from, bytes_done, bytes_total };
+        self.state().tasks = TasksResponse { moves: vec![row], evening: true, ..TasksResponse::default() };
+    }
+
     /// The nodes as they are now.
     fn listed(&self, state: &State) -> Vec<NodeInfo> {
         let listed = |node: &NodeInfo| NodeInfo { drained: state.drained.contains(&node.id), ..node.clone() };
-        self.nodes.iter().map(listed).collect()
+        self.nodes.iter().filter(|node| !state.removed.contains(&node.id)).map(listed).collect()
     }
 
     /// The topic as it is now. With `FAKE_NODE_LAGGARD` set to a number, node 2 claims to hold a replica of each
@@ -168,16 +180,57 @@ impl QuorateApi for FakeNode {
         Ok(2)
     }
 
-    async fn rebalance(self, _: Context) -> Outcome<RebalanceResponse> {
-        Ok(RebalanceResponse { begun: 0, metadata_index: 3 })
+    async fn rebalance(self, _: Context) -> Outcome<u64> {
+        self.begin_tasks();
+        Ok(3)
+    }
+
+    async fn add_node(self, _: Context, request: AddNodeRequest) -> Outcome<NodeId> {
+        match request.peer_address.port() {
+            1 => Err(ApiError::new(ErrorCode::NodeUnreachable, "127.0.0.1:1: connection refused")),
+            _ => {
+                self.begin_tasks();
+                Ok(self.this)
+            }
+        }
+    }
+
+    async fn remove_node(self, _: Context, request: RemoveNodeRequest) -> Outcome<u64> {
+        if !self.nodes.iter().any(|node| node.id == request.node) {
+            let message = format!("node {} is not registered", request.node);
+            return Err(ApiError::new(ErrorCode::UnknownNode, message));
+        }
+        match request.departure {
+            Some(_) => {
+                self.begin_tasks();
+                self.state().removed.insert(request.node);
+            }
+            None => _ = self.state().removed.remove(&request.node),
+        }
+        Ok(4)
+    }
+
+    async fn alter_topic(self, _: Context, request: AlterTopicRequest) -> Outcome<u64> {
+        let mut state = self.state();
+        let topic = state.topics.get_mut(&request.name).filter(|topic| topic.id == request.id).ok_or_else(unknown)?;
+        let config = &mut topic.config;
+        config.partitions = request.partitions.unwrap_or(config.partitions);
+        config.replication_factor = request.replication_factor.unwrap_or(config.replication_factor);
+        config.retention_time = request.retention_time.unwrap_or(config.retention_time);
+        config.retention_bytes = request.retention_bytes.unwrap_or(config.retention_bytes);
+        Ok(5)
     }
 
     async fn cancel_moves(self, _: Context) -> Outcome<u32> {
         Ok(0)
     }
 
-    async fn moves(self, _: Context, _: u64) -> Outcome<Vec<MoveInfo>> {
-        Ok(Vec::new())
+    async fn tasks(self, _: Context, _: u64) -> Outcome<TasksResponse> {
+        let mut state = self.state();
+        let tasks = state.tasks.clone();
+        // What is under way is done by the next look.
+        state.tasks = TasksResponse::default();
+        Ok(tasks)
     }
 
     async fn drain(self, _: Context, request: DrainRequest) -> Outcome<u64> {
@@ -278,6 +331,8 @@ fn node(id: u64, peer_address: Address) -> Result<NodeInfo, String> {
         state: NodeState::Up,
         rack: None,
         drained: false,
+        leaving: None,
+        metadata_voter: true,
         replica_count: 0,
         leader_count: 0,
         failed_replica_count: 0,

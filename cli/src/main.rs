@@ -17,6 +17,7 @@ mod lines;
 mod local;
 mod moment;
 mod output;
+mod progress;
 
 use std::process::ExitCode;
 

@@ -39,12 +39,70 @@ fn a_node_that_goes_on_leading_and_one_that_is_not_there_are_told() {
 }
 
 #[test]
-fn a_cluster_with_nothing_to_move_says_so() {
+fn tasks_are_followed_until_nothing_is_left_to_do() {
     let local = Local::start();
+    let output = local.run(&["cluster", "rebalance"], b"");
+    let (stdout, stderr) = (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
+    assert_eq!(stdout, "moved 1 replica\n");
+    assert_eq!(stderr, "1 replica on the way, 0 done, 1.0 MiB of 4.0 MiB\n", "a line, as there is no terminal");
     let text = |arguments: &[&str]| String::from_utf8(local.run(arguments, b"").stdout).unwrap();
-    assert_eq!(text(&["cluster", "rebalance"]), "nothing is to be moved\n");
     assert_eq!(text(&["cluster", "rebalance", "--cancel"]), "0 moves are taken back\n");
     assert_eq!(text(&["cluster", "tasks"]), "nothing is being moved\n");
-    assert_eq!(json(&local, &["cluster", "rebalance"]), serde_json::json!({"begun": 0, "left": 0}));
-    assert_eq!(json(&local, &["cluster", "tasks"]), serde_json::json!([]));
+    let begun = json(&local, &["cluster", "rebalance", "--wait", "0s"]);
+    assert_eq!(begun, serde_json::json!({"moved": 0, "left": 1, "done": false}));
+    assert_eq!(text(&["cluster", "tasks", "--watch"]), "nothing is being moved\n");
+    let idle = serde_json::json!({"moves": [], "leaving": [], "evening": false, "awaited": []});
+    assert_eq!(json(&local, &["cluster", "tasks"]), idle);
+    let output = local.run(&["cluster", "rebalance", "--output", "json"], b"");
+    let progress: Value = serde_json::from_slice(&output.stderr).unwrap();
+    assert_eq!((&progress["replicas_left"], &progress["bytes_total"]), (&Value::from(1), &Value::from(4 << 20)));
+}
+
+#[test]
+fn a_node_is_added_and_removed() {
+    let local = Local::start();
+    let text = |arguments: &[&str]| String::from_utf8(local.run(arguments, b"").stdout).unwrap();
+    assert_eq!(
+        text(&["node", "add", "127.0.0.1:9"]),
+        "node 1 at 127.0.0.1:9 is part of the cluster and has 0 replicas\n"
+    );
+    let unreachable = local.run(&["node", "add", "127.0.0.1:1"], b"");
+    assert!(unreachable.status.code() == Some(1) && unreachable.stdout.is_empty());
+    let nonsense = local.run(&["node", "add", "nowhere"], b"");
+    assert_eq!(nonsense.status.code(), Some(2));
+    assert_eq!(
+        text(&["node", "remove", "1", "--wait", "0s"]),
+        "node 1 is no part of the cluster any more, and its data can be deleted\n"
+    );
+    assert_eq!(text(&["node", "remove", "1", "--cancel"]), "node 1 stays\n");
+    let unknown = local.run(&["node", "remove", "9"], b"");
+    let said = String::from_utf8(unknown.stderr).unwrap();
+    assert!(unknown.status.code() == Some(1) && said.contains("node 9 is not registered"), "{said}");
+    let both = local.run(&["node", "remove", "1", "--cancel", "--dead"], b"");
+    assert_eq!(both.status.code(), Some(2));
+}
+
+#[test]
+fn a_topic_is_altered_and_a_keyed_one_only_after_a_question() {
+    let local = Local::start();
+    let run = |arguments: &[&str], input: &[u8]| {
+        let output = local.run(arguments, input);
+        (output.status.code(), String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap())
+    };
+    let created = run(&["topic", "create", "orders", "--replication-factor", "1"], b"");
+    assert_eq!(created.0, Some(0), "{created:?}");
+    let (code, _, said) = run(&["topic", "alter", "orders"], b"");
+    assert!(code == Some(2) && said.contains("nothing is to be altered"), "{said}");
+    let altered = run(&["topic", "alter", "orders", "--retention-time", "unlimited"], b"");
+    assert_eq!(
+        (altered.0, altered.1.as_str()),
+        (Some(0), "topic orders has 1 partition of 1 replica\n"),
+        "{altered:?}"
+    );
+    let view = json(&local, &["topic", "alter", "orders", "--retention-size", "2GiB"]);
+    assert_eq!((&view["retention_time_ms"], &view["retention_bytes"]), (&Value::Null, &Value::from(2_u64 << 30)));
+    run(&["produce", "orders", "--partition", "0", "--key-separator", ":"], b"key:value\n");
+    let (code, _, said) = run(&["topic", "alter", "orders", "--partitions", "3"], b"");
+    assert!(code == Some(1) && said.contains("was not altered") && said.contains("--yes"), "{said}");
+    assert_eq!(run(&["topic", "alter", "orders", "--partitions", "3", "--yes"], b"").0, Some(0));
 }

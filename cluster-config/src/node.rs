@@ -52,11 +52,18 @@ pub struct NodeConfig {
     /// Where other nodes reach the node. Default `peer_listen`; required where that is `0.0.0.0` or `[::]`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub peer_advertise: Option<Address>,
-    /// The peer addresses of the nodes that form the cluster, the same list on each of them; a node that joins later
-    /// may name any nodes of the cluster. At most 64, each once. Default: only the node itself, which then forms a
-    /// cluster of one.
+    /// The peer addresses of the nodes that form the cluster, the same list on each of them. At most 64, each once.
+    /// Default: only the node itself, which then forms a cluster of one.
     #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "addresses::deserialize")]
     pub seeds: Vec<Address>,
+    /// Peer addresses of nodes of a cluster that this node, as long as it has no data, joins. At most 64, each once; not
+    /// together with `seeds`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "addresses::deserialize")]
+    pub join: Vec<Address>,
+    /// Whether the node, as long as it has no data, waits to be added to a cluster. Default: no; not together with
+    /// `seeds` or `join`.
+    #[serde(default)]
+    pub standby: bool,
     /// The failure domain the node is in: a rack, a zone, a host. Replicas of a partition are spread over as many as there
     /// are. Default: the node is a domain of its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -86,6 +93,8 @@ impl NodeConfig {
             peer_listen: peer_listen_default(),
             peer_advertise: None,
             seeds: Vec::new(),
+            join: Vec::new(),
+            standby: false,
             rack: None,
             raft: RaftConfig::default(),
             log: LogConfig::default(),
@@ -110,6 +119,12 @@ impl NodeConfig {
     #[must_use]
     pub fn forming_seeds(&self) -> &[Address] {
         if self.seeds.is_empty() { std::slice::from_ref(self.peer_advertised()) } else { &self.seeds }
+    }
+
+    /// Whether the node, as long as it has no data, forms a cluster: otherwise it is to become part of one.
+    #[must_use]
+    pub fn forms(&self) -> bool {
+        self.join.is_empty() && !self.standby
     }
 
     /// Checks every rule that holds for settings, alone and together.
@@ -151,34 +166,46 @@ impl NodeConfig {
     }
 
     fn validate_seeds(&self) -> Result<(), NodeConfigError> {
-        if self.seeds.len() > NODES_MAX as usize {
-            let (found, min, max) = (format!("{} addresses", self.seeds.len()), "1".into(), NODES_MAX.to_string());
-            return Err(OutOfBounds { key: "seeds", found, min, max }.into());
-        }
-        let mut seen = BTreeSet::new();
-        for seed in &self.seeds {
-            if seed.is_unspecified() {
-                return Err(NodeConfigError::SeedUnreachable { found: seed.clone() });
+        for (key, nodes) in [("seeds", &self.seeds), ("join", &self.join)] {
+            if nodes.len() > NODES_MAX as usize {
+                let (found, min, max) = (format!("{} addresses", nodes.len()), "1".into(), NODES_MAX.to_string());
+                return Err(OutOfBounds { key, found, min, max }.into());
             }
-            if !seen.insert(seed) {
-                return Err(NodeConfigError::SeedRepeated { found: seed.clone() });
+            let mut seen = BTreeSet::new();
+            for node in nodes {
+                if node.is_unspecified() {
+                    return Err(NodeConfigError::SeedUnreachable { key, found: node.clone() });
+                }
+                if !seen.insert(node) {
+                    return Err(NodeConfigError::SeedRepeated { key, found: node.clone() });
+                }
             }
         }
-        Ok(())
+        if self.join.contains(self.peer_advertised()) {
+            return Err(NodeConfigError::JoinsItself { found: self.peer_advertised().clone() });
+        }
+        let ways = [("seeds", !self.seeds.is_empty()), ("join", !self.join.is_empty()), ("standby", self.standby)];
+        let mut ways = ways.into_iter().filter(|(_, chosen)| *chosen).map(|(key, _)| key);
+        match (ways.next(), ways.next()) {
+            (Some(one), Some(other)) => Err(NodeConfigError::WaysIn { one, other }),
+            _ => Ok(()),
+        }
     }
 
     /// Every setting as (dotted key, value as in the environment). Where a setting without a value falls back to
     /// another one, the value is the one that then holds.
     #[must_use]
     pub(crate) fn settings(&self) -> Vec<(&'static str, String)> {
-        let Self { data_dir, listen, peer_listen, rack, raft, log, limits, retention, .. } = self;
+        let Self { data_dir, listen, peer_listen, join, standby, rack, raft, log, limits, retention, .. } = self;
         vec![
             ("data_dir", data_dir.display().to_string()),
             ("listen", listen.to_string()),
             ("advertise", self.advertised().to_string()),
             ("peer_listen", peer_listen.to_string()),
             ("peer_advertise", self.peer_advertised().to_string()),
-            ("seeds", addresses::format(self.forming_seeds())),
+            ("seeds", addresses::format(if self.forms() { self.forming_seeds() } else { &[] })),
+            ("join", addresses::format(join)),
+            ("standby", standby.to_string()),
             ("rack", rack.as_ref().map(ToString::to_string).unwrap_or_default()),
             ("raft.heartbeat_interval", duration::format(raft.heartbeat_interval)),
             ("raft.election_timeout_min", duration::format(raft.election_timeout_min)),

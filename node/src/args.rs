@@ -18,7 +18,10 @@ const WORKERS_MIN: usize = 2;
     args_conflicts_with_subcommands = false,
     after_help = "Example: a cluster of three on one machine; run this three times with other ports and directories:\n  \
     quorate-node --data-dir /var/lib/quorate/1 --listen 127.0.0.1:7101 --peer-listen 127.0.0.1:7201 \\\n      \
-    --seeds 127.0.0.1:7201,127.0.0.1:7202,127.0.0.1:7203"
+    --seeds 127.0.0.1:7201,127.0.0.1:7202,127.0.0.1:7203\n\n\
+Example: another node for that cluster:\n  \
+    quorate-node --data-dir /var/lib/quorate/4 --listen 127.0.0.1:7104 --peer-listen 127.0.0.1:7204 \\\n      \
+    --join 127.0.0.1:7201,127.0.0.1:7202"
 )]
 pub(crate) struct Args {
     /// A TOML file with settings
@@ -42,6 +45,12 @@ pub(crate) struct Args {
     /// Peer addresses of all nodes that form the cluster, this one included
     #[arg(long, global = true, value_name = "HOST:PORT,…")]
     seeds: Option<String>,
+    /// Peer addresses of nodes of a cluster that this node joins, as long as it has no data
+    #[arg(long, global = true, value_name = "HOST:PORT,…", conflicts_with_all = ["seeds", "standby"])]
+    join: Option<String>,
+    /// Wait, as long as this node has no data, until `quorate node add` adds it to a cluster
+    #[arg(long, global = true, conflicts_with = "seeds")]
+    standby: bool,
     /// The failure domain this node is in: replicas of a partition are spread over as many as there are
     #[arg(long, global = true, value_name = "NAME")]
     rack: Option<String>,
@@ -73,6 +82,8 @@ impl Args {
             ("peer_listen", &self.peer_listen),
             ("peer_advertise", &self.peer_advertise),
             ("seeds", &self.seeds),
+            ("join", &self.join),
+            ("standby", &self.standby.then(|| "true".to_owned())),
             ("rack", &self.rack),
         ];
         let flags = flags.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value.clone()?))).collect();

@@ -1,7 +1,8 @@
-//! Who this node is, durably: decided once, when its cluster forms.
+//! Who this node is, durably: decided once, when its cluster forms or when it joins one.
 //!
 //! ```text
 //! key 'n' 'i'   value bincode of Identity
+//! key 'n' 'j'   value u128 big-endian, what the node calls itself until it has an identity
 //! ```
 
 use std::{collections::BTreeMap, sync::Arc};
@@ -11,6 +12,7 @@ use quorate_raft::{FAMILY_NODE, KvBatch, KvError, KvStore, Members};
 use serde::{Deserialize, Serialize};
 
 const KEY: &[u8] = &[FAMILY_NODE, b'i'];
+const JOIN_TOKEN: &[u8] = &[FAMILY_NODE, b'j'];
 
 /// What the seeds of a cluster agree on when it forms. Each makes it durable and accepts no other, ever.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,26 +39,52 @@ impl Formation {
     }
 }
 
+/// How a node became part of its cluster.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Origin {
+    /// The cluster formed with it.
+    Formed(Formation),
+    /// It joined a cluster whose nodes were these, by id, with their peer addresses.
+    Joined(BTreeMap<NodeId, Address>),
+}
+
 /// A node's identity.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Identity {
+    /// The cluster.
+    pub cluster: ClusterId,
     /// This node.
     pub node: NodeId,
-    /// How its cluster formed.
-    pub formation: Formation,
+    /// This node's replica of the metadata group.
+    pub metadata_replica: ReplicaId,
+    /// How it came to that.
+    pub origin: Origin,
 }
 
 impl Identity {
-    /// The cluster.
+    /// The identity that a formation gives a node.
     #[must_use]
-    pub fn cluster(&self) -> ClusterId {
-        self.formation.cluster
+    pub fn formed(node: NodeId, formation: Formation) -> Self {
+        let (cluster, metadata_replica) = (formation.cluster, ReplicaId(node.0));
+        Self { cluster, node, metadata_replica, origin: Origin::Formed(formation) }
     }
 
-    /// This node's replica of the metadata group.
+    /// The formation that this node was part of.
     #[must_use]
-    pub fn metadata_replica(&self) -> ReplicaId {
-        ReplicaId(self.node.0)
+    pub fn formation(&self) -> Option<&Formation> {
+        match &self.origin {
+            Origin::Formed(formation) => Some(formation),
+            Origin::Joined(_) => None,
+        }
+    }
+
+    /// The nodes there were when it got its identity, with their peer addresses.
+    #[must_use]
+    pub fn first_known(&self) -> &BTreeMap<NodeId, Address> {
+        match &self.origin {
+            Origin::Formed(formation) => &formation.nodes,
+            Origin::Joined(nodes) => nodes,
+        }
     }
 
     /// The identity in a store, if it has one.
@@ -79,4 +107,21 @@ impl Identity {
         store.write(KvBatch::default().put(KEY.to_vec(), value))?;
         store.flush()
     }
+}
+
+/// What this node calls itself when it asks to join: made durable before it is first used, so that a node that crashes
+/// while it joins does not become two.
+///
+/// # Errors
+/// When the store fails.
+pub(crate) fn join_token(store: &Arc<dyn KvStore>) -> Result<u128, KvError> {
+    if let Some(value) = store.get(JOIN_TOKEN)? {
+        let value = value.try_into().map_err(|_| KvError("the node's join token is malformed".to_owned()))?;
+        return Ok(u128::from_be_bytes(value));
+    }
+    // 0 is none.
+    let token: u128 = rand::random::<u128>().max(1);
+    store.write(KvBatch::default().put(JOIN_TOKEN.to_vec(), token.to_be_bytes().to_vec()))?;
+    store.flush()?;
+    Ok(token)
 }

@@ -13,6 +13,6 @@ mod peers;
 
 pub use cluster::FormError;
 pub use data_dir::{DataDir, DataDirError};
-pub use identity::{Formation, Identity};
+pub use identity::{Formation, Identity, Origin};
 pub use net::{ByteStream, Listener, Net, Stream, TcpNet};
 pub use node::{Node, NodeError, OpenStore, Seams};

@@ -45,11 +45,14 @@ fn run(args: Args) -> Result<(), Box<dyn std::error::Error>> {
             _ = interrupt.recv() => return Ok(()),
         };
         if let Some(identity) = node.identity() {
-            tracing::info!(node = %identity.node, cluster = %identity.cluster(), "ready");
+            tracing::info!(node = %identity.node, cluster = %identity.cluster, "ready");
         }
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
+            () = node.expelled() => {
+                tracing::warn!("this node was removed from the cluster and stops; to use the machine again, start it with an empty data directory and --join");
+            }
         }
         tracing::info!("stopping");
         node.stop().await;

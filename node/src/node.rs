@@ -20,7 +20,7 @@ use crate::{
     clients::ClientServer,
     cluster::{self, Cluster, FormError, Member},
     data_dir::{DataDir, DataDirError},
-    identity::Identity,
+    identity::{Formation, Identity},
     net::{Net, TcpNet},
     peers::{Directory, Greeting, NodeTransport, PeerServer, RpcPool},
 };
@@ -141,13 +141,13 @@ impl Node {
         let Some(identity) = cluster.identity().cloned() else {
             return Err(NodeError::Store(KvError("the node has no identity".to_owned())));
         };
-        let us = Greeting { cluster: Some(identity.cluster()), node: Some(identity.node) };
+        let us = Greeting { cluster: Some(identity.cluster), node: Some(identity.node) };
         let directory = Arc::new(Directory::default());
-        directory.update(identity.formation.nodes.clone());
+        directory.update(identity.first_known().clone());
         let rpc = Arc::new(RpcPool::new(seams.net.clone(), us, directory.clone()));
         let transport = NodeTransport::new(seams.net.clone(), us, directory.clone(), rpc.clone());
         let environment = Environment {
-            cluster: identity.cluster(),
+            cluster: identity.cluster,
             directory: data_dir.replicas(),
             vfs: seams.vfs,
             store: store.clone(),
@@ -161,7 +161,7 @@ impl Node {
         };
         let record = metadata_record(&store, &identity)?;
         let metadata = MetadataGroup::open(&environment, &record).await?;
-        let member = Member::new(identity, config, environment, directory, rpc.clone(), metadata);
+        let member = Member::new(identity, config, environment, seams.net, directory, rpc.clone(), metadata);
         cluster.set_member(member.clone());
         tasks.spawn(cluster::begin(cluster.clone(), rpc));
         tasks.spawn(cluster::register(member.clone()));
@@ -173,6 +173,8 @@ impl Node {
         tasks.spawn(cluster::mend(member.clone()));
         tasks.spawn(cluster::balance(member.clone()));
         tasks.spawn(cluster::drive_moves(member.clone()));
+        tasks.spawn(cluster::drive_desired(member.clone()));
+        tasks.spawn(cluster::keep_voters(member.clone()));
         tasks.spawn(cluster::tick(member));
         Ok(Self { cluster, tasks, _data_dir: data_dir })
     }
@@ -181,6 +183,14 @@ impl Node {
     #[must_use]
     pub fn identity(&self) -> Option<&Identity> {
         self.cluster.identity()
+    }
+
+    /// Returns once this node was removed from its cluster: then it is to be stopped.
+    pub async fn expelled(&self) {
+        match self.cluster.member() {
+            Some(member) => member.directory.expelled().await,
+            None => std::future::pending().await,
+        }
     }
 
     /// Hands leadership over, stops serving, then all groups, and writes down how far they are committed.
@@ -227,12 +237,12 @@ fn engine_options(config: &LogConfig) -> EngineOptions {
 
 /// The creation record of this node's metadata replica: the one it has, or that of a beginning.
 fn metadata_record(store: &Arc<dyn KvStore>, identity: &Identity) -> Result<ReplicaRecord, KvError> {
-    let replica = identity.metadata_replica();
+    let replica = identity.metadata_replica;
     Ok(ReplicaRecords::new(store.clone()).get(replica)?.unwrap_or_else(|| ReplicaRecord {
         replica,
         group: GroupId::Metadata,
         phase: ReplicaPhase::Creating,
-        first_members: identity.formation.metadata_members(),
+        first_members: identity.formation().map(Formation::metadata_members).unwrap_or_default(),
         segment_bytes: METADATA_SEGMENT_BYTES,
     }))
 }

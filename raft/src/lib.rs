@@ -40,9 +40,9 @@ pub use disk_space::DiskSpace;
 pub use environment::Environment;
 pub use group::{Group, GroupStatus, ProposalResult, ProposeError, Proposed, Role};
 pub use metadata::{
-    Assignment, Change, Goal, MetadataCommand, MetadataError, MetadataGroup, MetadataRefusal, MetadataReply,
-    MetadataState, MoveRow, MoveStep, NodeLoad, NodeRow, Placed, Row, TopicRow, place, plan, plan_at_most,
-    prefer_leaders,
+    Assignment, Change, Goal, Join, Leaving, MetadataCommand, MetadataError, MetadataGroup, MetadataRefusal,
+    MetadataReply, MetadataState, MoveRow, MoveStep, NodeLoad, NodePlace, NodeRow, Placed, Row, TopicAlteration,
+    TopicRow, choose_voters, place, plan, plan_at_most, prefer_leaders,
 };
 pub use open::GroupOpenError;
 pub use partition::{

@@ -67,6 +67,8 @@ pub enum StepProgress {
         /// One past the last log index of the leader.
         end: u64,
     },
+    /// The new replica votes already: the replacement can only go on.
+    TooLate,
 }
 
 /// Why a step was not taken.
@@ -300,9 +302,7 @@ impl Group {
         self.linearize().await?;
         let view = self.committed_view().await?;
         match replacement.add {
-            Some((replica, _)) if view.members.voters.contains_key(&replica) => {
-                Err(StepError::Refused(format!("replica {replica} votes already")))
-            }
+            Some((replica, _)) if view.members.voters.contains_key(&replica) => Ok(StepProgress::TooLate),
             Some((replica, _)) if view.members.has(replica) => {
                 self.change(&view, ChangeMembers::RemoveNodes(BTreeSet::from([replica]))).await
             }

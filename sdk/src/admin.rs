@@ -2,13 +2,15 @@
 
 use std::time::{Duration, Instant};
 
-use quorate_cluster_config::{NodeId, PartitionIndex, ProducerId, TopicConfig, TopicId, TopicName};
+use quorate_cluster_config::{Address, NodeId, PartitionIndex, ProducerId, TopicConfig, TopicId, TopicName};
 use quorate_protocol::{
-    ClusterInfo, CreateTopicRequest, DeleteTopicRequest, DrainRequest, ErrorCode, MoveInfo, OffsetQuery,
-    OffsetsRequest, TopicInfo, TopicSelector, TopicsRequest, TopicsResponse, TrimRequest,
+    AddNodeRequest, AlterTopicRequest, ApiError, ClusterInfo, CreateTopicRequest, DeleteTopicRequest, Departure,
+    DrainRequest, ErrorCode, OffsetQuery, OffsetsRequest, QuorateApiClient, RemoveNodeRequest, TasksResponse as Tasks,
+    TopicInfo, TopicSelector, TopicsRequest, TopicsResponse, TrimRequest,
 };
+use tarpc::{client::RpcError, context::Context};
 
-use crate::{client::Client, error::Error, routing::Call};
+use crate::{TopicAlteration, client::Client, error::Error, routing::Call};
 
 /// How often a new topic is looked at until its partitions have leaders.
 const LEADER_POLL_INTERVAL: Duration = Duration::from_millis(50);
@@ -104,28 +106,56 @@ impl Client {
         let action = if drained { "drain" } else { "undrain" };
         let call = self.call(format!("{action} node {node}"));
         let request = DrainRequest { node, drained };
-        let drained =
-            self.router().call_any_tracked(call, |api, context| async move { api.drain(context, request).await });
-        let metadata_index = drained.await.map_err(|(error, _)| error)?;
-        self.router().topology_mut().note_metadata_index(metadata_index);
-        Ok(())
+        self.change(call, |api, context| async move { api.drain(context, request).await }).await
     }
 
-    /// Begins to move replicas until all nodes carry alike and partitions span as many racks as they can; returns how many
-    /// moves have begun. They go on by themselves, see [`moves`](Self::moves). 0 means that nothing is to be moved, or that
-    /// all that is, is on its way: a partition that must change twice needs a second call once its first move is over.
+    /// Adds the node that waits for that at this peer address (`quorate-node --standby`); returns its id. Its share of the
+    /// replicas and of the leadership moves to it after that, see [`tasks`](Self::tasks). Adding a node that is part of the
+    /// cluster already just returns its id.
     ///
     /// # Errors
-    /// [`Error::Unreachable`] or [`Error::TimedOut`] if no node answers in time: then moves may have begun.
-    pub async fn rebalance(&self) -> Result<u32, Error> {
-        let call = self.call("rebalance the cluster");
-        let begun = self.router().call_any_tracked(call, |api, context| async move { api.rebalance(context).await });
-        let response = begun.await.map_err(|(error, _)| error)?;
-        self.router().topology_mut().note_metadata_index(response.metadata_index);
-        Ok(response.begun)
+    /// [`Error::Refused`] with [`ErrorCode::NodeUnreachable`] if it does not answer the node that was asked, and with
+    /// [`ErrorCode::InvalidRequest`] if it is part of another cluster, does not wait or speaks another version;
+    /// [`Error::Unreachable`] or [`Error::TimedOut`] if no node answers in time: then it may be added, and the same call may
+    /// be repeated.
+    pub async fn add_node(&self, peer_address: &Address) -> Result<NodeId, Error> {
+        let call = self.call(format!("add the node at {peer_address}"));
+        let request = AddNodeRequest { peer_address: peer_address.clone() };
+        let added = self.router().call_any_tracked(call, |api, context| {
+            let request = request.clone();
+            async move { api.add_node(context, request).await }
+        });
+        added.await.map_err(|(error, _)| error)
     }
 
-    /// Has all moves taken back whose new replica does not vote yet; returns how many. The others end.
+    /// Has a node leave the cluster: it hands over what it leads, its replicas move to other nodes, and then it is forgotten,
+    /// see [`tasks`](Self::tasks). Returns once that is decided. Its id is never used again. With `None`, a node that is about
+    /// to leave stays.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] with [`ErrorCode::UnknownNode`], [`ErrorCode::NodeRemoved`], [`ErrorCode::NotEnoughNodes`] if the
+    /// others could not hold what there is, or [`ErrorCode::InvalidRequest`] if a node that is to serve until then does not
+    /// answer, or one that is dead does; [`Error::Unreachable`] or [`Error::TimedOut`] if no node answers in time: then it
+    /// may be decided all the same, and the same call may be repeated.
+    pub async fn remove_node(&self, node: NodeId, departure: Option<Departure>) -> Result<(), Error> {
+        let action = if departure.is_some() { "remove" } else { "keep" };
+        let call = self.call(format!("{action} node {node}"));
+        let request = RemoveNodeRequest { node, departure };
+        self.change(call, |api, context| async move { api.remove_node(context, request).await }).await
+    }
+
+    /// Has replicas moved until all nodes carry alike and partitions span as many racks as they can. Returns once that is
+    /// decided; see [`tasks`](Self::tasks). While a node does not answer, nothing is moved for that.
+    ///
+    /// # Errors
+    /// [`Error::Unreachable`] or [`Error::TimedOut`] if no node answers in time: then it may be decided all the same.
+    pub async fn rebalance(&self) -> Result<(), Error> {
+        let call = self.call("rebalance the cluster");
+        self.change(call, |api, context| async move { api.rebalance(context).await }).await
+    }
+
+    /// Ends the evening out of replicas, and has its moves taken back as far as their new replicas do not vote yet; returns
+    /// how many are to be. Moves away from nodes that leave go on.
     ///
     /// # Errors
     /// [`Error::Unreachable`] or [`Error::TimedOut`] if no node answers in time: then some may be taken back.
@@ -135,14 +165,46 @@ impl Client {
         asked.await.map_err(|(error, _)| error)
     }
 
-    /// The moves of replicas under way, by topic id and partition, as the node that answers sees them.
+    /// What the cluster is about to change by itself, as the node that answers sees it: replicas that are moved, nodes that
+    /// leave.
     ///
     /// # Errors
     /// [`Error::Unreachable`] or [`Error::TimedOut`] if no node answers in time.
-    pub async fn moves(&self) -> Result<Vec<MoveInfo>, Error> {
-        let call = self.call("list the moves");
+    pub async fn tasks(&self) -> Result<Tasks, Error> {
+        let call = self.call("ask for the tasks");
         let index = self.router().topology().metadata_index();
-        self.router().call_any(call, |api, context| async move { api.moves(context, index).await }).await
+        self.router().call_any(call, |api, context| async move { api.tasks(context, index).await }).await
+    }
+
+    /// Changes the settings of a topic. Returns once that is decided: added replicas catch up after that, see
+    /// [`tasks`](Self::tasks).
+    ///
+    /// # Errors
+    /// [`Error::Refused`] with [`ErrorCode::UnknownTopic`], [`ErrorCode::NotEnoughNodes`] or [`ErrorCode::InvalidRequest`]
+    /// for settings beyond their bounds or fewer partitions than there are; [`Error::Unreachable`] or [`Error::TimedOut`] if
+    /// no node answers in time: then it may be decided all the same, and the same call may be repeated.
+    pub async fn alter_topic(&self, name: &TopicName, alteration: &TopicAlteration) -> Result<(), Error> {
+        let TopicAlteration { partitions, replication_factor, retention_time, retention_bytes } = alteration.clone();
+        let id = self.topic(name).await?.id;
+        let name = name.clone();
+        let call = self.call(format!("alter topic {name}"));
+        let request = AlterTopicRequest { id, name, partitions, replication_factor, retention_time, retention_bytes };
+        self.change(call, |api, context| {
+            let request = request.clone();
+            async move { api.alter_topic(context, request).await }
+        })
+        .await
+    }
+
+    /// A change that may be repeated, and whose metadata index is sent along from then on.
+    async fn change<F>(&self, call: Call, change: impl Fn(QuorateApiClient, Context) -> F) -> Result<(), Error>
+    where
+        F: Future<Output = Result<Result<u64, ApiError>, RpcError>>,
+    {
+        let changed = self.router().call_any_tracked(call, change);
+        let metadata_index = changed.await.map_err(|(error, _)| error)?;
+        self.router().topology_mut().note_metadata_index(metadata_index);
+        Ok(())
     }
 
     /// Deletes a topic and all of its records. A topic of the same name created later is another topic.

@@ -63,6 +63,7 @@
 //! Not here: anything a node does, and consumer groups.
 
 mod admin;
+mod alteration;
 mod backoff;
 mod builder;
 mod client;
@@ -75,6 +76,7 @@ mod routing;
 mod time;
 mod topology;
 
+pub use alteration::TopicAlteration;
 pub use builder::ClientBuilder;
 pub use client::Client;
 pub use consumer::{ConsumedRecord, Consumer, ConsumerBuilder, Position, RawBatches};
@@ -86,8 +88,8 @@ pub use quorate_cluster_config::{
     TopicNameError, limits,
 };
 pub use quorate_protocol::{
-    ClusterInfo, ErrorCode, MoveInfo, MoveState, NodeInfo, NodeState, OffsetQuery, PartitionInfo, ReplicaInfo,
-    ReplicaRole, ServeFrom, TopicInfo,
+    ClusterInfo, Departure, ErrorCode, LeavingInfo, MoveInfo, MoveState, NodeInfo, NodeState, OffsetQuery,
+    PartitionInfo, ReplicaInfo, ReplicaRole, ServeFrom, TasksResponse as Tasks, TopicInfo,
 };
 pub use quorate_record::{
     BatchError, BatchHeader, Batches, Compression, DecodeLimits, DecodedRecord, Header, ParseCompressionError, Record,

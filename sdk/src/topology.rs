@@ -168,6 +168,8 @@ mod tests {
             state: NodeState::Up,
             rack: None,
             drained: false,
+            leaving: None,
+            metadata_voter: true,
             replica_count: 0,
             leader_count: 0,
             failed_replica_count: 0,

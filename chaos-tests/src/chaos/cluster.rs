@@ -6,7 +6,7 @@ use quorate::{Client, NodeState, TopicConfig, TopicInfo, TopicName};
 
 use super::options::TOPICS;
 use crate::{
-    harness::{Node, NodeKind, eventually, free_ports, replicas_agree},
+    harness::{Node, NodeKind, WayIn, eventually, free_ports, replicas_agree},
     history::PartitionKey,
     proxy::{Links, Proxy},
 };
@@ -61,7 +61,7 @@ impl ChaosCluster {
             let proxy = Proxy::start(proxy_ports[at], number, target, Arc::clone(&links)).await;
             proxies.push(proxy.map_err(|error| format!("cannot listen on {seed}: {error}"))?);
             let place = directory.join(format!("node-{number}"));
-            let mut node = Node::new(kind, &place, (client_ports[at], peer_ports[at]), &seeds.join(","));
+            let mut node = Node::new(kind, &place, (client_ports[at], peer_ports[at]), WayIn::Seeds(seeds.join(",")));
             node.peer_advertise = Some(seed.clone());
             nodes.push(node);
         }

@@ -5,7 +5,7 @@ use std::{path::Path, time::Duration};
 use quorate::{Client, NodeState, ReplicaRole, TopicConfig, TopicInfo, TopicName};
 use tempfile::TempDir;
 
-use super::{Cli, Node, NodeKind, free_ports, until};
+use super::{Cli, Node, NodeKind, WayIn, free_ports, until};
 
 const FORM_MAX: Duration = Duration::from_secs(30);
 const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -51,7 +51,7 @@ impl Cluster {
         let seeds: Vec<String> = peer_ports.iter().map(|port| format!("127.0.0.1:{port}")).collect();
         let node = |(number, ports): (u16, (&u16, &u16))| {
             let place = directory.path().join(number.to_string());
-            let mut node = Node::new(kind, &place, (*ports.0, *ports.1), &seeds.join(","));
+            let mut node = Node::new(kind, &place, (*ports.0, *ports.1), WayIn::Seeds(seeds.join(",")));
             node.settings = settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
             node
         };
@@ -78,6 +78,19 @@ impl Cluster {
             };
             until("the cluster is up", FORM_MAX, probe).await;
         }
+    }
+
+    /// Starts another node, which has no data; returns its index. If it becomes part of the cluster, and no other node has
+    /// before it, its id is that plus one.
+    pub fn start_another(&mut self, way_in: WayIn) -> usize {
+        let ports = free_ports(2);
+        let like = &self.nodes[0];
+        let place = self.directory.path().join((self.nodes.len() + 1).to_string());
+        let mut node = Node::new(like.kind, &place, (ports[0], ports[1]), way_in);
+        node.settings.clone_from(&like.settings);
+        node.start();
+        self.nodes.push(node);
+        self.nodes.len() - 1
     }
 
     /// Where files of the test may be put.

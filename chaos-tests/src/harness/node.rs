@@ -28,6 +28,17 @@ pub enum NodeKind {
     PowerLoss,
 }
 
+/// How a node without data becomes part of a cluster.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum WayIn {
+    /// It forms one with the nodes at these peer addresses, separated by commas.
+    Seeds(String),
+    /// It joins the one of the nodes at these peer addresses, separated by commas.
+    Join(String),
+    /// It waits to be added.
+    Standby,
+}
+
 /// A node, running or not. Its process is killed when it is dropped.
 #[derive(Debug)]
 pub struct Node {
@@ -39,8 +50,8 @@ pub struct Node {
     pub peer_port: u16,
     /// All of its data.
     pub data_dir: PathBuf,
-    /// The peer addresses it forms a cluster with.
-    pub seeds: String,
+    /// How it becomes part of a cluster.
+    pub way_in: WayIn,
     /// Where its peers are told to reach it, if not at its own port.
     pub peer_advertise: Option<String>,
     /// Settings, as environment variables: `QUORATE_A__B` and a value.
@@ -52,7 +63,7 @@ pub struct Node {
 impl Node {
     /// A node that does not run yet and keeps everything below `directory`.
     #[must_use]
-    pub fn new(kind: NodeKind, directory: &Path, ports: (u16, u16), seeds: &str) -> Self {
+    pub fn new(kind: NodeKind, directory: &Path, ports: (u16, u16), way_in: WayIn) -> Self {
         let (client_port, peer_port) = ports;
         let (data_dir, log) = (directory.join("data"), directory.join("log"));
         Self {
@@ -60,7 +71,7 @@ impl Node {
             client_port,
             peer_port,
             data_dir,
-            seeds: seeds.to_owned(),
+            way_in,
             peer_advertise: None,
             settings: Vec::new(),
             log,
@@ -104,7 +115,12 @@ impl Node {
             command.env_remove(name);
         }
         command.arg("--data-dir").arg(&self.data_dir).args(["--listen", &self.client_address()]);
-        command.args(["--peer-listen", &self.peer_address(), "--seeds", &self.seeds]);
+        command.args(["--peer-listen", &self.peer_address()]);
+        match &self.way_in {
+            WayIn::Seeds(seeds) => command.args(["--seeds", seeds]),
+            WayIn::Join(nodes) => command.env("QUORATE_JOIN", nodes),
+            WayIn::Standby => command.env("QUORATE_STANDBY", "true"),
+        };
         command.args(self.peer_advertise.iter().flat_map(|address| ["--peer-advertise", address]));
         command.envs(self.settings.iter().map(|(name, value)| (name, value)));
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).spawn()

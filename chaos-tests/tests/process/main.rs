@@ -12,6 +12,7 @@ mod full_disk;
 mod hand_over;
 mod held_sync;
 mod leader_loss;
+mod membership;
 mod missing_node;
 mod output;
 mod power_cycle;

@@ -86,7 +86,7 @@ async fn moves_go_on_when_the_metadata_leader_is_killed() {
     let writers = Writers::start(&cluster, &topic, 0, 3, PARTITIONS).await;
     writers.wait_for_acknowledged(Instant::now(), PARTITIONS, 50).await;
     let said = cluster.cli().ok(&["cluster", "rebalance", "--wait", "0s"], b"").await;
-    assert!(String::from_utf8(said).unwrap().contains("moves have begun"));
+    assert!(String::from_utf8(said).unwrap().contains("is being rebalanced"));
     let leader = client.cluster_info().await.unwrap().metadata_leader.unwrap();
     let victim = leader.0 as usize - 1;
     cluster.nodes[victim].kill_9();
@@ -98,8 +98,8 @@ async fn moves_go_on_when_the_metadata_leader_is_killed() {
     show("another metadata leader", took);
     cluster.nodes[victim].start();
     cluster.wait_until_up().await;
-    let done = async || match client.moves().await {
-        Ok(moves) if moves.is_empty() => Ok(()),
+    let done = async || match client.tasks().await {
+        Ok(tasks) if tasks.moves.is_empty() && !tasks.evening => Ok(()),
         other => Err(format!("{other:?}")),
     };
     let ((), took) = until("all moves are done", MOVED_WITHIN, done).await;

@@ -2,7 +2,7 @@
 
 use std::{fs, time::Duration};
 
-use quorate_chaos_tests::harness::{Cluster, Node, NodeKind, alone, free_ports};
+use quorate_chaos_tests::harness::{Cluster, Node, NodeKind, WayIn, alone, free_ports};
 
 const REFUSED_WITHIN: Duration = Duration::from_secs(15);
 
@@ -24,7 +24,8 @@ async fn refusal(node: &mut Node) -> String {
 fn outsider(cluster: &Cluster, name: &str, seeds: Option<&str>) -> Node {
     let ports = free_ports(2);
     let alone = format!("127.0.0.1:{}", ports[1]);
-    Node::new(NodeKind::Shipped, &cluster.directory().join(name), (ports[0], ports[1]), seeds.unwrap_or(&alone))
+    let seeds = WayIn::Seeds(seeds.unwrap_or(&alone).to_owned());
+    Node::new(NodeKind::Shipped, &cluster.directory().join(name), (ports[0], ports[1]), seeds)
 }
 
 async fn assert_goes_on(cluster: &Cluster) {
@@ -32,32 +33,6 @@ async fn assert_goes_on(cluster: &Cluster) {
     cli.ok(&["produce", "orders"], b"goes on\n").await;
     let read = cli.ok(&["consume", "orders"], b"").await;
     assert!(read.ends_with(b"goes on\n"), "{}", String::from_utf8_lossy(&read));
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_wiped_node_is_refused_and_the_others_go_on() {
-    let _alone = alone().await;
-    let mut cluster = Cluster::start(NodeKind::Shipped, 3).await;
-    let client = cluster.client().await;
-    cluster.create_topic(&client, "orders", 1).await;
-    assert_goes_on(&cluster).await;
-    for wiped in [2, 0] {
-        cluster.nodes[wiped].kill_9();
-        let data_dir = cluster.nodes[wiped].data_dir.clone();
-        let saved = cluster.directory().join("saved");
-        fs::rename(&data_dir, &saved).unwrap();
-        let reason = refusal(&mut cluster.nodes[wiped]).await;
-        println!("{reason}");
-        assert!(reason.contains("data directory is empty") && reason.contains("restore"), "{reason}");
-        // Nor does it become another node when it is tried again.
-        assert!(refusal(&mut cluster.nodes[wiped]).await.contains("data directory is empty"));
-        assert_goes_on(&cluster).await;
-        // The advice works.
-        fs::remove_dir_all(&data_dir).unwrap();
-        fs::rename(&saved, &data_dir).unwrap();
-        cluster.nodes[wiped].start();
-        cluster.wait_until_up().await;
-    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -71,7 +46,7 @@ async fn data_of_another_cluster_is_refused() {
     cluster.nodes[2].kill_9();
     let place = cluster.directory().join("other");
     let third = &cluster.nodes[2];
-    let mut intruder = Node::new(NodeKind::Shipped, &place, (third.client_port, third.peer_port), &third.seeds);
+    let mut intruder = Node::new(NodeKind::Shipped, &place, (third.client_port, third.peer_port), third.way_in.clone());
     fs::create_dir_all(&place).unwrap();
     fs::rename(&other.nodes[0].data_dir, &intruder.data_dir).unwrap();
     let reason = refusal(&mut intruder).await;

@@ -41,17 +41,37 @@ pub enum NodeConfigError {
     },
     /// A seed is `0.0.0.0` or `[::]`.
     #[error(
-        "seeds has {found}, to which no node can connect: name the address which that node advertises to its peers"
+        "{key} has {found}, to which no node can connect: name the address which that node advertises to its peers"
     )]
     SeedUnreachable {
-        /// The seed.
+        /// `seeds` or `join`.
+        key: &'static str,
+        /// The address.
         found: Address,
     },
-    /// A seed is named more than once.
-    #[error("seeds has {found} more than once: name each node once")]
+    /// A node is named more than once.
+    #[error("{key} has {found} more than once: name each node once")]
     SeedRepeated {
-        /// The seed.
+        /// `seeds` or `join`.
+        key: &'static str,
+        /// The address.
         found: Address,
+    },
+    /// The node is to join itself.
+    #[error("join has {found}, which is this node: name nodes of the cluster that it is to join")]
+    JoinsItself {
+        /// The address.
+        found: Address,
+    },
+    /// There is more than one way into a cluster.
+    #[error(
+        "{one} and {other} are both set: a node either forms a cluster with its seeds, or joins one, or waits to be added to one; keep one of them"
+    )]
+    WaysIn {
+        /// One way.
+        one: &'static str,
+        /// Another way.
+        other: &'static str,
     },
     /// A time of Raft has a fraction of a millisecond, which its timers do not have.
     #[error("{key} is {}, which is no whole number of milliseconds: round it", format(*.found))]
@@ -100,7 +120,9 @@ impl NodeConfigError {
             Self::ListenersCollide { .. } => vec!["listen", "peer_listen"],
             Self::Unreachable { key, fallback, .. } => vec![key, fallback],
             Self::AdvertisedAlike { .. } => vec!["advertise", "peer_advertise", "listen", "peer_listen"],
-            Self::SeedUnreachable { .. } | Self::SeedRepeated { .. } => vec!["seeds"],
+            Self::SeedUnreachable { key, .. } | Self::SeedRepeated { key, .. } => vec![key],
+            Self::JoinsItself { .. } => vec!["join", "peer_advertise", "peer_listen"],
+            Self::WaysIn { one, other } => vec![one, other],
             Self::ElectionTimeoutTooShort { .. } => vec!["raft.election_timeout_min", "raft.heartbeat_interval"],
             Self::ElectionTimeoutsReversed { .. } => vec!["raft.election_timeout_max", "raft.election_timeout_min"],
         }

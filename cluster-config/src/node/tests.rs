@@ -86,8 +86,11 @@ fn clients_and_nodes_must_be_told_different_addresses() {
 fn seeds_are_reachable_and_each_named_once() {
     let with = |seeds: &str| after(|config| config.seeds = Address::parse_list(seeds).unwrap());
     assert_eq!(with("a:1,b:1,a:2"), Ok(()));
-    assert_eq!(with("a:1,b:1,A:1"), Err(NodeConfigError::SeedRepeated { found: address("a:1") }));
-    assert_eq!(with("a:1,0.0.0.0:1"), Err(NodeConfigError::SeedUnreachable { found: address("0.0.0.0:1") }));
+    assert_eq!(with("a:1,b:1,A:1"), Err(NodeConfigError::SeedRepeated { key: "seeds", found: address("a:1") }));
+    assert_eq!(
+        with("a:1,0.0.0.0:1"),
+        Err(NodeConfigError::SeedUnreachable { key: "seeds", found: address("0.0.0.0:1") })
+    );
 }
 
 #[test]

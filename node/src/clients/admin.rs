@@ -1,13 +1,13 @@
-//! Topics and producer ids.
+//! Nodes, topics and producer ids.
 
 use std::{sync::Arc, time::Duration};
 
-use quorate_cluster_config::{ProducerId, limits};
+use quorate_cluster_config::{NodeId, ProducerId, limits};
 use quorate_protocol::{
-    ApiError, CreateTopicRequest, DeleteTopicRequest, DrainRequest, ErrorCode, RebalanceResponse, TopicInfo,
-    TopicSelector, TopicsRequest,
+    AddNodeRequest, AlterTopicRequest, ApiError, CreateTopicRequest, DeleteTopicRequest, Departure, DrainRequest,
+    ErrorCode, RemoveNodeRequest, TopicInfo, TopicSelector, TopicsRequest,
 };
-use quorate_raft::{Goal, MetadataCommand, MetadataRefusal, MetadataReply, plan_at_most};
+use quorate_raft::{Leaving, MetadataCommand, MetadataRefusal, MetadataReply, MoveRow, MoveStep, TopicAlteration};
 use tokio::time::Instant;
 
 use super::errors;
@@ -66,43 +66,96 @@ pub(super) async fn drain(member: &Arc<Member>, request: DrainRequest, deadline:
     Ok(execute(member, &command, deadline).await?.1)
 }
 
-/// Plans from what this node knows; what does not fit any more when the command is applied is left out.
-pub(super) async fn rebalance(member: &Arc<Member>, deadline: Instant) -> Result<RebalanceResponse, ApiError> {
-    let planning = member.clone();
-    let planned = move || {
-        let (state, member) = (planning.metadata.state(), &planning);
-        let (partitions, nodes) = (member.weighed(state.planned()), state.loads(&member.live_nodes()));
-        plan_at_most(&partitions, &nodes, Goal::Even, limits::MOVES_PER_COMMAND_MAX)
-    };
-    let mut changes = tokio::task::spawn_blocking(planned)
-        .await
-        .map_err(|error| ApiError::new(ErrorCode::Unavailable, format!("the plan was broken off: {error}")))?;
-    changes.truncate(limits::MOVES_PER_COMMAND_MAX);
-    if changes.is_empty() {
-        return Ok(RebalanceResponse { begun: 0, metadata_index: 0 });
-    }
-    match execute(member, &MetadataCommand::StartMoves { changes }, deadline).await? {
-        (MetadataReply::MovesStarted { count }, metadata_index) => {
-            Ok(RebalanceResponse { begun: count, metadata_index })
-        }
-        (reply, _) => Err(ApiError::new(ErrorCode::Unavailable, format!("unexpected reply {reply:?}"))),
-    }
+pub(super) async fn rebalance(member: &Arc<Member>, deadline: Instant) -> Result<u64, ApiError> {
+    Ok(execute(member, &MetadataCommand::SetEvening { evening: true }, deadline).await?.1)
 }
 
+/// Takes back the moves that only even out. What must be moved would be begun again at once.
 pub(super) async fn cancel_moves(member: &Arc<Member>, deadline: Instant) -> Result<u32, ApiError> {
+    execute(member, &MetadataCommand::SetEvening { evening: false }, deadline).await?;
+    let state = member.metadata.state();
+    let stays = |node: NodeId| state.node(node).is_some_and(|row| row.leaving.is_none());
+    let evens = |row: &&MoveRow| row.add.is_some() && row.drop.is_some_and(|drop| stays(drop.node));
+    take_back(member, state.moves().filter(evens), deadline).await
+}
+
+/// Has moves taken back; returns how many are to be. Whether their replicas vote already shows later.
+async fn take_back(
+    member: &Arc<Member>,
+    moves: impl Iterator<Item = &MoveRow>,
+    deadline: Instant,
+) -> Result<u32, ApiError> {
     let mut cancelled = 0;
-    let moves: Vec<_> = member.metadata.state().moves().copied().collect();
-    for row in moves.iter().filter(|row| row.step.can_be_cancelled()) {
+    for row in moves.filter(|row| row.step != MoveStep::TakingBack) {
         let command = MetadataCommand::CancelMove { partition: row.partition };
         let executed = member.execute(&command, deadline).await;
         match executed.map_err(|error| errors::of_execution(&error))?.0 {
             MetadataReply::MoveAdvanced { .. } => cancelled += 1,
-            // It has ended or gone on meanwhile.
+            // It has ended meanwhile.
             MetadataReply::Refused(MetadataRefusal::NoSuchMove(_) | MetadataRefusal::MoveTooFar(_)) => {}
             reply => return Err(ApiError::new(ErrorCode::Unavailable, format!("unexpected reply {reply:?}"))),
         }
     }
     Ok(cancelled)
+}
+
+pub(super) async fn add_node(
+    member: &Arc<Member>,
+    request: AddNodeRequest,
+    deadline: Instant,
+) -> Result<NodeId, ApiError> {
+    let invited = tokio::time::timeout_at(deadline, crate::cluster::invite(member, &request.peer_address)).await;
+    let late = |_| ApiError::new(ErrorCode::Timeout, "the node did not join in time; it may still do so");
+    let node = invited.map_err(late)?.map_err(|error| errors::of_invitation(&error))?;
+    // The next question of this client may come here.
+    let mut applied = member.metadata.applied_end();
+    let known = async { while member.metadata.state().node(node).is_none() && applied.changed().await.is_ok() {} };
+    drop(tokio::time::timeout(limits::METADATA_WAIT_MAX, known).await);
+    Ok(node)
+}
+
+pub(super) async fn remove_node(
+    member: &Arc<Member>,
+    request: RemoveNodeRequest,
+    deadline: Instant,
+) -> Result<u64, ApiError> {
+    let RemoveNodeRequest { node, departure } = request;
+    let up = node == member.identity.node || member.board.is_up(node);
+    let known = member.metadata.state().node(node).is_some();
+    let leaving = match departure {
+        Some(Departure::Serving) if known && !up => {
+            let message = format!(
+                "node {node} does not answer, so that it can hand nothing over; start it, or, if it is gone for good, remove it as dead (--dead): what it had is rebuilt from the other replicas"
+            );
+            return Err(ApiError::new(ErrorCode::InvalidRequest, message));
+        }
+        Some(Departure::Dead) if known && up => {
+            let message =
+                format!("node {node} answers, so it is not dead; remove it without --dead, or stop it for good first");
+            return Err(ApiError::new(ErrorCode::InvalidRequest, message));
+        }
+        Some(Departure::Serving) => Some(Leaving::Serving),
+        Some(Departure::Dead) => Some(Leaving::Dead),
+        None => None,
+    };
+    let index = execute(member, &MetadataCommand::SetLeaving { node, leaving }, deadline).await?.1;
+    if leaving.is_none() {
+        let state = member.metadata.state();
+        let away = state.moves().filter(|row| row.add.is_some() && row.drop.is_some_and(|drop| drop.node == node));
+        take_back(member, away, deadline).await?;
+    }
+    Ok(index)
+}
+
+pub(super) async fn alter_topic(
+    member: &Arc<Member>,
+    request: AlterTopicRequest,
+    deadline: Instant,
+) -> Result<u64, ApiError> {
+    let AlterTopicRequest { id, name, partitions, replication_factor, retention_time, retention_bytes } = request;
+    let alteration = TopicAlteration { partitions, replication_factor, retention_time, retention_bytes };
+    let command = MetadataCommand::AlterTopic { topic: id, name, alteration, live: member.live_nodes() };
+    Ok(execute(member, &command, deadline).await?.1)
 }
 
 pub(super) async fn allocate_producer_id(member: &Arc<Member>, deadline: Instant) -> Result<ProducerId, ApiError> {

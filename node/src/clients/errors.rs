@@ -5,7 +5,7 @@ use quorate_protocol::{ApiError, ErrorCode};
 use quorate_raft::{AppendError, MetadataRefusal, Outcome, ProposeError};
 use quorate_record::BatchError;
 
-use crate::cluster::ExecuteError;
+use crate::cluster::{ExecuteError, InviteError};
 
 pub(super) fn not_ready() -> ApiError {
     ApiError::new(ErrorCode::NotReady, "the node is not part of a cluster yet; try again")
@@ -76,9 +76,11 @@ pub(super) fn of_refusal(refusal: &MetadataRefusal) -> ApiError {
         MetadataRefusal::TopicExists(_) => ErrorCode::TopicExists,
         MetadataRefusal::UnknownTopic(_) => ErrorCode::UnknownTopic,
         MetadataRefusal::UnknownNode(_) => ErrorCode::UnknownNode,
-        MetadataRefusal::NotEnoughNodes { .. } => ErrorCode::NotEnoughNodes,
+        MetadataRefusal::NodeRemoved(_) => ErrorCode::NodeRemoved,
+        MetadataRefusal::NotEnoughNodes { .. } | MetadataRefusal::TooFewNodesLeft { .. } => ErrorCode::NotEnoughNodes,
         MetadataRefusal::TooManyTopics(_)
         | MetadataRefusal::InvalidConfig(_)
+        | MetadataRefusal::FewerPartitions { .. }
         | MetadataRefusal::NoSuchMove(_)
         | MetadataRefusal::MoveTooFar(_)
         | MetadataRefusal::Invalid(_) => ErrorCode::InvalidRequest,
@@ -90,6 +92,15 @@ pub(super) fn of_execution(error: &ExecuteError) -> ApiError {
     let code = match error {
         ExecuteError::NoLeader => ErrorCode::Unavailable,
         ExecuteError::Unknown(_) => ErrorCode::Timeout,
+    };
+    ApiError::new(code, error.to_string())
+}
+
+pub(super) fn of_invitation(error: &InviteError) -> ApiError {
+    let code = match error {
+        InviteError::Unreachable(_) => ErrorCode::NodeUnreachable,
+        InviteError::Refused { .. } => ErrorCode::InvalidRequest,
+        InviteError::Unknown(..) => ErrorCode::Timeout,
     };
     ApiError::new(code, error.to_string())
 }

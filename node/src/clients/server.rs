@@ -3,12 +3,12 @@
 use std::{sync::Arc, time::Duration};
 
 use futures::StreamExt;
-use quorate_cluster_config::{ProducerId, limits};
+use quorate_cluster_config::{NodeId, ProducerId, limits};
 use quorate_protocol::{
-    ApiError, ClusterInfo, CreateTopicRequest, DeleteTopicRequest, DrainRequest, FetchRequest, FetchResponse,
-    HandshakeError, MoveInfo, OffsetsRequest, OffsetsResponse, ProduceRequest, ProduceResponse, QuorateApi,
-    QuorateApiRequest, QuorateApiResponse, RebalanceResponse, TopicInfo, TopicsRequest, TopicsResponse, TrimRequest,
-    TrimResponse,
+    AddNodeRequest, AlterTopicRequest, ApiError, ClusterInfo, CreateTopicRequest, DeleteTopicRequest, DrainRequest,
+    FetchRequest, FetchResponse, HandshakeError, OffsetsRequest, OffsetsResponse, ProduceRequest, ProduceResponse,
+    QuorateApi, QuorateApiRequest, QuorateApiResponse, RemoveNodeRequest, TasksResponse, TopicInfo, TopicsRequest,
+    TopicsResponse, TrimRequest, TrimResponse,
 };
 use tarpc::{
     context::Context,
@@ -129,7 +129,19 @@ impl QuorateApi for ClientServer {
         admin::drain(self.member()?, request, work_until(context.deadline)).await
     }
 
-    async fn rebalance(self, context: Context) -> Result<RebalanceResponse, ApiError> {
+    async fn add_node(self, context: Context, request: AddNodeRequest) -> Result<NodeId, ApiError> {
+        admin::add_node(self.member()?, request, work_until(context.deadline)).await
+    }
+
+    async fn remove_node(self, context: Context, request: RemoveNodeRequest) -> Result<u64, ApiError> {
+        admin::remove_node(self.member()?, request, work_until(context.deadline)).await
+    }
+
+    async fn alter_topic(self, context: Context, request: AlterTopicRequest) -> Result<u64, ApiError> {
+        admin::alter_topic(self.member()?, request, work_until(context.deadline)).await
+    }
+
+    async fn rebalance(self, context: Context) -> Result<u64, ApiError> {
         admin::rebalance(self.member()?, work_until(context.deadline)).await
     }
 
@@ -137,8 +149,8 @@ impl QuorateApi for ClientServer {
         admin::cancel_moves(self.member()?, work_until(context.deadline)).await
     }
 
-    async fn moves(self, _: Context, min_metadata_index: u64) -> Result<Vec<MoveInfo>, ApiError> {
-        self.member()?.moves(min_metadata_index).await
+    async fn tasks(self, _: Context, min_metadata_index: u64) -> Result<TasksResponse, ApiError> {
+        self.member()?.tasks(min_metadata_index).await
     }
 
     async fn allocate_producer_id(self, context: Context) -> Result<ProducerId, ApiError> {

@@ -30,6 +30,11 @@ impl Board {
         self.read().get(&node).is_some_and(|(at, _)| at.elapsed() < DOWN_AFTER)
     }
 
+    /// When a node was last heard.
+    pub(crate) fn last_heard(&self, node: NodeId) -> Option<Instant> {
+        self.read().get(&node).map(|(at, _)| *at)
+    }
+
     /// The nodes that are up and have said that their disks are nearly full.
     pub(crate) fn low_on_disk(&self) -> Vec<NodeId> {
         let board = self.read();

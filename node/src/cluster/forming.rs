@@ -1,23 +1,24 @@
-//! Forming a cluster out of seeds, and telling a new node from one that has lost its data.
+//! Forming a cluster out of seeds.
 //!
 //! When all seeds are reachable, pristine and agree on the list, the first of them proposes an identity for the
 //! cluster and for each seed; every seed makes it durable and accepts no other; then the first begins the metadata
-//! group. A pristine node that finds a cluster never forms another.
+//! group. A pristine node that finds a cluster never forms another: it joins that one as a new node.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
-use quorate_cluster_config::{Address, ClusterId};
+use quorate_cluster_config::{Address, ClusterId, NodeId};
+use quorate_raft::KvError;
 
-use super::Cluster;
+use super::{Cluster, joining};
 use crate::{
     identity::Formation,
     peers::{Greeting, HandshakeError, Hello, PeerFailure, Purpose, RpcPool},
 };
 
-const PAUSE: Duration = Duration::from_millis(200);
+pub(super) const PAUSE: Duration = Duration::from_millis(200);
 const CALL_TIMEOUT: Duration = Duration::from_secs(2);
 /// How often a wait is reported.
-const REPORT_EVERY: u32 = 25;
+pub(super) const REPORT_EVERY: u32 = 25;
 
 /// Why this node cannot be part of the cluster its seeds are in.
 #[derive(Debug, thiserror::Error)]
@@ -32,19 +33,32 @@ pub enum FormError {
         /// The seeds, in words.
         seeds: String,
     },
-    /// The cluster is there, and this node, which has no data, is not in it or no longer.
+    /// The cluster does not take this node.
+    #[error("the cluster that node {node} is in does not take this node: {reason}")]
+    JoinRefused {
+        /// The node that said so.
+        node: Address,
+        /// Why.
+        reason: String,
+    },
+    /// The node was removed from its cluster.
     #[error(
-        "the data directory is empty, but seed {seed} is in cluster {cluster}, which has begun without this node or with data that is gone from here; restore the data directory, or use other seeds to form another cluster"
+        "this node, {node}, was removed from cluster {cluster}, as {by} says; to use the machine again, start it with an empty data directory and --join"
     )]
-    ClusterExists {
-        /// The seed that said so.
-        seed: Address,
+    Removed {
+        /// The node.
+        node: NodeId,
         /// The cluster.
         cluster: ClusterId,
+        /// The node that said so.
+        by: Address,
     },
-    /// The data directory is from another cluster than the seeds.
+    /// What the node calls itself while it joins could not be read or written.
+    #[error("{0}; the store may be damaged: start this node with an empty data directory")]
+    Store(KvError),
+    /// The data directory is from another cluster than the nodes it was told of.
     #[error(
-        "the data directory belongs to cluster {ours}, but seed {seed} is in cluster {theirs}; use the data directory of that cluster, or correct --seeds"
+        "the data directory belongs to cluster {ours}, but {seed} is in cluster {theirs}; use the data directory of that cluster, or correct --seeds and --join"
     )]
     OtherCluster {
         /// The seed that said so.
@@ -59,17 +73,19 @@ pub enum FormError {
 enum Answer {
     Hello(Hello),
     OtherCluster(ClusterId),
+    Removed,
     Silent(String),
 }
 
 async fn ask(cluster: &Arc<Cluster>, seed: &Address) -> Answer {
     let identity = cluster.identity();
-    let us = Greeting { cluster: identity.map(|identity| identity.cluster()), node: identity.map(|i| i.node) };
+    let us = Greeting { cluster: identity.map(|identity| identity.cluster), node: identity.map(|i| i.node) };
     let stream = match crate::peers::connect(&cluster.net, seed, us, None, Purpose::Rpc).await {
         Ok((stream, _)) => stream,
         Err(error) => {
             return match error.source {
                 HandshakeError::OtherCluster { theirs, .. } => Answer::OtherCluster(theirs),
+                HandshakeError::Removed(_) => Answer::Removed,
                 source => Answer::Silent(format!("{}: {source}", error.address)),
             };
         }
@@ -88,22 +104,42 @@ fn others(cluster: &Cluster) -> Vec<Address> {
     seeds
 }
 
-/// For a node with an identity: refuses to start if a seed that can be reached now is in another cluster.
+/// For a node with an identity: refuses to start if a node that it was told of, and that can be reached now, is in another
+/// cluster or says that this one was removed.
 pub(crate) async fn check_seeds(cluster: &Arc<Cluster>) -> Result<(), FormError> {
     let Some(identity) = cluster.identity() else { return Ok(()) };
-    let seeds = others(cluster);
-    let answers = futures::future::join_all(seeds.iter().map(|seed| ask(cluster, seed))).await;
-    for (seed, answer) in seeds.into_iter().zip(answers) {
-        if let Answer::OtherCluster(theirs) = answer {
-            return Err(FormError::OtherCluster { seed, ours: identity.cluster(), theirs });
+    let told_of = others(cluster).into_iter().chain(cluster.config().join.iter().cloned());
+    let told_of: Vec<Address> = told_of.chain(identity.first_known().values().cloned()).collect();
+    let us = cluster.config().peer_advertised();
+    let asked: BTreeSet<&Address> = told_of.iter().filter(|address| *address != us).collect();
+    let answers = futures::future::join_all(asked.iter().map(|address| ask(cluster, address))).await;
+    for (address, answer) in asked.into_iter().zip(answers) {
+        let (seed, ours) = (address.clone(), identity.cluster);
+        // Where a node was when this one joined, another cluster may be by now.
+        let configured = cluster.config().seeds.contains(address) || cluster.config().join.contains(address);
+        match answer {
+            Answer::OtherCluster(theirs) if configured => {
+                return Err(FormError::OtherCluster { seed, ours, theirs });
+            }
+            Answer::Removed => return Err(FormError::Removed { node: identity.node, cluster: ours, by: seed }),
+            Answer::OtherCluster(_) | Answer::Hello(_) | Answer::Silent(_) => {}
         }
     }
     Ok(())
 }
 
-/// Returns once this node has an identity: one it proposed or one it accepted.
+/// Returns once this node has an identity: one it proposed or accepted, or that of the cluster it joined.
 pub(crate) async fn form(cluster: &Arc<Cluster>) -> Result<(), FormError> {
     let config = cluster.config();
+    if cluster.identity().is_some() {
+        return Ok(());
+    }
+    if config.standby {
+        return joining::wait_for_invitation(cluster).await;
+    }
+    if !config.join.is_empty() {
+        return joining::join(cluster, &config.join).await;
+    }
     let address = config.peer_advertised();
     let mut seeds = config.forming_seeds().to_vec();
     seeds.sort();
@@ -120,21 +156,22 @@ pub(crate) async fn form(cluster: &Arc<Cluster>) -> Result<(), FormError> {
         let mut missing = None;
         for (seed, answer) in others.iter().zip(&answers) {
             match answer {
-                Answer::Hello(Hello { formation: Some(formation), initialized: true, .. })
+                // A node that has lost its data is another node: what it had promised is not here any more.
+                Answer::Hello(Hello { cluster: Some(theirs), initialized: true, .. })
                     if cluster.identity().is_none() =>
                 {
-                    return Err(FormError::ClusterExists { seed: seed.clone(), cluster: formation.cluster });
-                }
-                Answer::OtherCluster(theirs) => {
-                    return Err(FormError::ClusterExists { seed: seed.clone(), cluster: *theirs });
+                    tracing::warn!(cluster = %theirs, %seed, "the data directory is empty, but the cluster is there: this node joins it as a new one; if it has lost its data, remove the one it was: `quorate node remove N --dead`");
+                    return joining::join(cluster, std::slice::from_ref(seed)).await;
                 }
                 Answer::Hello(hello) if hello.seeds != seeds => {
                     missing = Some(format!("{seed} is configured with other seeds than this node"));
                 }
-                Answer::Hello(hello) if hello.formation.is_some() => {
+                Answer::Hello(hello) if hello.cluster.is_some() => {
                     missing = Some(format!("{seed} has accepted a formation; waiting for its proposer"));
                 }
                 Answer::Hello(..) => {}
+                // This node has no identity that could be refused, or it has just got one.
+                Answer::OtherCluster(_) | Answer::Removed => {}
                 Answer::Silent(why) => missing = Some(why.clone()),
             }
         }
@@ -159,17 +196,18 @@ pub(crate) async fn form(cluster: &Arc<Cluster>) -> Result<(), FormError> {
 /// For the first node of the formation: begins the metadata group once every seed has accepted.
 pub(crate) async fn begin(cluster: Arc<Cluster>, rpc: Arc<RpcPool>) {
     let (Some(identity), Some(member)) = (cluster.identity(), cluster.member()) else { return };
-    if identity.formation.nodes.first_key_value().map(|(node, _)| *node) != Some(identity.node) {
+    let Some(formation) = identity.formation() else { return };
+    if formation.nodes.first_key_value().map(|(node, _)| *node) != Some(identity.node) {
         return;
     }
     let mut round = 0;
     while !member.metadata.group().is_initialized().await.unwrap_or(true) {
-        let others = identity.formation.nodes.keys().filter(|node| **node != identity.node);
+        let others = formation.nodes.keys().filter(|node| **node != identity.node);
         let mut accepted = true;
         for node in others {
             let answer = match rpc.get(*node).await {
                 Ok(client) => {
-                    let call = client.accept_formation(crate::peers::within(CALL_TIMEOUT), identity.formation.clone());
+                    let call = client.accept_formation(crate::peers::within(CALL_TIMEOUT), formation.clone());
                     call.await.unwrap_or_else(|error| Err(PeerFailure::Unknown(error.to_string())))
                 }
                 Err(error) => Err(PeerFailure::Unknown(error)),
@@ -183,11 +221,11 @@ pub(crate) async fn begin(cluster: Arc<Cluster>, rpc: Arc<RpcPool>) {
             }
         }
         if accepted {
-            if let Err(error) = member.metadata.group().initialize(&identity.formation.metadata_members()).await {
+            if let Err(error) = member.metadata.group().initialize(&formation.metadata_members()).await {
                 tracing::error!(%error, "cannot begin the metadata group");
                 return;
             }
-            tracing::info!(cluster = %identity.cluster(), "the cluster has formed");
+            tracing::info!(cluster = %identity.cluster, "the cluster has formed");
         } else {
             round += 1;
             tokio::time::sleep(PAUSE).await;

@@ -53,7 +53,8 @@ pub(crate) async fn balance(member: Arc<Member>) {
         led_since.extend(led.iter().map(|group| group.group().replica()).map(|replica| (replica, since_when(replica))));
         let state = member.metadata.state();
         let Some(us) = state.node(member.identity.node) else { continue };
-        let at_once = match us.drained {
+        let to_lead_nothing = us.drained || us.leaving.is_some();
+        let at_once = match to_lead_nothing {
             true => DRAINED_AT_ONCE,
             false if since.elapsed() >= CALM => EVENED_AT_ONCE,
             false => continue,
@@ -64,7 +65,7 @@ pub(crate) async fn balance(member: Arc<Member>) {
         };
         let settled = |group: &Arc<PartitionGroup>| {
             let since = led_since.get(&group.group().replica());
-            us.drained || since.is_some_and(|since| since.elapsed() >= HELD_MIN)
+            to_lead_nothing || since.is_some_and(|since| since.elapsed() >= HELD_MIN)
         };
         let mut moves = better_led_elsewhere(&member, led.into_iter().filter(settled), &preferred);
         moves.truncate(at_once);
@@ -73,7 +74,7 @@ pub(crate) async fn balance(member: Arc<Member>) {
             tracing::debug!(group = %group.group().id(), %to, moved, "handed over leadership");
         }))
         .await;
-        if us.drained
+        if to_lead_nothing
             && member.metadata.group().status().role == Role::Leader
             && let Some(replica) = undrained_voter(&member)
         {
@@ -106,7 +107,9 @@ async fn prefer(member: &Arc<Member>) -> BTreeMap<PartitionId, NodeId> {
 fn undrained_voter(member: &Member) -> Option<ReplicaId> {
     let state = member.metadata.state();
     let members = member.metadata.group().members();
-    let fit = |node: NodeId| member.board.is_up(node) && state.node(node).is_some_and(|row| !row.drained);
+    let fit = |node: NodeId| {
+        member.board.is_up(node) && state.node(node).is_some_and(|row| !row.drained && row.leaving.is_none())
+    };
     members.voters.iter().find(|(_, node)| fit(**node)).map(|(replica, _)| *replica)
 }
 

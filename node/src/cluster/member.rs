@@ -3,7 +3,7 @@
 use std::{ops::Range, sync::Arc, time::Duration};
 
 use quorate_cluster_config::{NodeConfig, NodeId, ProducerId};
-use quorate_raft::{DiskSpace, Environment, MetadataCommand, MetadataGroup, MetadataReply};
+use quorate_raft::{DiskSpace, Environment, MetadataCommand, MetadataGroup, MetadataReply, NodePlace};
 use tokio::{
     sync::{Mutex, Semaphore},
     time::{Instant, MissedTickBehavior},
@@ -12,6 +12,7 @@ use tokio::{
 use super::{ExecuteError, board::Board, execute, permits, replicas::Replicas};
 use crate::{
     identity::Identity,
+    net::Net,
     peers::{Directory, NodeStatus, RpcPool},
 };
 
@@ -26,6 +27,7 @@ const REGISTER_PATIENCE: Duration = Duration::from_secs(2);
 pub(crate) struct Member {
     pub(crate) identity: Identity,
     pub(crate) config: NodeConfig,
+    pub(crate) net: Arc<dyn Net>,
     pub(crate) directory: Arc<Directory>,
     pub(crate) rpc: Arc<RpcPool>,
     pub(crate) metadata: Arc<MetadataGroup>,
@@ -45,6 +47,7 @@ impl Member {
         identity: Identity,
         config: NodeConfig,
         environment: Environment,
+        net: Arc<dyn Net>,
         directory: Arc<Directory>,
         rpc: Arc<RpcPool>,
         metadata: MetadataGroup,
@@ -56,6 +59,7 @@ impl Member {
             space: environment.space.clone(),
             config,
             replicas: Replicas::new(environment),
+            net,
             directory,
             rpc,
             metadata: Arc::new(metadata),
@@ -109,9 +113,12 @@ impl Member {
 pub(crate) async fn register(member: Arc<Member>) {
     let command = MetadataCommand::RegisterNode {
         node: member.identity.node,
-        client_address: member.config.advertised().clone(),
-        peer_address: member.config.peer_advertised().clone(),
-        rack: member.config.rack.clone(),
+        metadata_replica: member.identity.metadata_replica,
+        place: NodePlace {
+            client_address: member.config.advertised().clone(),
+            peer_address: member.config.peer_advertised().clone(),
+            rack: member.config.rack.clone(),
+        },
     };
     loop {
         match execute::anywhere(&member, &command, Instant::now() + REGISTER_PATIENCE).await {
@@ -129,7 +136,8 @@ pub(crate) async fn keep_directory(member: Arc<Member>) {
     loop {
         applied.borrow_and_update();
         let state = member.metadata.state();
-        member.directory.update(state.nodes().map(|node| (node.id, node.peer_address.clone())));
+        member.directory.update(state.nodes().map(|node| (node.id, node.place.peer_address.clone())));
+        member.directory.retain(|node| !state.is_shunned(node));
         if applied.changed().await.is_err() {
             return;
         }

@@ -1,8 +1,10 @@
 //! This node's part in the cluster: forming it, its replicas, and what it knows of the others.
 
 mod board;
+mod desired;
 mod execute;
 mod forming;
+mod joining;
 mod leaders;
 mod member;
 mod mover;
@@ -10,6 +12,7 @@ mod reconciler;
 mod replicas;
 mod upkeep;
 mod view;
+mod voters;
 
 use std::sync::{Arc, OnceLock};
 
@@ -19,15 +22,18 @@ use std::time::Duration;
 use tokio::sync::{Mutex, Notify, Semaphore};
 
 pub(crate) use board::keep as keep_board;
+pub(crate) use desired::drive_desired;
 pub(crate) use execute::ExecuteError;
 pub use forming::FormError;
 pub(crate) use forming::{begin, check_seeds, form};
+pub(crate) use joining::{InviteError, invite};
 pub(crate) use leaders::balance;
 pub(crate) use member::{Member, keep_directory, register, tick};
 pub(crate) use mover::drive_moves;
 pub(crate) use reconciler::run as reconcile;
 pub(crate) use replicas::{AnyGroup, Slot};
 pub(crate) use upkeep::{mend, retain, watch_space};
+pub(crate) use voters::keep_voters;
 
 use crate::{
     identity::{Formation, Identity},
@@ -132,7 +138,7 @@ impl Cluster {
         Hello {
             address: self.config.peer_advertised().clone(),
             seeds,
-            formation: self.identity().map(|identity| identity.formation.clone()),
+            cluster: self.identity().map(|identity| identity.cluster),
             initialized,
         }
     }
@@ -141,27 +147,31 @@ impl Cluster {
     pub(crate) async fn accept_formation(&self, formation: Formation) -> Result<(), PeerFailure> {
         let _one_at_a_time = self.accepting.lock().await;
         if let Some(identity) = self.identity() {
-            return match identity.formation == formation {
+            return match identity.formation() == Some(&formation) {
                 true => Ok(()),
-                false => Err(PeerFailure::OtherFormation(identity.cluster())),
+                false => Err(PeerFailure::OtherFormation(identity.cluster)),
             };
         }
         let mut seeds = self.config.forming_seeds().to_vec();
         seeds.sort();
         let address = self.config.peer_advertised();
         let unfit = |why: &str| PeerFailure::UnfitFormation(format!("node at {address}: {why}"));
-        if !formation.nodes.values().eq(seeds.iter()) {
+        if !self.config.forms() || !formation.nodes.values().eq(seeds.iter()) {
             return Err(unfit("it is configured with other seeds"));
         }
         let node = formation.nodes.iter().find(|(_, seed)| *seed == address).map(|(node, _)| *node);
         let node = node.ok_or_else(|| unfit("it is not among the seeds"))?;
-        let identity = Identity { node, formation };
+        tracing::info!(cluster = %formation.cluster, %node, "accepts the formation of a cluster");
+        self.become_durably(Identity::formed(node, formation)).await
+    }
+
+    /// Makes an identity durable and this node's own. Only under the lock of those that consider one.
+    async fn become_durably(&self, identity: Identity) -> Result<(), PeerFailure> {
         let (store, saved) = (self.store.clone(), identity.clone());
         tokio::task::spawn_blocking(move || saved.save(&store))
             .await
             .map_err(|error| PeerFailure::Unknown(error.to_string()))?
             .map_err(|error| PeerFailure::Unknown(error.to_string()))?;
-        tracing::info!(cluster = %identity.cluster(), %node, "accepted the formation of a cluster");
         self.identity.get_or_init(|| identity);
         self.accepted.notify_waiters();
         Ok(())

@@ -28,6 +28,8 @@ const ARRIVING_AT_ONCE: usize = 4;
 const ASKED_AT_ONCE: usize = 64;
 /// How long the leader of a partition may take for a step.
 const STEP_TIMEOUT: Duration = Duration::from_secs(6);
+/// How long the leader of a partition waits for the metadata that it is asked by.
+const METADATA_WAIT: Duration = Duration::from_secs(1);
 /// How long a step that is done may take to be written down.
 const NOTE_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -46,10 +48,11 @@ pub(crate) async fn drive_moves(member: Arc<Member>) {
                 Err(_) => in_work.clear(),
             }
         }
-        let status = member.metadata.group().status();
-        if status.role != Role::Leader {
+        if member.metadata.group().status().role != Role::Leader {
             continue;
         }
+        // What is read next is at least as new as this.
+        let metadata_index = member.metadata.applied_end().borrow().saturating_sub(1);
         let mut moves = due(member.metadata.state().moves());
         // Those that cannot go on must not keep the others from it.
         let from = turn % moves.len().max(1);
@@ -59,7 +62,7 @@ pub(crate) async fn drive_moves(member: Arc<Member>) {
             if in_work.len() < ASKED_AT_ONCE && in_work.insert(row.partition) {
                 let member = member.clone();
                 driven.spawn(async move {
-                    drive(&member, row, status.term).await;
+                    drive(&member, row, metadata_index).await;
                     row.partition
                 });
             }
@@ -83,16 +86,14 @@ fn due<'a>(moves: impl Iterator<Item = &'a MoveRow>) -> Vec<MoveRow> {
     moves
 }
 
-async fn drive(member: &Arc<Member>, row: MoveRow, metadata_term: u64) {
-    let request = StepRequest {
-        partition: row.partition,
-        metadata_term,
-        step: row.step.of_group(),
-        replacement: row.replacement(),
-    };
+async fn drive(member: &Arc<Member>, row: MoveRow, metadata_index: u64) {
+    let request = StepRequest { row, metadata_index };
     match ask(member, &request).await {
-        Ok(StepProgress::Done) => {
-            let command = MetadataCommand::AdvanceMove { done: row };
+        Ok(done @ (StepProgress::Done | StepProgress::TooLate)) => {
+            let command = match done {
+                StepProgress::TooLate => MetadataCommand::ResumeMove { partition: row.partition },
+                _ => MetadataCommand::AdvanceMove { done: row },
+            };
             match member.execute(&command, Instant::now() + NOTE_TIMEOUT).await {
                 Ok((reply, _)) => {
                     tracing::info!(partition = %row.partition, step = ?row.step, ?reply, "a step of a move is done")
@@ -109,11 +110,12 @@ async fn drive(member: &Arc<Member>, row: MoveRow, metadata_term: u64) {
 
 /// Asks the leader of the partition, here or on another node.
 async fn ask(member: &Arc<Member>, request: &StepRequest) -> Result<StepProgress, PeerFailure> {
-    let here = running(member, request.partition).is_some_and(|group| group.group().status().role == Role::Leader);
+    let partition = request.row.partition;
+    let here = running(member, partition).is_some_and(|group| group.group().status().role == Role::Leader);
     if here {
         return take_step(member, request).await;
     }
-    let leader = member.board.leader(request.partition).node.ok_or(PeerFailure::NotPartitionLeader(None))?;
+    let leader = member.board.leader(partition).node.ok_or(PeerFailure::NotPartitionLeader(None))?;
     if leader == member.identity.node {
         return Err(PeerFailure::NotPartitionLeader(None));
     }
@@ -136,13 +138,15 @@ fn running(member: &Member, partition: PartitionId) -> Option<Arc<PartitionGroup
     groups.into_iter().next()
 }
 
-/// Takes a step, as the leader of its partition.
+/// Takes a step, as the leader of its partition, if the move is still at it.
 pub(super) async fn take_step(member: &Member, request: &StepRequest) -> Result<StepProgress, PeerFailure> {
-    if request.metadata_term < member.metadata.group().status().term {
+    let StepRequest { row, metadata_index } = request;
+    let known = member.metadata.wait_applied(*metadata_index, METADATA_WAIT).await;
+    if !known || member.metadata.state().move_of(row.partition) != Some(row) {
         return Err(PeerFailure::Outdated);
     }
-    let group = running(member, request.partition).ok_or(PeerFailure::NotPartitionLeader(None))?;
-    group.group().take_step(request.step, request.replacement).await.map_err(|error| match error {
+    let group = running(member, row.partition).ok_or(PeerFailure::NotPartitionLeader(None))?;
+    group.group().take_step(row.step.of_group(), row.replacement()).await.map_err(|error| match error {
         StepError::NotLeader { leader } => PeerFailure::NotPartitionLeader(leader),
         other => PeerFailure::Unknown(other.to_string()),
     })

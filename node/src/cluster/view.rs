@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 
 use quorate_cluster_config::{NodeId, PartitionId, limits};
 use quorate_protocol::{
-    ApiError, ClusterInfo, ErrorCode, MoveInfo, MoveState, NodeInfo, NodeState, PartitionInfo, ReplicaInfo,
-    ReplicaRole, TopicInfo, TopicSelector, TopicsRequest, TopicsResponse,
+    ApiError, ClusterInfo, Departure, ErrorCode, LeavingInfo, MoveInfo, MoveState, NodeInfo, NodeState, PartitionInfo,
+    ReplicaInfo, ReplicaRole, TasksResponse, TopicInfo, TopicSelector, TopicsRequest, TopicsResponse,
 };
-use quorate_raft::{Assignment, MetadataState, MoveRow, MoveStep, Placed, TopicRow};
+use quorate_raft::{Assignment, Leaving, MetadataState, MoveRow, MoveStep, NodeRow, Placed, TopicRow};
 
-use super::Member;
+use super::{Member, desired};
 use crate::peers::{LeaderHint, NodeStatus, ReplicaStatus};
 
 /// All that is known of replicas at one moment.
@@ -18,6 +18,7 @@ struct Snapshot {
     replicas: BTreeMap<(NodeId, quorate_cluster_config::ReplicaId), ReplicaStatus>,
     leaders: BTreeMap<PartitionId, LeaderHint>,
     up: Vec<NodeId>,
+    metadata_voters: Vec<NodeId>,
 }
 
 impl Snapshot {
@@ -38,7 +39,8 @@ impl Snapshot {
                 replicas.insert((status.node, replica.replica), replica);
             }
         }
-        Self { us: member.identity.node, replicas, leaders, up }
+        let metadata_voters = member.metadata.group().members().voters.into_values().collect();
+        Self { us: member.identity.node, replicas, leaders, up, metadata_voters }
     }
 
     fn partition(&self, id: PartitionId, placed: &[Assignment]) -> PartitionInfo {
@@ -102,21 +104,30 @@ impl Snapshot {
     fn nodes(&self, state: &MetadataState, topics: &[TopicInfo]) -> Vec<NodeInfo> {
         let partitions = || topics.iter().flat_map(|topic| &topic.partitions);
         let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
-        let info = |node: &quorate_raft::NodeRow| {
+        let info = |node: &NodeRow| {
             let replicas = || partitions().flat_map(|p| &p.replicas).filter(|replica| replica.node == node.id);
             NodeInfo {
                 id: node.id,
-                client_address: node.client_address.clone(),
-                peer_address: node.peer_address.clone(),
+                client_address: node.place.client_address.clone(),
+                peer_address: node.place.peer_address.clone(),
                 state: if self.up.contains(&node.id) { NodeState::Up } else { NodeState::Down },
-                rack: node.rack.clone(),
+                rack: node.place.rack.clone(),
                 drained: node.drained,
+                leaving: node.leaving.map(departure),
+                metadata_voter: self.metadata_voters.contains(&node.id),
                 replica_count: count(replicas().count()),
                 leader_count: count(partitions().filter(|partition| partition.leader == Some(node.id)).count()),
                 failed_replica_count: count(replicas().filter(|r| is_failed(r)).count()),
             }
         };
         state.nodes().map(info).collect()
+    }
+}
+
+fn departure(leaving: Leaving) -> Departure {
+    match leaving {
+        Leaving::Serving => Departure::Serving,
+        Leaving::Dead => Departure::Dead,
     }
 }
 
@@ -136,7 +147,7 @@ impl Member {
         let placed = state.topics().flat_map(|topic| &topic.partitions);
         let under_replicated = placed.filter(|placed| snapshot.is_under_replicated(placed)).count();
         ClusterInfo {
-            cluster_id: self.identity.cluster(),
+            cluster_id: self.identity.cluster,
             answered_by: snapshot.us,
             metadata_leader: self.metadata.group().status().leader_node,
             metadata_index: self.metadata.applied_end().borrow().saturating_sub(1),
@@ -148,8 +159,8 @@ impl Member {
         }
     }
 
-    /// The moves under way.
-    pub(crate) async fn moves(&self, min_metadata_index: u64) -> Result<Vec<MoveInfo>, ApiError> {
+    /// What the cluster is about to change by itself.
+    pub(crate) async fn tasks(&self, min_metadata_index: u64) -> Result<TasksResponse, ApiError> {
         self.wait_for_metadata(min_metadata_index).await?;
         let state = self.metadata.state();
         let snapshot = Snapshot::take(self);
@@ -175,7 +186,18 @@ impl Member {
                 bytes_total: placed.iter().map(bytes).max().unwrap_or(0),
             })
         };
-        Ok(state.moves().filter_map(info).collect())
+        let leaves = |row: &NodeRow| {
+            let replicas = state.placed().iter().filter(|placed| placed.nodes.contains(&row.id)).count();
+            let departure = departure(row.leaving?);
+            Some(LeavingInfo { node: row.id, departure, replicas: u32::try_from(replicas).unwrap_or(u32::MAX) })
+        };
+        let evening = state.is_evening();
+        Ok(TasksResponse {
+            moves: state.moves().filter_map(info).collect(),
+            leaving: state.nodes().filter_map(leaves).collect(),
+            evening,
+            awaited: if evening { desired::awaited(self, &state) } else { Vec::new() },
+        })
     }
 
     /// Waits until this node has the metadata that a client has seen.

@@ -1,11 +1,11 @@
 //! The tarpc service between nodes: everything but AppendEntries.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use bytes::Bytes;
 use quorate_cluster_config::{Address, ClusterId, NodeId, PartitionId, ReplicaId};
 use quorate_protocol::ReplicaRole;
-use quorate_raft::{MetadataCommand, MetadataReply, Replacement, ReplacementStep, StepProgress};
+use quorate_raft::{Join, MetadataCommand, MetadataReply, MoveRow, StepProgress};
 use serde::{Deserialize, Serialize};
 
 use crate::identity::Formation;
@@ -17,10 +17,23 @@ pub(crate) struct Hello {
     pub address: Address,
     /// The seeds it is configured with, ascending.
     pub seeds: Vec<Address>,
-    /// The formation it has accepted.
-    pub formation: Option<Formation>,
+    /// The cluster it is part of, or whose formation it has accepted.
+    pub cluster: Option<ClusterId>,
     /// Whether its metadata group has begun: then the cluster takes no further first members.
     pub initialized: bool,
+}
+
+/// What a node that joined needs to know.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Joined {
+    /// The cluster.
+    pub cluster: ClusterId,
+    /// The node's id.
+    pub node: NodeId,
+    /// Its replica of the metadata group.
+    pub metadata_replica: ReplicaId,
+    /// The peer addresses of the nodes there are.
+    pub nodes: BTreeMap<NodeId, Address>,
 }
 
 /// One replica as its node sees it.
@@ -73,14 +86,11 @@ pub(crate) struct LeaderHint {
 /// Asks the leader of a partition for a step of a replacement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct StepRequest {
-    /// The partition.
-    pub partition: PartitionId,
-    /// The term of the metadata leader that asks: one that was deposed is not heeded by who knows of another.
-    pub metadata_term: u64,
-    /// The step.
-    pub step: ReplacementStep,
-    /// What of it.
-    pub replacement: Replacement,
+    /// The move, at the step that is asked for.
+    pub row: MoveRow,
+    /// The metadata index at which the move was like that. Who is asked looks whether it still is: a request that was held up
+    /// somewhere must not do what has been taken back since.
+    pub metadata_index: u64,
 }
 
 /// Why a peer did not do what it was asked.
@@ -98,9 +108,12 @@ pub(crate) enum PeerFailure {
     /// It does not lead the partition.
     #[error("the node does not lead the partition")]
     NotPartitionLeader(Option<NodeId>),
-    /// The asking node does not lead the metadata group any more.
-    #[error("the metadata group has another leader by now")]
+    /// The move has gone on since this was asked for, or what the asking node knows is not known here yet.
+    #[error("the metadata says something else by now, or not yet what it says there")]
     Outdated,
+    /// The cluster does not want what was asked for.
+    #[error("{0}")]
+    Refused(String),
     /// It has accepted another formation.
     #[error("the node has accepted another formation, of cluster {0}")]
     OtherFormation(ClusterId),
@@ -119,6 +132,10 @@ pub(crate) trait PeerApi {
     async fn hello() -> Hello;
     /// Accept this formation, durably, and no other.
     async fn accept_formation(formation: Formation) -> Result<(), PeerFailure>;
+    /// Give this node an id in your cluster; the same one if it asks again.
+    async fn join(join: Join) -> Result<Joined, PeerFailure>;
+    /// Join the cluster of one of these nodes, if you wait for that; returns your id there.
+    async fn invite(nodes: Vec<Address>) -> Result<NodeId, PeerFailure>;
     /// Hand a Raft call to a replica.
     async fn raft_call(to: ReplicaId, request: Bytes) -> Result<Bytes, PeerFailure>;
     /// Execute a metadata command, as the leader of the metadata group.

@@ -1,4 +1,5 @@
-//! Where nodes are: the registry of the metadata group, and before it is there, the addresses the cluster formed under.
+//! Where nodes are: the registry of the metadata group, and before it is there, the addresses this node began with. And
+//! whether this node is still one of them.
 
 use std::{
     collections::BTreeMap,
@@ -6,24 +7,51 @@ use std::{
 };
 
 use quorate_cluster_config::{Address, NodeId};
+use tokio::sync::watch;
+
+use super::handshake::HandshakeError;
 
 /// Peer addresses by node id.
 #[derive(Debug, Default)]
-pub(crate) struct Directory(RwLock<BTreeMap<NodeId, Address>>);
+pub(crate) struct Directory {
+    addresses: RwLock<BTreeMap<NodeId, Address>>,
+    expelled: watch::Sender<bool>,
+}
 
 impl Directory {
     /// The peer address of a node.
     pub(crate) fn get(&self, node: NodeId) -> Option<Address> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).get(&node).cloned()
+        self.addresses.read().unwrap_or_else(PoisonError::into_inner).get(&node).cloned()
     }
 
     /// All nodes known.
     pub(crate) fn nodes(&self) -> Vec<NodeId> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).keys().copied().collect()
+        self.addresses.read().unwrap_or_else(PoisonError::into_inner).keys().copied().collect()
     }
 
     /// Sets what is newly known; nodes that are not named keep their address.
     pub(crate) fn update(&self, addresses: impl IntoIterator<Item = (NodeId, Address)>) {
-        self.0.write().unwrap_or_else(PoisonError::into_inner).extend(addresses);
+        self.addresses.write().unwrap_or_else(PoisonError::into_inner).extend(addresses);
+    }
+
+    /// Forgets the nodes that do not stay.
+    pub(crate) fn retain(&self, stays: impl Fn(NodeId) -> bool) {
+        self.addresses.write().unwrap_or_else(PoisonError::into_inner).retain(|node, _| stays(*node));
+    }
+
+    /// Heeds why a node does not talk to this one.
+    pub(crate) fn heed(&self, error: &HandshakeError) {
+        if matches!(error, HandshakeError::Removed(_)) {
+            self.expelled.send_replace(true);
+        }
+    }
+
+    /// Returns once a node of the cluster has said that this one was removed from it.
+    pub(crate) async fn expelled(&self) {
+        let mut expelled = self.expelled.subscribe();
+        if expelled.wait_for(|expelled| *expelled).await.is_err() {
+            // The sender is here, so this does not happen.
+            std::future::pending::<()>().await;
+        }
     }
 }

@@ -17,9 +17,9 @@ use crate::net::Stream;
 const MAGIC: &[u8; 4] = b"QRTP";
 const SIZE: usize = 64;
 /// The versions of the peer protocol this build speaks. Version 1 sent log frames of format 0; version 2 knew neither
-/// snapshots nor trims.
-const VERSION_MIN: u16 = 4;
-const VERSION_MAX: u16 = 4;
+/// snapshots nor trims; version 4 knew no nodes that join.
+const VERSION_MIN: u16 = 5;
+const VERSION_MAX: u16 = 5;
 const DEADLINE: Duration = Duration::from_secs(2);
 
 /// What a connection between nodes is for.
@@ -50,6 +50,7 @@ enum Status {
     OtherCluster = 2,
     NotFormed = 3,
     OtherNode = 4,
+    Removed = 5,
 }
 
 /// Why two nodes do not talk.
@@ -69,6 +70,8 @@ pub(crate) enum HandshakeError {
     NotFormed,
     #[error("node {0:?} listens there")]
     OtherNode(Option<NodeId>),
+    #[error("node {0:?} was removed from the cluster")]
+    Removed(Option<NodeId>),
 }
 
 impl Purpose {
@@ -137,14 +140,20 @@ pub(crate) async fn greet(
             }),
             code if code == Status::NotFormed as u8 => Err(HandshakeError::NotFormed),
             code if code == Status::OtherNode as u8 => Err(HandshakeError::OtherNode(answer.who.node)),
+            code if code == Status::Removed as u8 => Err(HandshakeError::Removed(us.node)),
             _ => Err(HandshakeError::Version),
         }
     };
     tokio::time::timeout(DEADLINE, exchange).await.map_err(|_| HandshakeError::Timeout)?
 }
 
-/// The side that listens. Lanes are for members of one cluster only; tarpc also serves forming.
-pub(crate) async fn answer(stream: &mut Stream, us: Greeting) -> Result<(Greeting, Purpose), HandshakeError> {
+/// The side that listens. Lanes are for members of one cluster only; tarpc also serves forming and joining. Nodes that are
+/// `shunned` were removed.
+pub(crate) async fn answer(
+    stream: &mut Stream,
+    us: Greeting,
+    shunned: impl Fn(NodeId) -> bool,
+) -> Result<(Greeting, Purpose), HandshakeError> {
     let exchange = async {
         let hello = Message::read(stream).await?;
         let purpose = Purpose::from_code(hello.code);
@@ -152,6 +161,7 @@ pub(crate) async fn answer(stream: &mut Stream, us: Greeting) -> Result<(Greetin
         let status = match (us.cluster, hello.who.cluster) {
             _ if version < hello.version_min.max(VERSION_MIN) || purpose.is_none() => Status::Version,
             (Some(ours), Some(theirs)) if ours != theirs => Status::OtherCluster,
+            (Some(_), Some(_)) if hello.who.node.is_some_and(&shunned) => Status::Removed,
             (Some(_), Some(_)) if hello.to.is_some() && hello.to != us.node => Status::OtherNode,
             (Some(_), Some(_)) => Status::Accepted,
             _ if purpose == Some(Purpose::Rpc) => Status::Accepted,
@@ -169,6 +179,7 @@ pub(crate) async fn answer(stream: &mut Stream, us: Greeting) -> Result<(Greetin
             }),
             (Status::NotFormed, _) => Err(HandshakeError::NotFormed),
             (Status::OtherNode, _) => Err(HandshakeError::OtherNode(us.node)),
+            (Status::Removed, _) => Err(HandshakeError::Removed(hello.who.node)),
             _ => Err(HandshakeError::Version),
         }
     };
@@ -196,7 +207,7 @@ mod tests {
     ) -> (Result<Greeting, HandshakeError>, Result<(Greeting, Purpose), HandshakeError>) {
         let (near, far) = tokio::io::duplex(256);
         let (mut near, mut far): (Stream, Stream) = (Box::new(near), Box::new(far));
-        tokio::join!(greet(&mut near, us, to, purpose), answer(&mut far, them))
+        tokio::join!(greet(&mut near, us, to, purpose), answer(&mut far, them, |node| node == NodeId(9)))
     }
 
     fn member(cluster: u128, node: u64) -> Greeting {
@@ -224,6 +235,15 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_node_that_was_removed_is_told_so() {
+        for purpose in [Purpose::Rpc, Purpose::Append] {
+            let (ours, theirs) = shake(member(7, 9), Some(NodeId(2)), purpose, member(7, 2)).await;
+            assert!(matches!(ours, Err(HandshakeError::Removed(Some(NodeId(9))))));
+            assert!(matches!(theirs, Err(HandshakeError::Removed(Some(NodeId(9))))));
+        }
+    }
+
+    #[tokio::test]
     async fn a_build_that_speaks_only_another_version_is_refused() {
         for (version, at_most) in [(VERSION_MIN - 1, VERSION_MIN - 1), (VERSION_MAX + 1, VERSION_MAX + 2)] {
             let (near, far) = tokio::io::duplex(256);
@@ -235,7 +255,7 @@ mod tests {
                 near.write_all(&hello.encode()).await.unwrap();
                 Message::read(&mut near).await.unwrap().code
             };
-            let (told, ours) = tokio::join!(old, answer(&mut far, member(7, 2)));
+            let (told, ours) = tokio::join!(old, answer(&mut far, member(7, 2), |_| false));
             assert_eq!(told, Status::Version as u8);
             assert!(matches!(ours, Err(HandshakeError::Version)), "{ours:?}");
         }

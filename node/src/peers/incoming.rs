@@ -9,8 +9,8 @@ use std::{
 
 use bytes::Bytes;
 use futures::StreamExt;
-use quorate_cluster_config::{NodeId, ReplicaId, limits};
-use quorate_raft::{MetadataCommand, MetadataReply, StepProgress};
+use quorate_cluster_config::{Address, NodeId, ReplicaId, limits};
+use quorate_raft::{Join, MetadataCommand, MetadataReply, StepProgress};
 use tarpc::{
     context::Context,
     server::{BaseChannel, Channel},
@@ -24,7 +24,7 @@ use tokio::{
 };
 
 use super::{
-    api::{Hello, NodeStatus, PeerApi, PeerFailure, StepRequest},
+    api::{Hello, Joined, NodeStatus, PeerApi, PeerFailure, StepRequest},
     frame::{self, FrameReader, LaneFrameKind, SessionKey},
     handshake::{self, Greeting, Purpose},
 };
@@ -81,14 +81,27 @@ impl PeerServer {
 
     fn greeting(&self) -> Greeting {
         let identity = self.cluster.identity();
-        Greeting { cluster: identity.map(|identity| identity.cluster()), node: identity.map(|identity| identity.node) }
+        Greeting { cluster: identity.map(|identity| identity.cluster), node: identity.map(|identity| identity.node) }
     }
 
     async fn connection(self, mut stream: Stream) {
-        match handshake::answer(&mut stream, self.greeting()).await {
-            Ok((_, Purpose::Rpc)) => self.rpc(stream).await,
-            Ok((from, lane)) => self.lane(stream, from.node, lane).await,
-            Err(error) => tracing::info!(%error, "refused a connection to the peer port"),
+        let shunned = |node| self.cluster.member().is_some_and(|member| member.metadata.state().is_shunned(node));
+        let (from, purpose) = match handshake::answer(&mut stream, self.greeting(), shunned).await {
+            Ok(accepted) => accepted,
+            Err(error) => return tracing::info!(%error, "refused a connection to the peer port"),
+        };
+        let cluster = self.cluster.clone();
+        let serve = async {
+            match purpose {
+                Purpose::Rpc => self.rpc(stream).await,
+                lane => self.lane(stream, from.node, lane).await,
+            }
+        };
+        tokio::select! {
+            () = serve => {}
+            () = until_shunned(&cluster, from.node) => {
+                tracing::info!(node = ?from.node, "closed a connection of a node that was removed");
+            }
         }
     }
 
@@ -182,6 +195,17 @@ impl PeerServer {
     }
 }
 
+/// Returns once the node at the other end is no part of the cluster any more.
+async fn until_shunned(cluster: &Cluster, node: Option<NodeId>) {
+    let (Some(node), Some(member)) = (node, cluster.member()) else { return std::future::pending().await };
+    let mut applied = member.metadata.applied_end();
+    while !member.metadata.state().is_shunned(node) {
+        if applied.changed().await.is_err() {
+            return std::future::pending().await;
+        }
+    }
+}
+
 async fn write_answers(mut writer: WriteHalf<Stream>, mut queue: mpsc::Receiver<Vec<Bytes>>) {
     let mut batch = Vec::new();
     while queue.recv_many(&mut batch, 64).await > 0 {
@@ -198,6 +222,14 @@ impl PeerApi for PeerServer {
 
     async fn accept_formation(self, _: Context, formation: Formation) -> Result<(), PeerFailure> {
         self.cluster.accept_formation(formation).await
+    }
+
+    async fn join(self, _: Context, join: Join) -> Result<Joined, PeerFailure> {
+        self.cluster.admit(join).await
+    }
+
+    async fn invite(self, _: Context, nodes: Vec<Address>) -> Result<NodeId, PeerFailure> {
+        self.cluster.take_invitation(&nodes).await
     }
 
     async fn raft_call(self, _: Context, to: ReplicaId, request: Bytes) -> Result<Bytes, PeerFailure> {

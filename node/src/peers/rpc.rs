@@ -75,13 +75,17 @@ impl RpcPool {
         let slot =
             self.slots.lock().unwrap_or_else(std::sync::PoisonError::into_inner).entry(node).or_default().clone();
         let mut slot = slot.lock().await;
+        let Some(address) = self.directory.get(node) else {
+            // It is no part of the cluster any more.
+            slot.client = None;
+            return Err(format!("the address of node {node} is not known"));
+        };
         if let Some(client) = &slot.client {
             return Ok(client.clone());
         }
         if slot.backoff.waits(Instant::now()) {
             return Err(format!("node {node} could not be reached just now"));
         }
-        let address = self.directory.get(node).ok_or_else(|| format!("the address of node {node} is not known"))?;
         match connect(&self.net, &address, self.us, Some(node), Purpose::Rpc).await {
             Ok((stream, _)) => {
                 let client = client(stream);
@@ -90,6 +94,7 @@ impl RpcPool {
                 Ok(client)
             }
             Err(error) => {
+                self.directory.heed(&error.source);
                 slot.backoff.failed(Instant::now());
                 Err(error.to_string())
             }

@@ -45,6 +45,11 @@ impl NodeTransport {
             lanes.entry((node, kind)).or_default().clone()
         };
         let mut slot = slot.lock().await;
+        let Some(address) = self.directory.get(node) else {
+            // It is no part of the cluster any more.
+            slot.lane = None;
+            return Err(PeerUnreachable(format!("the address of node {node} is not known")));
+        };
         if let Some(lane) = slot.lane.as_ref().filter(|lane| !lane.is_broken()) {
             return Ok(lane.clone());
         }
@@ -52,10 +57,6 @@ impl NodeTransport {
         if slot.backoff.waits(Instant::now()) {
             return Err(PeerUnreachable(format!("node {node} could not be reached just now")));
         }
-        let address = self
-            .directory
-            .get(node)
-            .ok_or_else(|| PeerUnreachable(format!("the address of node {node} is not known")))?;
         let purpose = match kind {
             LaneKind::Append => Purpose::Append,
             LaneKind::Heartbeat => Purpose::Heartbeat,
@@ -69,6 +70,7 @@ impl NodeTransport {
                 Ok(lane)
             }
             Err(error) => {
+                self.directory.heed(&error.source);
                 slot.backoff.failed(Instant::now());
                 Err(PeerUnreachable(error.to_string()))
             }

@@ -1,26 +1,36 @@
 //! The commands of the metadata group and their replies.
 
-use quorate_cluster_config::{Address, Name, NodeId, PartitionId, ProducerId, TopicConfig, TopicId, TopicName};
+use quorate_cluster_config::{NodeId, PartitionId, ProducerId, ReplicaId, TopicConfig, TopicId, TopicName};
 use serde::{Deserialize, Serialize};
 
 use super::{
     moves::{MoveRow, MoveStep},
     placement::Change,
+    state::{Leaving, NodePlace, TopicAlteration},
 };
+
+/// A node that asks to join.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Join {
+    /// What it calls itself until it has an id: random, made durable before it is first used, never 0.
+    pub token: u128,
+    /// Where it is.
+    pub place: NodePlace,
+}
 
 /// A change of the metadata. Applying it is a pure function of the command and the state.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum MetadataCommand {
+    /// Gives a new node its id; the same again for the same token.
+    AddNode(Join),
     /// A node says where it can be reached; repeated at each of its starts.
     RegisterNode {
         /// The node.
         node: NodeId,
-        /// For clients.
-        client_address: Address,
-        /// For its peers.
-        peer_address: Address,
-        /// Its failure domain.
-        rack: Option<Name>,
+        /// Its replica of the metadata group.
+        metadata_replica: ReplicaId,
+        /// Where it is.
+        place: NodePlace,
     },
     /// Has a node lead nothing, or lead again. Its replicas stay.
     SetDrained {
@@ -28,6 +38,23 @@ pub enum MetadataCommand {
         node: NodeId,
         /// Whether it is to lead nothing.
         drained: bool,
+    },
+    /// Has a node leave the cluster, or stay.
+    SetLeaving {
+        /// The node.
+        node: NodeId,
+        /// How it leaves; `None` if it stays.
+        leaving: Option<Leaving>,
+    },
+    /// Forgets a node that leaves and has nothing any more.
+    ForgetNode {
+        /// The node.
+        node: NodeId,
+    },
+    /// Has replicas evened out over the nodes, or no longer.
+    SetEvening {
+        /// Whether they are to be.
+        evening: bool,
     },
     /// Begins moves: those of the changes that fit what holds now.
     StartMoves {
@@ -44,6 +71,11 @@ pub enum MetadataCommand {
         /// The partition.
         partition: PartitionId,
     },
+    /// Has a move go on that was to be taken back: its new replica votes already.
+    ResumeMove {
+        /// The partition.
+        partition: PartitionId,
+    },
     /// Creates a topic and places its replicas.
     CreateTopic {
         /// Its name.
@@ -51,6 +83,17 @@ pub enum MetadataCommand {
         /// Its configuration.
         config: TopicConfig,
         /// The nodes that answered the proposer lately: preferred for leaders.
+        live: Vec<NodeId>,
+    },
+    /// Changes a topic.
+    AlterTopic {
+        /// Its id: a topic of the same name created meanwhile stays as it is.
+        topic: TopicId,
+        /// Its name.
+        name: TopicName,
+        /// What changes.
+        alteration: TopicAlteration,
+        /// The nodes that answered the proposer lately: preferred for leaders of new partitions.
         live: Vec<NodeId>,
     },
     /// Deletes a topic; its replicas get tombstones.
@@ -72,10 +115,26 @@ pub enum MetadataCommand {
 pub enum MetadataReply {
     /// The node is registered.
     NodeRegistered,
+    /// The node has an id now.
+    NodeAdded {
+        /// Its id.
+        node: NodeId,
+        /// Its replica of the metadata group.
+        metadata_replica: ReplicaId,
+    },
     /// The node is as it was asked to be.
     NodeChanged,
+    /// The node is no part of the cluster any more.
+    NodeForgotten,
+    /// Replicas are evened out from now on, or no longer.
+    EveningSet,
     /// The topic exists now.
     TopicCreated {
+        /// Its id.
+        topic: TopicId,
+    },
+    /// The topic is as it was asked to be, but for replicas that are still to be moved.
+    TopicAltered {
         /// Its id.
         topic: TopicId,
     },
@@ -118,9 +177,32 @@ pub enum MetadataRefusal {
     /// No move of this partition is under way, or it is another one or another step by now.
     #[error("partition {0} has no such move under way; see `quorate topic describe`")]
     NoSuchMove(PartitionId),
-    /// The new replica may vote already.
-    #[error("the move of partition {0} is about to end and cannot be taken back; move it again once it has ended")]
+    /// There is nothing to be taken back.
+    #[error("the move of partition {0} only drops a replica and cannot be taken back")]
     MoveTooFar(PartitionId),
+    /// The node was removed.
+    #[error("node {0} was removed from the cluster, its id is never used again")]
+    NodeRemoved(NodeId),
+    /// Without the node there are fewer than some topic has replicas.
+    #[error("{}", too_few_nodes_left(*node, *left, topics))]
+    TooFewNodesLeft {
+        /// The node that was to leave.
+        node: NodeId,
+        /// The nodes that would be left.
+        left: u32,
+        /// The topics with more replicas a partition than that.
+        topics: Vec<TopicName>,
+    },
+    /// Partitions are never taken away: their records would be lost.
+    #[error("topic {topic} has {now} partitions and cannot have {wanted}: partitions are only ever added")]
+    FewerPartitions {
+        /// The topic.
+        topic: TopicName,
+        /// The partitions it has.
+        now: u32,
+        /// The partitions it was to have.
+        wanted: u32,
+    },
     /// More replicas than nodes.
     #[error("replication factor {wanted} is above the number of nodes ({nodes}); add nodes or lower it")]
     NotEnoughNodes {
@@ -138,4 +220,21 @@ pub enum MetadataRefusal {
     /// The command makes no sense.
     #[error("{0}")]
     Invalid(String),
+}
+
+/// How many topics a refusal names.
+const TOPICS_NAMED_MAX: usize = 5;
+
+fn too_few_nodes_left(node: NodeId, left: u32, topics: &[TopicName]) -> String {
+    if topics.is_empty() {
+        return format!("node {node} is the last one that stays, it cannot leave");
+    }
+    let mut named: Vec<String> = topics.iter().take(TOPICS_NAMED_MAX).map(ToString::to_string).collect();
+    if topics.len() > TOPICS_NAMED_MAX {
+        named.push(format!("{} more", topics.len() - TOPICS_NAMED_MAX));
+    }
+    let topics = named.join(", ");
+    format!(
+        "without node {node} there are {left} nodes, fewer than the replication factor of {topics}; add a node first, or lower the replication factor"
+    )
 }

@@ -97,8 +97,8 @@ impl MetadataMachine {
         let (applied, rows) = match &entry.payload {
             EntryPayload::Blank => (Applied::Nothing, Vec::new()),
             EntryPayload::Membership(membership) => {
-                let members = membership.nodes().map(|(replica, _)| *replica);
-                (Applied::Nothing, state.reserve_replicas(members))
+                let members = membership.nodes().map(|(replica, node)| (*replica, *node));
+                (Applied::Nothing, state.reserve(members))
             }
             EntryPayload::Normal(proposal) => {
                 let command: MetadataCommand = bincode::deserialize(&proposal.payload).map_err(io::Error::other)?;
@@ -116,6 +116,9 @@ impl MetadataMachine {
                 Row::TopicGone(id) => batch.delete(row_key(b't', id.0)),
                 Row::Counters(_) => batch.put(row_key(b'c', 0), encode_row(row)?),
                 Row::Node(node) => batch.put(row_key(b'n', node.id.0), encode_row(row)?),
+                // In the place of the node's row.
+                Row::NodeRetired(node) => batch.put(row_key(b'n', node.0), encode_row(row)?),
+                Row::Evening(_) => batch.put(row_key(b'e', 0), encode_row(row)?),
                 Row::Stream(name) => {
                     batch.put([&row_key(b's', 0), name.as_str().as_bytes()].concat(), encode_row(row)?)
                 }

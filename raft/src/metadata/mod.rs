@@ -7,9 +7,9 @@ mod moves;
 mod placement;
 mod state;
 
-pub use command::{MetadataCommand, MetadataRefusal, MetadataReply};
+pub use command::{Join, MetadataCommand, MetadataRefusal, MetadataReply};
 pub use group::{MetadataError, MetadataGroup};
 pub(crate) use machine::MetadataMachine;
 pub use moves::{MoveRow, MoveStep};
-pub use placement::{Change, Goal, NodeLoad, Placed, place, plan, plan_at_most, prefer_leaders};
-pub use state::{Assignment, MetadataState, NodeRow, Row, TopicRow};
+pub use placement::{Change, Goal, NodeLoad, Placed, choose_voters, place, plan, plan_at_most, prefer_leaders};
+pub use state::{Assignment, Leaving, MetadataState, NodePlace, NodeRow, Row, TopicAlteration, TopicRow};

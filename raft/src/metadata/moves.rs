@@ -68,10 +68,4 @@ impl MoveStep {
             Self::TakingBack => ReplacementStep::TakeBack,
         }
     }
-
-    /// Whether a move at this step can still be taken back: at later ones the new replica may vote already.
-    #[must_use]
-    pub fn can_be_cancelled(self) -> bool {
-        matches!(self, Self::Adding | Self::CatchingUp)
-    }
 }

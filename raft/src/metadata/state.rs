@@ -4,31 +4,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use quorate_cluster_config::{
-    Address, Name, NodeId, PartitionId, ProducerId, ReplicaId, TopicConfig, TopicId, TopicName, limits,
-};
+use quorate_cluster_config::{Name, NodeId, PartitionId, ProducerId, ReplicaId, TopicConfig, TopicId, TopicName};
 use serde::{Deserialize, Serialize};
 
 use super::{
     command::{MetadataCommand, MetadataRefusal, MetadataReply},
     moves::MoveRow,
-    placement::{NodeLoad, Placed, place},
+    placement::Placed,
 };
 
-/// A registered node.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct NodeRow {
-    /// Its id.
-    pub id: NodeId,
-    /// Where clients reach it.
-    pub client_address: Address,
-    /// Where its peers reach it.
-    pub peer_address: Address,
-    /// Its failure domain; without one it is a domain of its own.
-    pub rack: Option<Name>,
-    /// Whether it is to lead nothing, until it is said otherwise.
-    pub drained: bool,
-}
+pub use nodes::{Leaving, NodePlace, NodeRow};
+pub use topics::TopicAlteration;
 
 /// One replica and its place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -63,6 +49,8 @@ pub enum Row {
     Counters(Counters),
     /// A node.
     Node(NodeRow),
+    /// A node that was removed. Its id is never used again.
+    NodeRetired(NodeId),
     /// A stream: a namespace of topics, there since its first topic.
     Stream(Name),
     /// A topic.
@@ -75,6 +63,8 @@ pub enum Row {
     Move(MoveRow),
     /// A move that is over.
     MoveGone(PartitionId),
+    /// Whether replicas are to be evened out.
+    Evening(bool),
 }
 
 /// The ids to be given next. None is ever given twice.
@@ -83,11 +73,12 @@ pub struct Counters {
     replica: u64,
     topic: u64,
     producer: u64,
+    node: u64,
 }
 
 impl Default for Counters {
     fn default() -> Self {
-        Self { replica: 1, topic: 1, producer: 1 }
+        Self { replica: 1, topic: 1, producer: 1, node: 1 }
     }
 }
 
@@ -96,25 +87,16 @@ impl Default for Counters {
 pub struct MetadataState {
     counters: Counters,
     nodes: BTreeMap<NodeId, NodeRow>,
+    retired: BTreeSet<NodeId>,
     streams: BTreeSet<Name>,
     topics: BTreeMap<TopicId, TopicRow>,
     names: BTreeMap<TopicName, TopicId>,
     tombstones: BTreeSet<ReplicaId>,
     moves: BTreeMap<PartitionId, MoveRow>,
+    evening: bool,
 }
 
 impl MetadataState {
-    /// The nodes, by id.
-    pub fn nodes(&self) -> impl Iterator<Item = &NodeRow> {
-        self.nodes.values()
-    }
-
-    /// A node.
-    #[must_use]
-    pub fn node(&self, id: NodeId) -> Option<&NodeRow> {
-        self.nodes.get(&id)
-    }
-
     /// The topics, by name.
     pub fn topics(&self) -> impl Iterator<Item = &TopicRow> {
         self.names.values().filter_map(|id| self.topics.get(id))
@@ -144,109 +126,29 @@ impl MetadataState {
         self.tombstones.contains(&replica)
     }
 
-    /// Never gives replica ids that a membership of the metadata group itself uses.
-    pub(crate) fn reserve_replicas(&mut self, members: impl Iterator<Item = ReplicaId>) -> Vec<Row> {
-        let next = members.map(|replica| replica.0 + 1).max().unwrap_or(0);
-        if next <= self.counters.replica {
-            return Vec::new();
-        }
-        self.counters.replica = next;
-        vec![Row::Counters(self.counters)]
-    }
-
     /// Applies the command at log index `index`; returns the reply and the rows that changed.
     pub fn apply(&mut self, command: &MetadataCommand, index: u64) -> (MetadataReply, Vec<Row>) {
         let result = match command {
-            MetadataCommand::RegisterNode { node, client_address, peer_address, rack } => {
-                self.register_node(*node, client_address, peer_address, rack.as_ref())
+            MetadataCommand::AddNode(join) => self.add_node(join),
+            MetadataCommand::RegisterNode { node, metadata_replica, place } => {
+                self.register_node(*node, *metadata_replica, place)
             }
             MetadataCommand::SetDrained { node, drained } => self.set_drained(*node, *drained),
+            MetadataCommand::SetLeaving { node, leaving } => self.set_leaving(*node, *leaving),
+            MetadataCommand::ForgetNode { node } => self.forget_node(*node),
+            MetadataCommand::SetEvening { evening } => self.set_evening(*evening),
             MetadataCommand::StartMoves { changes } => self.start_moves(changes),
             MetadataCommand::AdvanceMove { done } => self.advance_move(done),
             MetadataCommand::CancelMove { partition } => self.cancel_move(*partition),
+            MetadataCommand::ResumeMove { partition } => self.resume_move(*partition),
             MetadataCommand::CreateTopic { name, config, live } => self.create_topic(name, config, live, index),
+            MetadataCommand::AlterTopic { topic, name, alteration, live } => {
+                self.alter_topic(*topic, name, alteration, live)
+            }
             MetadataCommand::DeleteTopic { topic, name } => self.delete_topic(*topic, name),
             MetadataCommand::ReserveProducerIds { count } => self.reserve_producers(*count),
         };
         result.unwrap_or_else(|refusal| (MetadataReply::Refused(refusal), Vec::new()))
-    }
-
-    fn register_node(
-        &mut self,
-        id: NodeId,
-        client_address: &Address,
-        peer_address: &Address,
-        rack: Option<&Name>,
-    ) -> Result<(MetadataReply, Vec<Row>), MetadataRefusal> {
-        if !self.nodes.contains_key(&id) && self.nodes.len() >= limits::NODES_MAX as usize {
-            return Err(MetadataRefusal::Invalid(format!(
-                "the cluster holds its maximum of {} nodes",
-                limits::NODES_MAX
-            )));
-        }
-        let row = NodeRow {
-            id,
-            client_address: client_address.clone(),
-            peer_address: peer_address.clone(),
-            rack: rack.cloned(),
-            drained: self.nodes.get(&id).is_some_and(|known| known.drained),
-        };
-        let rows = vec![Row::Node(row)];
-        self.load(rows.clone());
-        Ok((MetadataReply::NodeRegistered, rows))
-    }
-
-    fn set_drained(&mut self, id: NodeId, drained: bool) -> Result<(MetadataReply, Vec<Row>), MetadataRefusal> {
-        let node = self.nodes.get(&id).ok_or(MetadataRefusal::UnknownNode(id))?;
-        let rows = vec![Row::Node(NodeRow { drained, ..node.clone() })];
-        self.load(rows.clone());
-        Ok((MetadataReply::NodeChanged, rows))
-    }
-
-    fn create_topic(
-        &mut self,
-        name: &TopicName,
-        config: &TopicConfig,
-        live: &[NodeId],
-        index: u64,
-    ) -> Result<(MetadataReply, Vec<Row>), MetadataRefusal> {
-        if self.names.contains_key(name) {
-            return Err(MetadataRefusal::TopicExists(name.clone()));
-        }
-        if self.topics.len() >= limits::TOPICS_MAX {
-            return Err(MetadataRefusal::TooManyTopics(limits::TOPICS_MAX));
-        }
-        config.validate().map_err(|error| MetadataRefusal::InvalidConfig(error.to_string()))?;
-        let placed = place(config.partitions, config.replication_factor, &self.loads(live)).ok_or(
-            MetadataRefusal::NotEnoughNodes { wanted: config.replication_factor, nodes: self.nodes.len() as u32 },
-        )?;
-        let topic = TopicId(self.counters.topic);
-        let mut counters = Counters { topic: topic.0 + 1, ..self.counters };
-        let mut assign = |node| {
-            counters.replica += 1;
-            Assignment { replica: ReplicaId(counters.replica - 1), node }
-        };
-        let partitions = placed.into_iter().map(|nodes| nodes.into_iter().map(&mut assign).collect()).collect();
-        let row = TopicRow {
-            id: topic,
-            name: name.clone(),
-            config: config.clone(),
-            created_at: index,
-            partitions,
-            moved: BTreeSet::new(),
-        };
-        let rows = vec![Row::Counters(counters), Row::Stream(name.stream.clone()), Row::Topic(row)];
-        self.load(rows.clone());
-        Ok((MetadataReply::TopicCreated { topic }, rows))
-    }
-
-    fn delete_topic(&mut self, id: TopicId, name: &TopicName) -> Result<(MetadataReply, Vec<Row>), MetadataRefusal> {
-        let topic = self.topic_named(name).filter(|topic| topic.id == id);
-        let topic = topic.ok_or_else(|| MetadataRefusal::UnknownTopic(name.clone()))?;
-        let replicas = topic.partitions.iter().flatten().map(|assignment| Row::Tombstone(assignment.replica));
-        let rows: Vec<Row> = replicas.chain(self.end_moves(topic)).chain([Row::TopicGone(id)]).collect();
-        self.load(rows.clone());
-        Ok((MetadataReply::TopicDeleted { topic: id }, rows))
     }
 
     fn reserve_producers(&mut self, count: u32) -> Result<(MetadataReply, Vec<Row>), MetadataRefusal> {
@@ -256,30 +158,6 @@ impl MetadataState {
         let rows = vec![Row::Counters(Counters { producer, ..self.counters })];
         self.load(rows.clone());
         Ok((MetadataReply::ProducerIds { first: ProducerId(first) }, rows))
-    }
-
-    /// The nodes as placement sees them, with what they carry; `live` are those that answered lately.
-    #[must_use]
-    pub fn loads(&self, live: &[NodeId]) -> Vec<NodeLoad> {
-        let load = |node: &NodeRow| NodeLoad {
-            node: node.id,
-            rack: node.rack.as_ref().map(ToString::to_string),
-            live: live.contains(&node.id),
-            takes_replicas: true,
-            takes_leaders: !node.drained,
-            replicas: 0,
-            leaders: 0,
-        };
-        let mut loads: BTreeMap<NodeId, NodeLoad> = self.nodes.iter().map(|(id, node)| (*id, load(node))).collect();
-        for placed in self.planned() {
-            for (rank, node) in placed.nodes.iter().enumerate() {
-                if let Some(load) = loads.get_mut(node) {
-                    load.replicas += 1;
-                    load.leaders += u32::from(rank == 0);
-                }
-            }
-        }
-        loads.into_values().collect()
     }
 
     /// All partitions as placement sees them, by topic and index.
@@ -304,6 +182,10 @@ impl MetadataState {
             match row {
                 Row::Counters(counters) => self.counters = counters,
                 Row::Node(node) => drop(self.nodes.insert(node.id, node)),
+                Row::NodeRetired(node) => {
+                    self.nodes.remove(&node);
+                    self.retired.insert(node);
+                }
                 Row::Stream(name) => drop(self.streams.insert(name)),
                 Row::Topic(topic) => {
                     self.names.insert(topic.name.clone(), topic.id);
@@ -317,11 +199,14 @@ impl MetadataState {
                 Row::Tombstone(replica) => drop(self.tombstones.insert(replica)),
                 Row::Move(row) => drop(self.moves.insert(row.partition, row)),
                 Row::MoveGone(partition) => drop(self.moves.remove(&partition)),
+                Row::Evening(evening) => self.evening = evening,
             }
         }
     }
 }
 
 mod moves;
+mod nodes;
 #[cfg(test)]
 mod tests;
+mod topics;

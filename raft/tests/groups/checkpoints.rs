@@ -2,8 +2,8 @@
 
 use std::{ops::Range, path::PathBuf};
 
-use quorate_cluster_config::{Address, GroupId, NodeId};
-use quorate_raft::{AppendError, MetadataCommand, Outcome, Role};
+use quorate_cluster_config::{Address, GroupId, NodeId, ReplicaId};
+use quorate_raft::{AppendError, MetadataCommand, NodePlace, Outcome, Role};
 
 use crate::support::cluster::{PARTITION, Setup, TestCluster, eventually};
 
@@ -164,8 +164,8 @@ async fn the_metadata_log_is_read_from_a_checkpoint_on_whatever_its_store_has_ap
     let address = |port: u64| Address::parse(&format!("localhost:{}", 7000 + port)).unwrap();
     let mut last = 0;
     for port in 0..40 {
-        let (client_address, peer_address) = (address(port), address(port + 100));
-        let command = MetadataCommand::RegisterNode { node: NodeId(1), client_address, peer_address, rack: None };
+        let place = NodePlace { client_address: address(port), peer_address: address(port + 100), rack: None };
+        let command = MetadataCommand::RegisterNode { node: NodeId(1), metadata_replica: ReplicaId(1), place };
         last = cluster.metadata(leader).execute(&command).await.unwrap().1;
     }
     let before = cluster.metadata(leader).state();

@@ -7,11 +7,11 @@ mod support;
 
 use std::sync::Arc;
 
-use quorate_cluster_config::{Address, GroupId, NodeId, ProducerId, TopicConfig, TopicName};
+use quorate_cluster_config::{Address, GroupId, NodeId, ProducerId, ReplicaId, TopicConfig, TopicName};
 use quorate_faulty_vfs::PowerCut;
 use quorate_raft::{
-    GroupOpenError, MetadataCommand, MetadataReply, MetadataState, PartitionGroup, ReplicaPhase, ReplicaRecord,
-    ReplicaRecords,
+    GroupOpenError, MetadataCommand, MetadataReply, MetadataState, NodePlace, PartitionGroup, ReplicaPhase,
+    ReplicaRecord, ReplicaRecords,
 };
 use quorate_record::BatchHeader;
 use support::{
@@ -208,8 +208,8 @@ async fn a_replica_that_found_no_room_says_so_and_goes_on_when_there_is_some() {
 
 async fn register(cluster: &TestCluster, leader: NodeId, node: NodeId) -> (MetadataReply, u64) {
     let address = Address::parse(&format!("localhost:{}", 7100 + node.0)).unwrap();
-    let command =
-        MetadataCommand::RegisterNode { node, client_address: address.clone(), peer_address: address, rack: None };
+    let place = NodePlace { client_address: address.clone(), peer_address: address, rack: None };
+    let command = MetadataCommand::RegisterNode { node, metadata_replica: ReplicaId(node.0), place };
     cluster.metadata(leader).execute(&command).await.unwrap()
 }
 

@@ -34,6 +34,10 @@ pub enum ErrorCode {
     TooLarge,
     /// No node of that id is registered.
     UnknownNode,
+    /// The node was removed from the cluster.
+    NodeRemoved,
+    /// The node at that address does not answer.
+    NodeUnreachable,
     /// The replication factor is above the number of nodes.
     NotEnoughNodes,
     /// The producer's sequence does not continue what the partition holds.

@@ -7,6 +7,7 @@ mod codec;
 mod error;
 mod fetch;
 mod handshake;
+mod membership;
 mod moves;
 mod payload;
 mod produce;
@@ -19,13 +20,14 @@ pub use codec::{BoundedBincode, CodecError, decode, encode, transport};
 pub use error::{ApiError, ErrorCode};
 pub use fetch::{FetchRequest, FetchResponse, OffsetQuery, OffsetsRequest, OffsetsResponse, ServeFrom};
 pub use handshake::{HandshakeError, VERSION_MAX, VERSION_MIN, accept_client, connect_client};
-pub use moves::{MoveInfo, MoveState, RebalanceResponse};
+pub use membership::{AddNodeRequest, Departure, RemoveNodeRequest};
+pub use moves::{LeavingInfo, MoveInfo, MoveState, TasksResponse};
 pub use payload::{Carrier, Payload};
 pub use produce::{ProduceRequest, ProduceResponse};
 pub use service::{QuorateApi, QuorateApiClient, QuorateApiRequest, QuorateApiResponse};
 pub use topology::{
-    ClusterInfo, CreateTopicRequest, DeleteTopicRequest, DrainRequest, NodeInfo, NodeState, PartitionInfo, ReplicaInfo,
-    ReplicaRole, TopicInfo, TopicSelector, TopicsRequest, TopicsResponse,
+    AlterTopicRequest, ClusterInfo, CreateTopicRequest, DeleteTopicRequest, DrainRequest, NodeInfo, NodeState,
+    PartitionInfo, ReplicaInfo, ReplicaRole, TopicInfo, TopicSelector, TopicsRequest, TopicsResponse,
 };
 pub use transport::ClientTransport;
 pub use trim::{TrimRequest, TrimResponse};

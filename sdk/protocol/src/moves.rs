@@ -3,6 +3,8 @@
 use quorate_cluster_config::{NodeId, PartitionIndex, TopicId, TopicName};
 use serde::{Deserialize, Serialize};
 
+use crate::Departure;
+
 /// How far a move has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum MoveState {
@@ -37,11 +39,26 @@ pub struct MoveInfo {
     pub bytes_total: u64,
 }
 
-/// What was planned and begun.
+/// A node that is to leave the cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RebalanceResponse {
-    /// Moves begun; 0 if there is nothing to move, or all that is to move is under way.
-    pub begun: u32,
-    /// The metadata index of the change.
-    pub metadata_index: u64,
+pub struct LeavingInfo {
+    /// The node.
+    pub node: NodeId,
+    /// How it leaves.
+    pub departure: Departure,
+    /// The replicas that are still to be moved away from it.
+    pub replicas: u32,
+}
+
+/// What the cluster is about to change by itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TasksResponse {
+    /// The moves under way, by topic id and partition.
+    pub moves: Vec<MoveInfo>,
+    /// The nodes that are to leave.
+    pub leaving: Vec<LeavingInfo>,
+    /// Whether replicas are being evened out over the nodes.
+    pub evening: bool,
+    /// The nodes whose answer that waits for.
+    pub awaited: Vec<NodeId>,
 }

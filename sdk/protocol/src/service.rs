@@ -1,11 +1,11 @@
 //! The tarpc service of the client port.
 
 use crate::{
-    ApiError, ClusterInfo, CreateTopicRequest, DeleteTopicRequest, DrainRequest, FetchRequest, FetchResponse, MoveInfo,
-    OffsetsRequest, OffsetsResponse, ProduceRequest, ProduceResponse, RebalanceResponse, TopicInfo, TopicsRequest,
-    TopicsResponse, TrimRequest, TrimResponse,
+    AddNodeRequest, AlterTopicRequest, ApiError, ClusterInfo, CreateTopicRequest, DeleteTopicRequest, DrainRequest,
+    FetchRequest, FetchResponse, OffsetsRequest, OffsetsResponse, ProduceRequest, ProduceResponse, RemoveNodeRequest,
+    TasksResponse, TopicInfo, TopicsRequest, TopicsResponse, TrimRequest, TrimResponse,
 };
-use quorate_cluster_config::ProducerId;
+use quorate_cluster_config::{NodeId, ProducerId};
 
 /// What a client may ask of any node. Appends, offsets and trims are answered by the partition's leader
 /// only; fetches too, unless they say otherwise.
@@ -31,11 +31,19 @@ pub trait QuorateApi {
     async fn trim(request: TrimRequest) -> Result<TrimResponse, ApiError>;
     /// Has a node lead nothing, or lead again. Returns the metadata index of the change: leadership moves after it.
     async fn drain(request: DrainRequest) -> Result<u64, ApiError>;
-    /// Begins moves that make all nodes carry alike, and partitions span as many racks as they can. They go on by themselves;
-    /// a partition that has to change twice changes once, and is planned again when asked for again.
-    async fn rebalance() -> Result<RebalanceResponse, ApiError>;
-    /// Has all moves taken back whose new replica does not vote yet. Returns how many.
+    /// Adds a node that waits for that; returns its id. Its share of the replicas moves to it after that.
+    async fn add_node(request: AddNodeRequest) -> Result<NodeId, ApiError>;
+    /// Has a node leave, or stay. Returns the metadata index of the decision: what the node has moves away after it, and
+    /// then it is forgotten.
+    async fn remove_node(request: RemoveNodeRequest) -> Result<u64, ApiError>;
+    /// Has replicas moved until all nodes carry alike, and partitions span as many racks as they can. Returns the metadata
+    /// index of the decision.
+    async fn rebalance() -> Result<u64, ApiError>;
+    /// Ends the evening out of replicas, and has its moves taken back as far as their new replicas do not vote yet. Returns
+    /// how many are to be.
     async fn cancel_moves() -> Result<u32, ApiError>;
-    /// The moves under way, as of this metadata index or later.
-    async fn moves(min_metadata_index: u64) -> Result<Vec<MoveInfo>, ApiError>;
+    /// What the cluster is about to change by itself, as of this metadata index or later.
+    async fn tasks(min_metadata_index: u64) -> Result<TasksResponse, ApiError>;
+    /// Changes a topic. Returns the metadata index of the change: replicas move after it.
+    async fn alter_topic(request: AlterTopicRequest) -> Result<u64, ApiError>;
 }

@@ -1,9 +1,13 @@
 //! Nodes, topics, partitions and replicas as clients see them.
 
+use std::time::Duration;
+
 use quorate_cluster_config::{
     Address, ClusterId, Name, NodeId, PartitionIndex, ReplicaId, TopicConfig, TopicId, TopicName,
 };
 use serde::{Deserialize, Serialize};
+
+use crate::Departure;
 
 /// The cluster as the answering node sees it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -52,6 +56,10 @@ pub struct NodeInfo {
     pub rack: Option<Name>,
     /// Whether it is to lead nothing, for maintenance.
     pub drained: bool,
+    /// How it is about to leave the cluster, if it is.
+    pub leaving: Option<Departure>,
+    /// Whether its replica of the metadata votes.
+    pub metadata_voter: bool,
     /// Partition replicas placed on it.
     pub replica_count: u32,
     /// Partitions it leads, as far as known.
@@ -168,6 +176,23 @@ pub struct CreateTopicRequest {
     pub config: TopicConfig,
 }
 
+/// Changes a topic. What is `None` stays as it is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AlterTopicRequest {
+    /// Its id: a topic of the same name created meanwhile stays as it is.
+    pub id: TopicId,
+    /// Its name.
+    pub name: TopicName,
+    /// How many partitions it is to have: no fewer than it has.
+    pub partitions: Option<u32>,
+    /// How many replicas each partition is to have.
+    pub replication_factor: Option<u32>,
+    /// How long records are kept; `Some(None)`: for ever.
+    pub retention_time: Option<Option<Duration>>,
+    /// How many bytes a partition may have; `Some(None)`: any number.
+    pub retention_bytes: Option<Option<u64>>,
+}
+
 /// Has a node lead nothing, or lead again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DrainRequest {
@@ -189,8 +214,6 @@ pub struct DeleteTopicRequest {
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     #[test]

@@ -12,9 +12,10 @@ use quorate::{
     ReplicaId, ReplicaInfo, ReplicaRole, ServeFrom, TopicConfig, TopicId, TopicInfo, TopicName,
 };
 use quorate_protocol::{
-    ApiError, ClientTransport, CreateTopicRequest, DeleteTopicRequest, DrainRequest, FetchRequest, FetchResponse,
-    MoveInfo, OffsetsRequest, OffsetsResponse, ProduceRequest, ProduceResponse, QuorateApi, RebalanceResponse,
-    TopicSelector, TopicsRequest, TopicsResponse, TrimRequest, TrimResponse, accept_client,
+    AddNodeRequest, AlterTopicRequest, ApiError, ClientTransport, CreateTopicRequest, DeleteTopicRequest, DrainRequest,
+    FetchRequest, FetchResponse, OffsetsRequest, OffsetsResponse, ProduceRequest, ProduceResponse, QuorateApi,
+    RemoveNodeRequest, TasksResponse, TopicSelector, TopicsRequest, TopicsResponse, TrimRequest, TrimResponse,
+    accept_client,
 };
 use tarpc::{
     context::Context,
@@ -33,6 +34,8 @@ pub(crate) struct State {
     pub(crate) nodes: Vec<Address>,
     pub(crate) topic: Option<TopicInfo>,
     pub(crate) deleted: Vec<TopicId>,
+    /// The last change of a topic that was asked for.
+    pub(crate) altered: Option<AlterTopicRequest>,
     pub(crate) partitions: Vec<Partition>,
     /// Who leads every partition, as the nodes say and as it is.
     pub(crate) announced_leader: Option<(NodeId, u64)>,
@@ -219,6 +222,8 @@ impl State {
             state: NodeState::Up,
             rack: None,
             drained: false,
+            leaving: None,
+            metadata_voter: true,
             replica_count: 0,
             leader_count: 0,
             failed_replica_count: 0,
@@ -395,16 +400,16 @@ impl QuorateApi for Node {
         Ok(OffsetsResponse { offset })
     }
 
-    async fn rebalance(self, _: Context) -> Result<RebalanceResponse, ApiError> {
-        Ok(RebalanceResponse { begun: 0, metadata_index: 3 })
+    async fn rebalance(self, _: Context) -> Result<u64, ApiError> {
+        Ok(3)
     }
 
     async fn cancel_moves(self, _: Context) -> Result<u32, ApiError> {
         Ok(0)
     }
 
-    async fn moves(self, _: Context, _: u64) -> Result<Vec<MoveInfo>, ApiError> {
-        Ok(Vec::new())
+    async fn tasks(self, _: Context, _: u64) -> Result<TasksResponse, ApiError> {
+        Ok(TasksResponse::default())
     }
 
     async fn drain(self, _: Context, request: DrainRequest) -> Result<u64, ApiError> {
@@ -413,6 +418,28 @@ impl QuorateApi for Node {
         }
         self.lose_answer().await;
         Ok(4)
+    }
+
+    async fn add_node(self, _: Context, request: AddNodeRequest) -> Result<NodeId, ApiError> {
+        let count = self.cluster.state().nodes.len() as u64;
+        match request.peer_address.port() {
+            1 => Err(ApiError::new(ErrorCode::NodeUnreachable, "nothing listens there")),
+            _ => Ok(NodeId(count + 1)),
+        }
+    }
+
+    async fn remove_node(self, _: Context, request: RemoveNodeRequest) -> Result<u64, ApiError> {
+        if request.node.0 > self.cluster.state().nodes.len() as u64 {
+            return Err(ApiError::new(ErrorCode::NodeRemoved, "it was removed before"));
+        }
+        self.lose_answer().await;
+        Ok(5)
+    }
+
+    async fn alter_topic(self, _: Context, request: AlterTopicRequest) -> Result<u64, ApiError> {
+        self.cluster.state().altered = Some(request);
+        self.lose_answer().await;
+        Ok(6)
     }
 
     async fn trim(self, _: Context, request: TrimRequest) -> Result<TrimResponse, ApiError> {

@@ -87,6 +87,8 @@ mod tests {
             state: NodeState::Up,
             rack: None,
             drained: false,
+            leaving: None,
+            metadata_voter: true,
             replica_count: 1,
             leader_count: 1,
             failed_replica_count: 0,

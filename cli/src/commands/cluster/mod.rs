@@ -18,7 +18,7 @@ pub(crate) enum ClusterCommand {
     Health(health::HealthArgs),
     /// Move replicas until all nodes carry alike
     Rebalance(rebalance::RebalanceArgs),
-    /// Show what is being moved
+    /// Show what the cluster is changing by itself
     Tasks(tasks::TasksArgs),
 }
 
@@ -27,6 +27,6 @@ pub(crate) async fn run(context: &Context, command: ClusterCommand) -> Result<()
         ClusterCommand::Info(_) => info::run(context).await,
         ClusterCommand::Health(_) => health::run(context).await,
         ClusterCommand::Rebalance(args) => rebalance::run(context, args).await,
-        ClusterCommand::Tasks(_) => tasks::run(context).await,
+        ClusterCommand::Tasks(args) => tasks::run(context, args).await,
     }
 }

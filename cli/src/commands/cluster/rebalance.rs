@@ -1,25 +1,22 @@
 //! `quorate cluster rebalance`
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use bytesize::ByteSize;
 use clap::Args;
-use quorate::{Client, MoveInfo};
 use serde::Serialize;
 
 use crate::args;
 use crate::context::Context;
-use crate::error::{Failure, note};
-use crate::output::View;
-
-/// Between two looks at the moves.
-const LOOK_INTERVAL: Duration = Duration::from_millis(500);
+use crate::error::Failure;
+use crate::output::{View, count};
+use crate::progress::{follow, unfinished};
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Moves replicas, as few as possible, until all nodes carry the same number and the replicas of each partition are in as many \
-racks as can be. Producers and consumers go on; moves take what `raft.catch_up_bytes_per_second` allows. If the command is \
-interrupted, what has begun goes on: `quorate cluster tasks` shows it.
+racks as can be. Producers and consumers go on; moves take what `raft.catch_up_bytes_per_second` allows. While a node does \
+not answer, nothing is moved for that. If the command is interrupted, what has begun goes on: `quorate cluster tasks` shows \
+it.
 
 Examples:
   quorate cluster rebalance
@@ -29,16 +26,18 @@ pub(crate) struct RebalanceArgs {
     /// How long to wait until all moves are done; 0s not to wait
     #[arg(long, value_name = "DURATION", value_parser = args::duration, default_value = "1h")]
     wait: Duration,
-    /// Take back the moves under way whose new replica does not vote yet
+    /// Move nothing for that any more, and take back the moves under way whose new replica does not vote yet
     #[arg(long, conflicts_with = "wait")]
     cancel: bool,
 }
 
 #[derive(Serialize)]
 struct RebalanceView {
-    begun: u32,
+    /// Replicas that were moved while the command waited.
+    moved: usize,
     /// Moves under way at the end.
     left: usize,
+    done: bool,
 }
 
 #[derive(Serialize)]
@@ -52,52 +51,21 @@ pub(crate) async fn run(context: &Context, args: RebalanceArgs) -> Result<(), Fa
         let cancelled = context.within("cancelling the moves", client.cancel_moves()).await?;
         return context.show(&CancelView { cancelled });
     }
-    let until = Instant::now() + args.wait;
-    let mut begun = 0;
-    // What has to change twice is planned again once its first move is over.
-    loop {
-        let more = context.renewed().within("planning moves", client.rebalance()).await?;
-        begun += more;
-        let left = under_way(context, &client).await?.len();
-        if args.wait.is_zero() || more == 0 && left == 0 {
-            return context.show(&RebalanceView { begun, left });
-        }
-        let left = wait_until_done(context, &client, until).await?;
-        if left > 0 {
-            return Err(Failure::message(format!(
-                "{left} moves are under way after {}; they go on, look at `quorate cluster tasks`",
-                humantime::format_duration(args.wait)
-            )));
-        }
+    context.within("asking for a rebalance", client.rebalance()).await?;
+    let followed = follow(context, &client, args.wait, |tasks, _| !tasks.evening && tasks.moves.is_empty()).await?;
+    if !followed.done && !args.wait.is_zero() {
+        return Err(unfinished("rebalancing", args.wait, followed));
     }
-}
-
-async fn under_way(context: &Context, client: &Client) -> Result<Vec<MoveInfo>, Failure> {
-    context.renewed().within("asking for the moves", client.moves()).await
-}
-
-async fn wait_until_done(context: &Context, client: &Client, until: Instant) -> Result<usize, Failure> {
-    let mut last = None;
-    loop {
-        let moves = under_way(context, client).await?;
-        if moves.is_empty() || Instant::now() + LOOK_INTERVAL >= until {
-            return Ok(moves.len());
-        }
-        if last.replace(moves.len()) != Some(moves.len()) {
-            let sum = |bytes: fn(&MoveInfo) -> u64| ByteSize(moves.iter().map(bytes).sum());
-            let (done, total) = (sum(|info| info.bytes_done), sum(|info| info.bytes_total));
-            note(&format!("{} replicas are on their way, {done} of {total}", moves.len()));
-        }
-        tokio::time::sleep(LOOK_INTERVAL).await;
-    }
+    context.show(&RebalanceView { moved: followed.moved, left: followed.left, done: followed.done })
 }
 
 impl View for RebalanceView {
     fn text(&self) -> String {
-        match (self.begun, self.left) {
-            (0, 0) => "nothing is to be moved".to_owned(),
-            (begun, 0) => format!("moved {begun} replicas"),
-            (begun, left) => format!("{begun} moves have begun, {left} are under way"),
+        let left = count(self.left as u64, "replica");
+        match (self.done, self.moved) {
+            (false, _) => format!("the cluster is being rebalanced, {left} on the way"),
+            (true, 0) => "nothing is to be moved".to_owned(),
+            (true, moved) => format!("moved {}", count(moved as u64, "replica")),
         }
     }
 }

@@ -1,26 +1,38 @@
 //! `quorate cluster tasks`
 
+use std::time::Duration;
+
 use bytesize::ByteSize;
 use clap::Args;
-use quorate::{MoveInfo, MoveState};
+use quorate::{Departure, LeavingInfo, MoveInfo, MoveState, Tasks};
 use serde::Serialize;
 
 use crate::context::Context;
 use crate::error::Failure;
-use crate::output::{Columns, View};
+use crate::output::{Columns, View, count};
+use crate::progress::follow;
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Each line is a replica on its way from one node to another. Moves go on by themselves, whichever nodes die.
+What the cluster changes by itself, whichever nodes die: replicas on their way from one node to another, nodes that leave, \
+the evening out of replicas.
 
-Example:
-  quorate cluster tasks --output json")]
-pub(crate) struct TasksArgs {}
+Examples:
+  quorate cluster tasks --output json
+  quorate cluster tasks --watch")]
+pub(crate) struct TasksArgs {
+    /// Show how it goes on, until nothing is left to do
+    #[arg(long)]
+    watch: bool,
+}
 
 #[derive(Serialize)]
-#[serde(transparent)]
 struct TasksView {
     moves: Vec<MoveView>,
+    leaving: Vec<LeavingView>,
+    evening: bool,
+    /// Nodes that evening out waits for.
+    awaited: Vec<u64>,
 }
 
 #[derive(Serialize)]
@@ -34,10 +46,27 @@ struct MoveView {
     bytes_total: u64,
 }
 
-pub(crate) async fn run(context: &Context) -> Result<(), Failure> {
+#[derive(Serialize)]
+struct LeavingView {
+    node: u64,
+    dead: bool,
+    /// Replicas still to be moved away from it.
+    replicas: u32,
+}
+
+pub(crate) async fn run(context: &Context, args: TasksArgs) -> Result<(), Failure> {
     let client = context.connect().await?;
-    let moves = context.within("asking for the moves", client.moves()).await?;
-    context.show(&TasksView { moves: moves.iter().map(MoveView::new).collect() })
+    if args.watch {
+        let idle = |tasks: &Tasks| tasks.moves.is_empty() && tasks.leaving.is_empty() && !tasks.evening;
+        follow(context, &client, Duration::MAX, |tasks, _| idle(tasks)).await?;
+    }
+    let tasks = context.renewed().within("asking for the tasks", client.tasks()).await?;
+    context.show(&TasksView {
+        moves: tasks.moves.iter().map(MoveView::new).collect(),
+        leaving: tasks.leaving.iter().map(LeavingView::new).collect(),
+        evening: tasks.evening,
+        awaited: tasks.awaited.iter().map(|node| node.0).collect(),
+    })
 }
 
 impl MoveView {
@@ -59,10 +88,31 @@ impl MoveView {
     }
 }
 
+impl LeavingView {
+    fn new(info: &LeavingInfo) -> Self {
+        Self { node: info.node.0, dead: info.departure == Departure::Dead, replicas: info.replicas }
+    }
+}
+
 impl View for TasksView {
     fn text(&self) -> String {
+        let mut lines = Vec::new();
+        for leaving in &self.leaving {
+            let how = if leaving.dead { "is removed as dead" } else { "leaves" };
+            let replicas = count(leaving.replicas.into(), "replica");
+            lines.push(format!("node {} {how}, {replicas} to be moved", leaving.node));
+        }
+        if self.evening {
+            let awaited: Vec<String> = self.awaited.iter().map(ToString::to_string).collect();
+            let waits =
+                if awaited.is_empty() { String::new() } else { format!(", once node {} answers", awaited.join(", ")) };
+            lines.push(format!("replicas are evened out over the nodes{waits}"));
+        }
         if self.moves.is_empty() {
-            return "nothing is being moved".to_owned();
+            if lines.is_empty() {
+                return "nothing is being moved".to_owned();
+            }
+            return lines.join("\n");
         }
         let node = |node: Option<u64>| node.map_or_else(|| "-".to_owned(), |node| node.to_string());
         let mut columns =
@@ -78,6 +128,7 @@ impl View for TasksView {
                 ByteSize(row.bytes_total).to_string(),
             ]);
         }
-        columns.text()
+        lines.push(columns.text());
+        lines.join("\n")
     }
 }

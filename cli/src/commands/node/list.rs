@@ -1,7 +1,7 @@
 //! `quorate node list`
 
 use clap::Args;
-use quorate::{NodeInfo, NodeState};
+use quorate::{Departure, NodeInfo, NodeState};
 use serde::Serialize;
 
 use crate::context::Context;
@@ -23,6 +23,8 @@ struct NodeView {
     id: u64,
     state: &'static str,
     drained: bool,
+    /// `serving` or `dead` while it is being removed.
+    leaving: Option<&'static str>,
     rack: Option<String>,
     client_address: String,
     peer_address: String,
@@ -30,6 +32,7 @@ struct NodeView {
     leaders: u32,
     failed_replicas: u32,
     metadata_leader: bool,
+    metadata_voter: bool,
 }
 
 pub(crate) async fn run(context: &Context) -> Result<(), Failure> {
@@ -48,6 +51,10 @@ impl NodeView {
                 NodeState::Down => "down",
             },
             drained: node.drained,
+            leaving: node.leaving.map(|departure| match departure {
+                Departure::Serving => "serving",
+                Departure::Dead => "dead",
+            }),
             rack: node.rack.as_ref().map(ToString::to_string),
             client_address: node.client_address.to_string(),
             peer_address: node.peer_address.to_string(),
@@ -55,7 +62,20 @@ impl NodeView {
             leaders: node.leader_count,
             failed_replicas: node.failed_replica_count,
             metadata_leader,
+            metadata_voter: node.metadata_voter,
         }
+    }
+}
+
+impl NodeView {
+    fn state_in_words(&self) -> String {
+        let drained = if self.drained { ", drained" } else { "" };
+        let leaving = match self.leaving {
+            None => "",
+            Some("dead") => ", removed as dead",
+            Some(_) => ", leaving",
+        };
+        format!("{}{drained}{leaving}", self.state)
     }
 }
 
@@ -66,14 +86,19 @@ impl View for NodesView {
         for node in &self.nodes {
             columns.row([
                 node.id.to_string(),
-                if node.drained { format!("{}, drained", node.state) } else { node.state.to_owned() },
+                node.state_in_words(),
                 node.rack.clone().unwrap_or_default(),
                 node.client_address.clone(),
                 node.peer_address.clone(),
                 node.replicas.to_string(),
                 node.leaders.to_string(),
                 node.failed_replicas.to_string(),
-                if node.metadata_leader { "leader" } else { "" }.to_owned(),
+                match (node.metadata_leader, node.metadata_voter) {
+                    (true, _) => "leader",
+                    (false, true) => "voter",
+                    (false, false) => "copy",
+                }
+                .to_owned(),
             ]);
         }
         columns.text()

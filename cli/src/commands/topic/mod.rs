@@ -1,5 +1,6 @@
 //! `quorate topic …`
 
+mod alter;
 mod create;
 mod delete;
 mod describe;
@@ -15,6 +16,8 @@ use crate::error::Failure;
 pub(crate) enum TopicCommand {
     /// Create a topic
     Create(create::CreateArgs),
+    /// Change a topic's settings
+    Alter(alter::AlterArgs),
     /// List the topics
     List(list::ListArgs),
     /// Show a topic's partitions and replicas
@@ -28,6 +31,7 @@ pub(crate) enum TopicCommand {
 pub(crate) async fn run(context: &Context, command: TopicCommand) -> Result<(), Failure> {
     match command {
         TopicCommand::Create(args) => create::run(context, args).await,
+        TopicCommand::Alter(args) => alter::run(context, args).await,
         TopicCommand::List(_) => list::run(context).await,
         TopicCommand::Describe(args) => describe::run(context, args).await,
         TopicCommand::Trim(args) => trim::run(context, args).await,

@@ -6,11 +6,13 @@
 
 mod leaders;
 mod plan;
+mod voters;
 
 use quorate_cluster_config::{NodeId, PartitionId};
 
 pub use leaders::prefer_leaders;
 pub use plan::{Change, Goal, plan, plan_at_most};
+pub use voters::choose_voters;
 
 /// A node that may carry replicas, and what it carries already.
 #[derive(Clone, Debug, PartialEq, Eq)]

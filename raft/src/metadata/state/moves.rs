@@ -79,7 +79,7 @@ impl MetadataState {
             None => None,
         };
         let add = match change.add {
-            Some(node) if !self.nodes.contains_key(&node) => return None,
+            Some(node) if self.nodes.get(&node).is_none_or(|node| node.leaving.is_some()) => return None,
             Some(node) if replicas.iter().any(|assignment| assignment.node == node) => return None,
             Some(node) => {
                 counters.replica += 1;
@@ -116,16 +116,27 @@ impl MetadataState {
         Ok((MetadataReply::MoveAdvanced { step: next }, rows))
     }
 
-    /// Has a move taken back that has not come too far.
+    /// Has a move taken back; whether that is still possible shows when the group's leader is asked.
     pub(super) fn cancel_move(&mut self, partition: PartitionId) -> Applied {
         let row = *self.moves.get(&partition).ok_or(MetadataRefusal::NoSuchMove(partition))?;
-        if !row.step.can_be_cancelled() {
+        // Without a replica that comes there is none to be taken back: the one that goes just goes.
+        if row.add.is_none() {
             return Err(MetadataRefusal::MoveTooFar(partition));
         }
-        let step = MoveStep::TakingBack;
-        let rows = vec![Row::Move(MoveRow { step, ..row })];
+        Ok(self.go_to(MoveRow { step: MoveStep::TakingBack, ..row }))
+    }
+
+    /// Has a move go on that was to be taken back.
+    pub(super) fn resume_move(&mut self, partition: PartitionId) -> Applied {
+        let taken_back = self.moves.get(&partition).filter(|row| row.step == MoveStep::TakingBack);
+        let row = *taken_back.ok_or(MetadataRefusal::NoSuchMove(partition))?;
+        Ok(self.go_to(MoveRow { step: MoveStep::Switching, ..row }))
+    }
+
+    fn go_to(&mut self, row: MoveRow) -> (MetadataReply, Vec<Row>) {
+        let rows = vec![Row::Move(row)];
         self.load(rows.clone());
-        Ok((MetadataReply::MoveAdvanced { step: Some(step) }, rows))
+        (MetadataReply::MoveAdvanced { step: Some(row.step) }, rows)
     }
 
     /// What becomes of a deleted topic's moves.

@@ -1,17 +1,39 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
 mod moves;
+mod nodes;
+
+use quorate_cluster_config::{Address, limits};
 
 use super::*;
+use crate::metadata::command::Join;
+
+fn place_of(port: u64, rack: Option<&str>) -> NodePlace {
+    let address = |base: u64| Address::parse(&format!("127.0.0.1:{}", base + port)).unwrap();
+    let rack = rack.map(|rack| Name::parse(rack).unwrap());
+    NodePlace { client_address: address(7100), peer_address: address(7200), rack }
+}
+
+fn register(state: &mut MetadataState, id: u64, rack: Option<&str>) -> MetadataReply {
+    let place = place_of(id, rack);
+    state.apply(&MetadataCommand::RegisterNode { node: NodeId(id), metadata_replica: ReplicaId(id), place }, id).0
+}
 
 fn three_nodes() -> MetadataState {
     let mut state = MetadataState::default();
-    state.reserve_replicas([1, 2, 3].map(ReplicaId).into_iter());
+    state.reserve([1, 2, 3].map(|id| (ReplicaId(id), NodeId(id))).into_iter());
     for id in 1..=3 {
-        let address = |port: u64| Address::parse(&format!("127.0.0.1:{}", port + id)).unwrap();
-        let (client_address, peer_address) = (address(7100), address(7200));
-        state.apply(&MetadataCommand::RegisterNode { node: NodeId(id), client_address, peer_address, rack: None }, id);
+        register(&mut state, id, None);
     }
     state
+}
+
+/// Adds a node; returns its id.
+fn join(state: &mut MetadataState, token: u128) -> (NodeId, ReplicaId) {
+    let place = place_of(50, None);
+    match state.apply(&MetadataCommand::AddNode(Join { token, place }), 20).0 {
+        MetadataReply::NodeAdded { node, metadata_replica } => (node, metadata_replica),
+        reply => panic!("{reply:?}"),
+    }
 }
 
 fn create(state: &mut MetadataState, name: &str, factor: u32) -> MetadataReply {
@@ -53,16 +75,19 @@ fn impossible_topics_are_refused_and_change_nothing() {
 fn the_rows_rebuild_the_state() {
     let mut state = MetadataState::default();
     let mut rebuilt = MetadataState::default();
-    rebuilt.load(state.reserve_replicas([5].map(ReplicaId).into_iter()));
-    let address = Address::parse("localhost:1").unwrap();
+    rebuilt.load(state.reserve([(ReplicaId(5), NodeId(1))].into_iter()));
     let config = TopicConfig { replication_factor: 1, ..TopicConfig::default() };
     for (index, command) in [
         MetadataCommand::RegisterNode {
             node: NodeId(1),
-            client_address: address.clone(),
-            peer_address: address.clone(),
-            rack: Some(Name::parse("a").unwrap()),
+            metadata_replica: ReplicaId(5),
+            place: place_of(1, Some("a")),
         },
+        MetadataCommand::AddNode(Join { token: 7, place: place_of(2, None) }),
+        MetadataCommand::AddNode(Join { token: 8, place: place_of(3, None) }),
+        MetadataCommand::SetLeaving { node: NodeId(3), leaving: Some(Leaving::Dead) },
+        MetadataCommand::ForgetNode { node: NodeId(3) },
+        MetadataCommand::SetEvening { evening: true },
         MetadataCommand::SetDrained { node: NodeId(1), drained: true },
         MetadataCommand::CreateTopic { name: TopicName::parse("a/b").unwrap(), config: config.clone(), live: vec![] },
         MetadataCommand::ReserveProducerIds { count: 10 },
@@ -85,14 +110,9 @@ fn a_drained_node_stays_so_until_it_is_told_otherwise_and_is_not_preferred() {
     };
     assert_eq!(drain(&mut state, 1, true), MetadataReply::NodeChanged);
     assert_eq!(drain(&mut state, 4, true), MetadataReply::Refused(MetadataRefusal::UnknownNode(NodeId(4))));
-    let NodeRow { client_address, peer_address, .. } = state.node(NodeId(1)).unwrap().clone();
-    let rack = Some(Name::parse("cellar").unwrap());
-    state.apply(
-        &MetadataCommand::RegisterNode { node: NodeId(1), client_address, peer_address, rack: rack.clone() },
-        10,
-    );
+    register(&mut state, 1, Some("cellar"));
     let node = state.node(NodeId(1)).unwrap();
-    assert!(node.drained && node.rack == rack, "a restart does not end it");
+    assert!(node.drained && node.place == place_of(1, Some("cellar")), "a restart does not end it");
     create(&mut state, "orders", 3);
     let placed = state.placed();
     assert!(placed.len() == 3 && placed.iter().all(|placed| placed.nodes.len() == 3 && placed.nodes[0] != NodeId(1)));
@@ -104,9 +124,7 @@ fn a_drained_node_stays_so_until_it_is_told_otherwise_and_is_not_preferred() {
 fn new_topics_span_the_racks_that_nodes_were_registered_with() {
     let mut state = three_nodes();
     for (id, rack) in [(1, "a"), (2, "a"), (3, "b")] {
-        let NodeRow { client_address, peer_address, .. } = state.node(NodeId(id)).unwrap().clone();
-        let rack = Some(Name::parse(rack).unwrap());
-        state.apply(&MetadataCommand::RegisterNode { node: NodeId(id), client_address, peer_address, rack }, id);
+        register(&mut state, id, Some(rack));
     }
     create(&mut state, "orders", 2);
     assert!(state.placed().iter().all(|placed| placed.nodes.contains(&NodeId(3))), "{:?}", state.placed());

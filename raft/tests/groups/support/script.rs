@@ -170,6 +170,7 @@ impl Runner {
                 match self.cluster.partition(self.node(words[0])).group().take_step(step, replacement).await {
                     Ok(StepProgress::Done) => "done\n".to_owned(),
                     Ok(StepProgress::Waiting { .. }) => "waiting\n".to_owned(),
+                    Ok(StepProgress::TooLate) => "too late\n".to_owned(),
                     Err(StepError::Unknown(_)) => "unknown\n".to_owned(),
                     Err(error) => format!("{error}\n"),
                 }

@@ -1,0 +1,117 @@
+//! From what is wanted to moves: the node that leads the metadata group plans them, again and again, until the replicas are
+//! where they should be and the nodes that are to leave have nothing any more.
+//!
+//! What is wanted is in the metadata (nodes that leave, replication factors, whether replicas are to be evened out), so any
+//! later metadata leader wants the same.
+
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
+
+use quorate_cluster_config::{NodeId, limits};
+use quorate_raft::{Change, Goal, MetadataCommand, MetadataReply, MetadataState, MoveStep, Role, plan_at_most};
+use tokio::time::{Instant, MissedTickBehavior};
+
+use super::Member;
+
+/// Between two looks.
+const INTERVAL: Duration = Duration::from_millis(500);
+/// While there are moves under way, the metadata changes with each step; it is not planned anew at each.
+const PLAN_INTERVAL: Duration = Duration::from_secs(2);
+/// How long a change of the metadata may take.
+const CHANGE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// What a plan was made of.
+type Outlook = (u64, BTreeSet<NodeId>);
+
+/// Plans and begins what is wanted, while this node leads the metadata group.
+pub(crate) async fn drive_desired(member: Arc<Member>) {
+    let mut planned: Option<(Outlook, Instant)> = None;
+    let mut ticks = tokio::time::interval(INTERVAL);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        if member.metadata.group().status().role != Role::Leader {
+            planned = None;
+            continue;
+        }
+        let state = member.metadata.state();
+        for command in due(&member, &state) {
+            change(&member, &command).await;
+        }
+        let outlook = (*member.metadata.applied_end().borrow(), member.live_nodes().into_iter().collect());
+        let wait = |(before, at): &(Outlook, Instant)| {
+            *before == outlook || state.moves().next().is_some() && at.elapsed() < PLAN_INTERVAL
+        };
+        if planned.as_ref().is_some_and(wait) {
+            continue;
+        }
+        if begin(&member).await {
+            planned = Some((outlook, Instant::now()));
+        }
+    }
+}
+
+/// What is to be changed without a plan: moves to nodes that leave are taken back, nodes that have nothing any more are
+/// forgotten.
+fn due(member: &Member, state: &MetadataState) -> Vec<MetadataCommand> {
+    let is_leaving = |node: NodeId| state.node(node).is_some_and(|row| row.leaving.is_some());
+    let taken_back = state.moves().filter(|row| match (row.step, row.add) {
+        (MoveStep::Adding | MoveStep::CatchingUp, Some(add)) => is_leaving(add.node),
+        // One that answers is let through: it will be moved on from there.
+        (MoveStep::Switching, Some(add)) => is_leaving(add.node) && !member.board.is_up(add.node),
+        _ => false,
+    });
+    let taken_back = taken_back.map(|row| MetadataCommand::CancelMove { partition: row.partition });
+    let members = member.metadata.group().members();
+    let is_member = |node: NodeId| members.voters.values().chain(members.learners.values()).any(|at| *at == node);
+    let gone = state.nodes().filter(|row| row.leaving.is_some() && !state.carries(row.id));
+    let gone = gone.filter(|row| members.committed && !members.joint && !is_member(row.id));
+    taken_back.chain(gone.map(|row| MetadataCommand::ForgetNode { node: row.id })).collect()
+}
+
+/// Nodes that stay and do not answer: until they do, nothing is evened out, for all of it might have to be undone.
+pub(super) fn awaited(member: &Member, state: &MetadataState) -> Vec<NodeId> {
+    let live = member.live_nodes();
+    let awaited = state.nodes().filter(|row| row.leaving.is_none() && !live.contains(&row.id));
+    awaited.map(|row| row.id).collect()
+}
+
+/// Plans and begins moves; tells whether all went well.
+async fn begin(member: &Arc<Member>) -> bool {
+    let planning = member.clone();
+    let plan = move || {
+        let state = planning.metadata.state();
+        let even = state.is_evening() && awaited(&planning, &state).is_empty();
+        let room = limits::MOVES_PER_COMMAND_MAX.saturating_sub(state.moves().count());
+        let goal = if even { Goal::Even } else { Goal::Required };
+        let (partitions, nodes) = (planning.weighed(state.planned()), state.loads(&planning.live_nodes()));
+        let mut changes: Vec<Change> = plan_at_most(&partitions, &nodes, goal, room);
+        // What is on its way already comes first.
+        changes.retain(|change| state.move_of(change.partition).is_none());
+        changes.truncate(room);
+        let settled = even && changes.is_empty() && state.moves().next().is_none();
+        (changes, settled)
+    };
+    let Ok((changes, settled)) = tokio::task::spawn_blocking(plan).await else { return false };
+    match (settled, changes.is_empty()) {
+        (true, _) => change(member, &MetadataCommand::SetEvening { evening: false }).await,
+        (false, true) => true,
+        (false, false) => change(member, &MetadataCommand::StartMoves { changes }).await,
+    }
+}
+
+async fn change(member: &Arc<Member>, command: &MetadataCommand) -> bool {
+    match member.execute(command, Instant::now() + CHANGE_TIMEOUT).await {
+        Ok((MetadataReply::Refused(refusal), _)) => {
+            tracing::debug!(?command, %refusal, "a change that was due is not any more");
+            true
+        }
+        Ok((reply, _)) => {
+            tracing::info!(?reply, "changed where replicas are to be, or which nodes there are");
+            true
+        }
+        Err(error) => {
+            tracing::debug!(?command, %error, "a change is tried again");
+            false
+        }
+    }
+}
