@@ -14,6 +14,7 @@ mod held_sync;
 mod leader_loss;
 mod membership;
 mod missing_node;
+mod move_steps;
 mod output;
 mod power_cycle;
 mod rebalance;
