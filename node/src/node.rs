@@ -11,7 +11,7 @@ use std::{
 use quorate_cluster_config::{Address, GroupId, LogConfig, NodeConfig};
 use quorate_log_engine::{EngineOptions, LogEngine, RealVfs, ScrubOptions, Vfs};
 use quorate_raft::{
-    BoxFuture, CatchUp, ColdReads, DiskSpace, Environment, GroupOpenError, KvError, KvStore, MetadataGroup,
+    BoxFuture, CatchUp, ColdReads, DiskSpace, Elections, Environment, GroupOpenError, KvError, KvStore, MetadataGroup,
     ReplicaPhase, ReplicaRecord, ReplicaRecords, RocksStore, SystemClock, WallClock,
 };
 use tokio::task::JoinSet;
@@ -158,6 +158,7 @@ impl Node {
             transport: Arc::new(transport),
             clock: seams.clock,
             raft: config.raft.clone(),
+            elections: Elections::Node,
         };
         let record = metadata_record(&store, &identity)?;
         let metadata = MetadataGroup::open(&environment, &record).await?;
@@ -175,6 +176,8 @@ impl Node {
         tasks.spawn(cluster::drive_moves(member.clone()));
         tasks.spawn(cluster::drive_desired(member.clone()));
         tasks.spawn(cluster::keep_voters(member.clone()));
+        tasks.spawn(cluster::watch_nodes(member.clone()));
+        tasks.spawn(cluster::elect(member.clone()));
         tasks.spawn(cluster::tick(member));
         Ok(Self { cluster, tasks, _data_dir: data_dir })
     }

@@ -3,7 +3,7 @@
 use std::{path::PathBuf, sync::Arc};
 
 use openraft::{Config, SnapshotPolicy};
-use quorate_cluster_config::{ClusterId, RaftConfig, ReplicaId, limits};
+use quorate_cluster_config::{ClusterId, GroupId, GroupKind, RaftConfig, ReplicaId, limits};
 use quorate_log_engine::{LogEngine, Vfs};
 
 use crate::{
@@ -43,7 +43,23 @@ pub struct Environment {
     pub clock: Arc<dyn WallClock>,
     /// Raft's times.
     pub raft: RaftConfig,
+    /// What has partitions elect leaders. The metadata group always does so by its own timers.
+    pub elections: Elections,
 }
+
+/// What notices that a group has no leader.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Elections {
+    /// The group itself: its leader sends heartbeats, and a follower that hears none stands.
+    Timers,
+    /// The node, for all groups together: it has a replica stand by [`Group::stand`](crate::Group::stand). Idle groups
+    /// send nothing but what [`Group::heartbeat`](crate::Group::heartbeat) asks for.
+    Node,
+}
+
+/// The lease of leaders whose groups have no timers: it never ends by itself. What it is good for otherwise, keeping a leader
+/// that nobody hears from taking proposals, the node does: see [`Group::mute`](crate::Group::mute). Reads never rely on it.
+const ENDLESS_LEASE_MS: u64 = 10 * 365 * 24 * 60 * 60 * 1000;
 
 impl Environment {
     /// The directory of a replica's log.
@@ -52,13 +68,15 @@ impl Environment {
         self.directory.join(format!("replica-{replica}"))
     }
 
-    pub(crate) fn raft_config(&self, name: String, may_stand: bool) -> Result<Arc<Config>, String> {
+    pub(crate) fn raft_config(&self, group: GroupId, may_stand: bool) -> Result<Arc<Config>, String> {
+        let timers = group.kind() == GroupKind::Metadata || self.elections == Elections::Timers;
         let ms = |duration: std::time::Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
         let config = Config {
-            cluster_name: name,
+            cluster_name: group.to_string(),
+            enable_tick: timers,
             heartbeat_interval: ms(self.raft.heartbeat_interval),
             election_timeout_min: ms(self.raft.election_timeout_min),
-            election_timeout_max: ms(self.raft.election_timeout_max),
+            election_timeout_max: if timers { ms(self.raft.election_timeout_max) } else { ENDLESS_LEASE_MS },
             max_payload_entries: ENTRIES_PER_REQUEST_MAX,
             api_channel_size: Some(PROPOSALS_QUEUED_MAX),
             enable_elect: may_stand,
@@ -66,7 +84,7 @@ impl Environment {
             snapshot_policy: SnapshotPolicy::Never,
             max_in_snapshot_log_to_keep: 0,
             // A deaf leader must step down, or a cut in one direction would never heal.
-            quorum_loss_probe_interval: Some(3 * ms(self.raft.election_timeout_max)),
+            quorum_loss_probe_interval: timers.then(|| 3 * ms(self.raft.election_timeout_max)),
             enable_pre_vote: Some(true),
             // Replication runs ahead of the local flush: a leader restored with a cut tail would give one log id to
             // two entries.

@@ -3,14 +3,17 @@
 use std::{
     collections::VecDeque,
     io,
-    sync::{Arc, Mutex, atomic::AtomicBool},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
     time::Duration,
 };
 
 use bytes::Bytes;
 use futures::{StreamExt, stream};
 use openraft::{
-    EntryPayload, Raft, ReadPolicy, ServerState,
+    EntryPayload, LinearizerOption, Raft, ReadPolicy, ServerState,
     async_runtime::watch::WatchReceiver,
     errors::{ClientWriteError, Fatal, InitializeError, LinearizableReadError, RaftError},
 };
@@ -115,6 +118,10 @@ pub struct Group {
     space: DiskSpace,
     /// Whether the log was damaged when that was last heeded.
     damaged: AtomicBool,
+    /// Whether it takes no proposals, since nobody would hear them.
+    muted: AtomicBool,
+    /// How long a read waits for a majority.
+    read_patience: Duration,
 }
 
 impl std::fmt::Debug for Group {
@@ -132,7 +139,7 @@ impl Group {
     ) -> Result<Self, GroupOpenError> {
         let replica = record.replica;
         let failed = |reason: String| GroupOpenError::Raft { replica, reason };
-        let config = environment.raft_config(record.group.to_string(), store.damage().is_none()).map_err(failed)?;
+        let config = environment.raft_config(record.group, store.damage().is_none()).map_err(failed)?;
         let transport = environment.transport.clone();
         let log = store.clone();
         let network = NetworkFactory {
@@ -148,7 +155,11 @@ impl Group {
         let marks = CommittedMarks(environment.store.clone());
         let space = environment.space.clone();
         let damaged = AtomicBool::new(false);
-        let group = Self { id: record.group, replica, raft, store, marks, marked, transport, space, damaged };
+        let read_patience = environment.raft.election_timeout_max;
+        let id = record.group;
+        let muted = AtomicBool::new(false);
+        let group =
+            Self { id, replica, raft, store, marks, marked, transport, space, damaged, muted, read_patience };
         group.heed_damage();
         Ok(group)
     }
@@ -177,6 +188,10 @@ impl Group {
 
     pub(crate) fn damaged(&self) -> &AtomicBool {
         &self.damaged
+    }
+
+    pub(crate) fn muted(&self) -> &AtomicBool {
+        &self.muted
     }
 
     pub(crate) fn transport(&self) -> &Arc<dyn PeerTransport> {
@@ -269,6 +284,9 @@ impl Group {
         proposal: Proposal,
         claim: impl Send + 'static,
     ) -> Result<ProposalResult, ProposeError> {
+        if self.muted.load(Relaxed) {
+            return Err(ProposeError::NotLeader { leader: None });
+        }
         let (answer, result) = oneshot::channel();
         let respond = move |written: openraft::raft::ClientWriteResult<TypeConfig>| {
             drop(claim);
@@ -295,7 +313,8 @@ impl Group {
     /// # Errors
     /// When this replica does not lead, or no majority answers.
     pub async fn linearize(&self) -> Result<(), ProposeError> {
-        match self.raft.ensure_linearizable(ReadPolicy::ReadIndex).await {
+        let read_index = LinearizerOption::from(ReadPolicy::ReadIndex).with_wait_timeout(self.read_patience);
+        match self.raft.ensure_linearizable(read_index).await {
             Ok(_) => Ok(()),
             Err(RaftError::APIError(LinearizableReadError::ForwardToLeader(forward))) => {
                 Err(ProposeError::NotLeader { leader: forward.leader_node })
@@ -315,11 +334,11 @@ impl Group {
     #[must_use]
     pub fn append_session<C: Send + 'static>(&self) -> (mpsc::Sender<(Bytes, C)>, mpsc::Receiver<Bytes>) {
         let (sender, receiver) = mpsc::channel::<(Bytes, C)>(SESSION_REQUESTS_MAX);
-        let (replica, space) = (self.replica, self.space.clone());
+        let (replica, space, store) = (self.replica, self.space.clone(), self.store.clone());
         let claims = Arc::new(Mutex::new(VecDeque::new()));
         let unanswered = claims.clone();
         let requests = stream::unfold(receiver, move |mut receiver| {
-            let (unanswered, space) = (unanswered.clone(), space.clone());
+            let (unanswered, space, store) = (unanswered.clone(), space.clone(), store.clone());
             async move {
                 let (request, claim) = receiver.recv().await?;
                 let request = match codec::decode_append(request, PAYLOAD_BYTES_MAX) {
@@ -330,7 +349,9 @@ impl Group {
                     }
                 };
                 let bytes = bytes_of_batches(&request.entries);
-                if bytes > 0 && space.is_exhausted() {
+                // A new leader may send what is here already before it knows.
+                let news = |entry: &Entry| is_batch(entry) && !store.holds(entry.log_id);
+                if bytes > 0 && space.is_exhausted() && request.entries.iter().any(news) {
                     tracing::debug!(%replica, "the disk is full: batches of the leader are not taken");
                     return None;
                 }
@@ -423,10 +444,14 @@ impl Group {
 /// The bytes of the batches among these entries.
 fn bytes_of_batches(entries: &[Entry]) -> u64 {
     let bytes = |entry: &Entry| match &entry.payload {
-        EntryPayload::Normal(proposal) if proposal.kind == FrameKind::Batch => proposal.payload.len() as u64,
+        EntryPayload::Normal(proposal) if is_batch(entry) => proposal.payload.len() as u64,
         _ => 0,
     };
     entries.iter().map(bytes).sum()
+}
+
+fn is_batch(entry: &Entry) -> bool {
+    matches!(&entry.payload, EntryPayload::Normal(proposal) if proposal.kind == FrameKind::Batch)
 }
 
 fn stopped(fatal: Fatal<TypeConfig>) -> ProposeError {

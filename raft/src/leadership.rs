@@ -14,6 +14,8 @@ use crate::{
 const CATCH_UP_MAX: Duration = Duration::from_secs(2);
 /// How long it then waits to be followed by another leader.
 const HAND_OVER_MAX: Duration = Duration::from_secs(2);
+/// How long the successor waits until what it has is on stable storage.
+const TAKE_UP_MAX: Duration = Duration::from_millis(500);
 /// Between two looks at how far the followers are; Raft tells of each change only by its metrics.
 const LOOK_INTERVAL: Duration = Duration::from_millis(10);
 
@@ -101,8 +103,9 @@ impl Group {
         {
             return Ok(Err(format!("its log is damaged: {damage}")));
         }
-        let taken = self.raft().handle_transfer_leader(request).await.map_err(io::Error::other)?;
-        Ok(taken.map_err(|error| error.to_string()))
+        let taking = tokio::time::timeout(TAKE_UP_MAX, self.raft().handle_transfer_leader(request)).await;
+        let Ok(taken) = taking else { return Ok(Err("its log is not on stable storage in time".to_owned())) };
+        Ok(taken.map_err(io::Error::other)?.map_err(|error| error.to_string()))
     }
 }
 

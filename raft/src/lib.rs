@@ -14,6 +14,7 @@ mod cold_reads;
 #[cfg(test)]
 mod conformance;
 mod disk_space;
+mod election;
 mod environment;
 mod group;
 mod leadership;
@@ -37,7 +38,8 @@ pub use catch_up::CatchUp;
 pub use clock::{SystemClock, WallClock};
 pub use cold_reads::{ColdReads, FetchError};
 pub use disk_space::DiskSpace;
-pub use environment::Environment;
+pub use election::{Ballot, LogTail};
+pub use environment::{Elections, Environment};
 pub use group::{Group, GroupStatus, ProposalResult, ProposeError, Proposed, Role};
 pub use metadata::{
     Assignment, Change, Goal, Join, Leaving, MetadataCommand, MetadataError, MetadataGroup, MetadataRefusal,

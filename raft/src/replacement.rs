@@ -257,6 +257,8 @@ impl Group {
     async fn step_catch_up(&self, replacement: Replacement) -> Result<StepProgress, StepError> {
         let view = self.committed_view().await?;
         let Some((replica, _)) = replacement.add else { return Ok(StepProgress::Done) };
+        // Where nothing is appended, nothing else would show that it is there.
+        self.heartbeat().await;
         if view.members.voters.contains_key(&replica) {
             return Ok(StepProgress::Done);
         }
@@ -277,6 +279,7 @@ impl Group {
                 return Err(StepError::Refused(format!("replica {replica} is no member, it is to be added first")));
             }
             // It may have died since it had caught up: the group would wait for it.
+            self.heartbeat().await;
             if let waiting @ StepProgress::Waiting { .. } = view.progress_of(replica) {
                 return Ok(waiting);
             }

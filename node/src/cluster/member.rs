@@ -1,6 +1,10 @@
 //! A node that is part of a cluster: its replicas and its ways to the others.
 
-use std::{ops::Range, sync::Arc, time::Duration};
+use std::{
+    ops::Range,
+    sync::{Arc, PoisonError},
+    time::Duration,
+};
 
 use quorate_cluster_config::{NodeConfig, NodeId, ProducerId};
 use quorate_raft::{DiskSpace, Environment, MetadataCommand, MetadataGroup, MetadataReply, NodePlace};
@@ -9,15 +13,17 @@ use tokio::{
     time::{Instant, MissedTickBehavior},
 };
 
-use super::{ExecuteError, board::Board, execute, permits, replicas::Replicas};
+use super::{ExecuteError, board::Board, detector::Detector, execute, permits, replicas::Replicas};
 use crate::{
     identity::Identity,
     net::Net,
-    peers::{Directory, NodeStatus, RpcPool},
+    peers::{Directory, NodeStatus, RpcPool, VersionedStatus},
 };
 
 /// Producer ids reserved at once, to be given away without asking again.
 const PRODUCER_IDS_RESERVED: u32 = 1_000;
+/// How old what a node says of itself may be.
+const STATUS_AGE_MAX: Duration = Duration::from_millis(200);
 const TICK: Duration = Duration::from_secs(1);
 const REGISTER_PAUSE: Duration = Duration::from_millis(200);
 const REGISTER_PATIENCE: Duration = Duration::from_secs(2);
@@ -33,6 +39,7 @@ pub(crate) struct Member {
     pub(crate) metadata: Arc<MetadataGroup>,
     pub(crate) replicas: Replicas,
     pub(crate) board: Board,
+    pub(crate) detector: Detector,
     /// Bytes of appends that may be in flight on this node.
     pub(crate) append_bytes: Arc<Semaphore>,
     /// Bytes of records read for fetches that may wait for their clients on this node.
@@ -40,6 +47,15 @@ pub(crate) struct Member {
     /// The room on the disk of the logs.
     pub(crate) space: DiskSpace,
     producer_ids: Mutex<Range<u64>>,
+    said: std::sync::Mutex<Said>,
+}
+
+/// What this node last said of itself.
+#[derive(Debug, Default)]
+struct Said {
+    at: Option<Instant>,
+    version: u64,
+    status: Option<NodeStatus>,
 }
 
 impl Member {
@@ -64,12 +80,30 @@ impl Member {
             rpc,
             metadata: Arc::new(metadata),
             board: Board::default(),
+            detector: Detector::default(),
             producer_ids: Mutex::new(0..0),
+            said: std::sync::Mutex::default(),
         })
     }
 
     pub(crate) fn status(&self) -> NodeStatus {
         NodeStatus { node: self.identity.node, low_on_disk: self.space.is_low(), replicas: self.replicas.statuses() }
+    }
+
+    /// What this node says of itself to others, at most [`STATUS_AGE_MAX`] old: all of them ask often.
+    pub(crate) fn versioned_status(&self, known: Option<u64>) -> VersionedStatus {
+        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+        if said.at.is_none_or(|at| at.elapsed() >= STATUS_AGE_MAX) {
+            let status = self.status();
+            said.at = Some(Instant::now());
+            if said.status.as_ref() != Some(&status) {
+                // A number that no other version has, nor one of what this node was before a restart.
+                said.version = rand::random();
+                said.status = Some(status);
+            }
+        }
+        let version = said.version;
+        VersionedStatus { version, status: said.status.as_ref().filter(|_| known != Some(version)).cloned() }
     }
 
     /// Executes a metadata command wherever its leader is.

@@ -2,6 +2,8 @@
 
 mod board;
 mod desired;
+mod detector;
+mod elections;
 mod execute;
 mod forming;
 mod joining;
@@ -23,6 +25,8 @@ use tokio::sync::{Mutex, Notify, Semaphore};
 
 pub(crate) use board::keep as keep_board;
 pub(crate) use desired::drive_desired;
+pub(crate) use detector::watch_nodes;
+pub(crate) use elections::elect;
 pub(crate) use execute::ExecuteError;
 pub use forming::FormError;
 pub(crate) use forming::{begin, check_seeds, form};
@@ -38,7 +42,7 @@ pub(crate) use voters::keep_voters;
 use crate::{
     identity::{Formation, Identity},
     net::Net,
-    peers::{Hello, NodeStatus, PeerFailure, Purpose, StepRequest},
+    peers::{Hello, PeerFailure, Purpose, StepRequest},
 };
 
 /// A budget of bytes.
@@ -189,9 +193,5 @@ impl Cluster {
     pub(crate) async fn take_step(&self, request: &StepRequest) -> Result<StepProgress, PeerFailure> {
         let member = self.member().ok_or(PeerFailure::NotReady)?;
         mover::take_step(member, request).await
-    }
-
-    pub(crate) fn status(&self) -> Option<NodeStatus> {
-        self.member().map(|member| member.status())
     }
 }

@@ -129,6 +129,8 @@ async fn begin(member: Arc<Member>, group: Arc<PartitionGroup>, record: ReplicaR
             if let Err(error) = group.group().initialize(&record.first_members).await {
                 tracing::error!(replica = %record.replica, %error, "the group of a partition cannot begin");
             }
+            // Nobody else will for a while.
+            group.group().stand(&group.group().ballot()).await;
             return;
         }
         // The metadata this node has is older than the record: wait for it.

@@ -73,6 +73,11 @@ impl Replicas {
         }
     }
 
+    /// The partition of a replica.
+    pub(crate) fn partition_of(&self, replica: ReplicaId) -> Option<PartitionId> {
+        self.read().get(&replica).map(|(partition, _)| *partition)
+    }
+
     /// All running replicas.
     pub(crate) fn all_running(&self) -> Vec<Arc<PartitionGroup>> {
         let running = |(_, slot): &(PartitionId, Slot)| match slot {

@@ -1,6 +1,6 @@
 //! The cluster as clients see it: metadata joined with what the nodes say of their replicas.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use quorate_cluster_config::{NodeId, PartitionId, limits};
 use quorate_protocol::{
@@ -23,20 +23,20 @@ struct Snapshot {
 
 impl Snapshot {
     fn take(member: &Member) -> Self {
-        let mut statuses: Vec<NodeStatus> = member.board.up();
-        statuses.push(member.status());
+        let mut statuses: Vec<Arc<NodeStatus>> = member.board.up();
+        statuses.push(Arc::new(member.status()));
         let up: Vec<NodeId> = statuses.iter().map(|status| status.node).collect();
         let mut leaders: BTreeMap<PartitionId, LeaderHint> = BTreeMap::new();
         let mut replicas = BTreeMap::new();
         for status in statuses {
-            for replica in status.replicas {
+            for replica in &status.replicas {
                 // Followers hear of a new leader before its own next status comes round.
                 let leads = (replica.role == ReplicaRole::Leader).then_some(status.node);
                 if let Some(node) = leads.or(replica.leader).filter(|node| up.contains(node)) {
                     let newest = leaders.entry(replica.partition).or_default();
                     *newest = LeaderHint { epoch: replica.term, node: Some(node) }.max(*newest);
                 }
-                replicas.insert((status.node, replica.replica), replica);
+                replicas.insert((status.node, replica.replica), replica.clone());
             }
         }
         let metadata_voters = member.metadata.group().members().voters.into_values().collect();

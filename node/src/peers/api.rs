@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use bytes::Bytes;
 use quorate_cluster_config::{Address, ClusterId, NodeId, PartitionId, ReplicaId};
 use quorate_protocol::ReplicaRole;
-use quorate_raft::{Join, MetadataCommand, MetadataReply, MoveRow, StepProgress};
+use quorate_raft::{Join, LogTail, MetadataCommand, MetadataReply, MoveRow, StepProgress};
 use serde::{Deserialize, Serialize};
 
 use crate::identity::Formation;
@@ -72,6 +72,15 @@ pub(crate) struct NodeStatus {
     pub low_on_disk: bool,
     /// Its partition replicas.
     pub replicas: Vec<ReplicaStatus>,
+}
+
+/// What a node says of itself, and which version of it that is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct VersionedStatus {
+    /// Changes with what is said; never one that this node, or what it was before a restart, had for something else.
+    pub version: u64,
+    /// `None` if the one who asks has this version.
+    pub status: Option<NodeStatus>,
 }
 
 /// Who leads a partition, and since which term.
@@ -142,6 +151,10 @@ pub(crate) trait PeerApi {
     async fn execute(command: MetadataCommand, patience: Duration) -> Result<(MetadataReply, u64), PeerFailure>;
     /// Take a step of replacing a replica, as the leader of its partition.
     async fn take_step(request: StepRequest) -> Result<StepProgress, PeerFailure>;
-    /// How are your replicas?
-    async fn status() -> Result<NodeStatus, PeerFailure>;
+    /// I am there, and these nodes I have not heard of lately: which ones have you not?
+    async fn ping(from: NodeId, suspects: Vec<NodeId>) -> Vec<NodeId>;
+    /// How far do the logs of your replicas of these partitions go?
+    async fn log_tails(partitions: Vec<PartitionId>) -> Vec<Option<LogTail>>;
+    /// How are your replicas? The answer is short if that is as it was when it had this version.
+    async fn status(known: Option<u64>) -> Result<VersionedStatus, PeerFailure>;
 }

@@ -9,8 +9,8 @@ use std::{
 
 use bytes::Bytes;
 use futures::StreamExt;
-use quorate_cluster_config::{Address, NodeId, ReplicaId, limits};
-use quorate_raft::{Join, MetadataCommand, MetadataReply, StepProgress};
+use quorate_cluster_config::{Address, NodeId, PartitionId, ReplicaId, limits};
+use quorate_raft::{Join, LogTail, MetadataCommand, MetadataReply, StepProgress};
 use tarpc::{
     context::Context,
     server::{BaseChannel, Channel},
@@ -21,10 +21,11 @@ use tokio::{
         OwnedSemaphorePermit, Semaphore,
         mpsc::{self, error::TrySendError},
     },
+    time::Instant,
 };
 
 use super::{
-    api::{Hello, Joined, NodeStatus, PeerApi, PeerFailure, StepRequest},
+    api::{Hello, Joined, PeerApi, PeerFailure, StepRequest, VersionedStatus},
     frame::{self, FrameReader, LaneFrameKind, SessionKey},
     handshake::{self, Greeting, Purpose},
 };
@@ -250,7 +251,16 @@ impl PeerApi for PeerServer {
         self.cluster.take_step(&request).await
     }
 
-    async fn status(self, _: Context) -> Result<NodeStatus, PeerFailure> {
-        self.cluster.status().ok_or(PeerFailure::NotReady)
+    async fn ping(self, _: Context, from: NodeId, suspects: Vec<NodeId>) -> Vec<NodeId> {
+        self.cluster.member().map(|member| member.detector.hear(from, suspects, Instant::now())).unwrap_or_default()
+    }
+
+    async fn log_tails(self, _: Context, partitions: Vec<PartitionId>) -> Vec<Option<LogTail>> {
+        self.cluster.member().map(|member| member.log_tails(&partitions)).unwrap_or_default()
+    }
+
+    async fn status(self, _: Context, known: Option<u64>) -> Result<VersionedStatus, PeerFailure> {
+        let member = self.cluster.member().ok_or(PeerFailure::NotReady)?;
+        Ok(member.versioned_status(known))
     }
 }

@@ -10,7 +10,7 @@ mod lane;
 mod rpc;
 mod transport;
 
-pub(crate) use api::{Hello, Joined, LeaderHint, NodeStatus, PeerFailure, ReplicaStatus, StepRequest};
+pub(crate) use api::{Hello, Joined, LeaderHint, NodeStatus, PeerFailure, ReplicaStatus, StepRequest, VersionedStatus};
 pub(crate) use directory::Directory;
 pub(crate) use handshake::{Greeting, HandshakeError, Purpose};
 pub(crate) use incoming::PeerServer;

@@ -264,6 +264,7 @@ impl TestCluster {
                 election_timeout_max: Duration::from_millis(600) * patience,
                 ..RaftConfig::default()
             },
+            elections: Elections::Timers,
         }
     }
 

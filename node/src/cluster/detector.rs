@@ -1,0 +1,302 @@
+//! Which nodes are there: one ping per pair of nodes, whatever the number of partitions.
+//!
+//! A node that has not answered for [`SUSPECT_AFTER`] is *suspected*; each ping tells whom its sender suspects. Who is
+//! suspected by a majority of those that vote on a partition leads it no longer: see `elections`.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
+    time::Duration,
+};
+
+use quorate_cluster_config::NodeId;
+use quorate_raft::Members;
+use tokio::{
+    sync::watch,
+    time::{Instant, MissedTickBehavior},
+};
+
+use super::Member;
+
+/// Between two pings to a node.
+const PING_INTERVAL: Duration = Duration::from_millis(100);
+/// A node that has answered no ping for so long is suspected.
+const SUSPECT_AFTER: Duration = Duration::from_millis(500);
+/// How long an answer may take.
+const PING_TIMEOUT: Duration = Duration::from_secs(1);
+/// Pings to a node without an answer; beyond that none is sent until one is given up.
+const PINGS_MAX: u32 = 5;
+/// What another node has said of whom it suspects counts for so long.
+const HEARSAY_MAX: Duration = Duration::from_millis(400);
+/// A node that was suspected is trusted again after so many answers.
+const TRUSTED_AFTER: u32 = 5;
+/// This node itself was asleep if it looks so much later than it meant to: then it suspects nobody for that.
+const ASLEEP: Duration = Duration::from_millis(300);
+
+/// What is known of one other node.
+#[derive(Clone, Debug)]
+struct Peer {
+    /// When it last answered.
+    answered: Instant,
+    /// Answers since it was suspected.
+    answers: u32,
+    /// Pings without an answer.
+    waiting: u32,
+    /// Whom it suspects, and when it said so.
+    suspects: BTreeSet<NodeId>,
+    said: Instant,
+}
+
+/// Whom this node suspects, and whom others do.
+#[derive(Debug, Default)]
+pub(crate) struct Detector {
+    peers: Mutex<BTreeMap<NodeId, Peer>>,
+    suspects: RwLock<Arc<BTreeSet<NodeId>>>,
+    /// Changes with whom this node or another one suspects.
+    changed: watch::Sender<u64>,
+}
+
+impl Peer {
+    fn new(now: Instant) -> Self {
+        Self { answered: now, answers: 0, waiting: 0, suspects: BTreeSet::new(), said: now }
+    }
+
+    fn is_suspect(&self, now: Instant, before: bool) -> bool {
+        let silent = now.duration_since(self.answered) >= SUSPECT_AFTER;
+        silent || before && self.answers < TRUSTED_AFTER
+    }
+}
+
+impl Detector {
+    fn peers(&self) -> MutexGuard<'_, BTreeMap<NodeId, Peer>> {
+        self.peers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whom this node suspects.
+    pub(crate) fn suspects(&self) -> Arc<BTreeSet<NodeId>> {
+        self.suspects.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Changes whenever this node, or one that it hears of, suspects others than before.
+    pub(crate) fn changed(&self) -> watch::Receiver<u64> {
+        self.changed.subscribe()
+    }
+
+    /// Takes in whom another node suspects; returns whom this one does.
+    pub(crate) fn hear(&self, from: NodeId, suspects: Vec<NodeId>, now: Instant) -> Vec<NodeId> {
+        let (suspects, mut peers) = (suspects.into_iter().collect::<BTreeSet<_>>(), self.peers());
+        let peer = peers.entry(from).or_insert_with(|| Peer::new(now));
+        let news = peer.suspects != suspects;
+        (peer.suspects, peer.said) = (suspects, now);
+        drop(peers);
+        if news {
+            self.changed.send_modify(|count| *count += 1);
+        }
+        self.suspects().iter().copied().collect()
+    }
+
+    /// Whether a majority of these voters, of which this node is one, suspects the node: those that are suspected
+    /// themselves have no say.
+    pub(crate) fn is_lost(&self, node: NodeId, us: NodeId, voters: &Members, now: Instant) -> bool {
+        let ours = self.suspects();
+        if !ours.contains(&node) {
+            return false;
+        }
+        let peers = self.peers();
+        let agrees = |voter: &&NodeId| {
+            **voter == us
+                || !ours.contains(*voter)
+                    && peers.get(*voter).is_some_and(|peer| {
+                        peer.suspects.contains(&node) && now.duration_since(peer.said) < HEARSAY_MAX
+                    })
+        };
+        voters.values().filter(|voter| **voter != node).filter(agrees).count() * 2 > voters.len()
+    }
+
+    /// Whether this node can reach a majority of these voters, of which it is one.
+    pub(crate) fn reaches_majority(&self, us: NodeId, voters: &Members) -> bool {
+        let suspects = self.suspects();
+        voters.values().filter(|voter| **voter == us || !suspects.contains(*voter)).count() * 2 > voters.len()
+    }
+
+    /// Looks who has answered, now or since the last look; tells whether that has changed anything.
+    fn look(&self, nodes: &BTreeSet<NodeId>, now: Instant, asleep: bool) -> bool {
+        let mut peers = self.peers();
+        peers.retain(|node, _| nodes.contains(node));
+        for node in nodes {
+            let peer = peers.entry(*node).or_insert_with(|| Peer::new(now));
+            if asleep {
+                peer.answered = now;
+            }
+        }
+        let before = self.suspects();
+        let suspect = |(node, peer): (&NodeId, &mut Peer)| {
+            let known = before.contains(node);
+            let suspect = peer.is_suspect(now, known);
+            if suspect && !known || now.duration_since(peer.answered) >= SUSPECT_AFTER {
+                peer.answers = 0;
+            }
+            suspect.then_some(*node)
+        };
+        let suspects: BTreeSet<NodeId> = peers.iter_mut().filter_map(suspect).collect();
+        drop(peers);
+        if suspects == *before {
+            return false;
+        }
+        tracing::info!(?suspects, "other nodes are suspected to be down than before");
+        *self.suspects.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(suspects);
+        self.changed.send_modify(|count| *count += 1);
+        true
+    }
+
+    /// The nodes that may be pinged now; each counts as pinged.
+    fn to_ping(&self) -> Vec<NodeId> {
+        let mut peers = self.peers();
+        let free = peers.iter_mut().filter(|(_, peer)| peer.waiting < PINGS_MAX);
+        free.map(|(node, peer)| {
+            peer.waiting += 1;
+            *node
+        })
+        .collect()
+    }
+
+    /// Takes the answer to a ping, or that there was none.
+    fn answered(&self, node: NodeId, suspects: Option<Vec<NodeId>>, now: Instant) {
+        let mut peers = self.peers();
+        let Some(peer) = peers.get_mut(&node) else { return };
+        peer.waiting = peer.waiting.saturating_sub(1);
+        if suspects.is_some() {
+            peer.answered = now;
+            peer.answers = peer.answers.saturating_add(1);
+        }
+        drop(peers);
+        if let Some(suspects) = suspects {
+            self.hear(node, suspects, now);
+        }
+    }
+}
+
+/// Pings all other nodes, and looks who answers.
+pub(crate) async fn watch_nodes(member: Arc<Member>) {
+    let mut ticks = tokio::time::interval(PING_INTERVAL);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut looked = Instant::now();
+    loop {
+        ticks.tick().await;
+        let now = Instant::now();
+        let asleep = now.duration_since(looked) >= ASLEEP;
+        looked = now;
+        let nodes: BTreeSet<NodeId> =
+            member.directory.nodes().into_iter().filter(|node| *node != member.identity.node).collect();
+        if asleep {
+            tracing::debug!("this node was asleep; it suspects nobody for that");
+        }
+        member.detector.look(&nodes, now, asleep);
+        for node in member.detector.to_ping() {
+            tokio::spawn(ping(member.clone(), node));
+        }
+    }
+}
+
+async fn ping(member: Arc<Member>, node: NodeId) {
+    let suspects: Vec<NodeId> = member.detector.suspects().iter().copied().collect();
+    let ask = async {
+        let client = member.rpc.get(node).await.ok()?;
+        match client.ping(crate::peers::within(PING_TIMEOUT), member.identity.node, suspects).await {
+            Ok(suspects) => Some(suspects),
+            Err(_) => {
+                member.rpc.forget(node).await;
+                None
+            }
+        }
+    };
+    let answer = tokio::time::timeout(PING_TIMEOUT, ask).await.ok().flatten();
+    member.detector.answered(node, answer, Instant::now());
+}
+
+#[cfg(test)]
+mod tests {
+    use quorate_cluster_config::ReplicaId;
+
+    use super::*;
+
+    fn nodes(ids: &[u64]) -> BTreeSet<NodeId> {
+        ids.iter().copied().map(NodeId).collect()
+    }
+
+    fn voters(ids: &[u64]) -> Members {
+        ids.iter().map(|id| (ReplicaId(id + 10), NodeId(*id))).collect()
+    }
+
+    /// A detector of node 1 at a time when nodes 2 and 3 have just answered.
+    fn detector() -> (Detector, Instant) {
+        let detector = Detector::default();
+        let now = Instant::now();
+        detector.look(&nodes(&[2, 3]), now, false);
+        (detector, now)
+    }
+
+    #[test]
+    fn a_silent_node_is_suspected_and_trusted_again_after_some_answers() {
+        let (detector, now) = detector();
+        assert!(!detector.look(&nodes(&[2, 3]), now + SUSPECT_AFTER / 2, false));
+        let now = now + SUSPECT_AFTER;
+        detector.answered(NodeId(2), Some(vec![]), now);
+        assert!(detector.look(&nodes(&[2, 3]), now, false));
+        assert_eq!(*detector.suspects(), nodes(&[3]));
+        for answer in 1..=TRUSTED_AFTER {
+            assert_eq!(*detector.suspects(), nodes(&[3]), "{answer}");
+            detector.answered(NodeId(3), Some(vec![]), now);
+            detector.look(&nodes(&[2, 3]), now, false);
+        }
+        assert!(detector.suspects().is_empty());
+    }
+
+    #[test]
+    fn one_that_was_asleep_itself_suspects_nobody() {
+        let (detector, now) = detector();
+        assert!(!detector.look(&nodes(&[2, 3]), now + SUSPECT_AFTER * 3, true));
+        assert!(detector.suspects().is_empty());
+    }
+
+    #[test]
+    fn a_leader_is_lost_when_a_majority_of_the_voters_says_so() {
+        let (detector, now) = detector();
+        let (us, three) = (NodeId(1), voters(&[1, 2, 3]));
+        let lost = |voters: &Members, now| detector.is_lost(NodeId(3), us, voters, now);
+        detector.hear(NodeId(2), vec![NodeId(3)], now);
+        assert!(!lost(&three, now), "this node still hears it");
+        let now = now + SUSPECT_AFTER;
+        detector.answered(NodeId(2), Some(vec![]), now);
+        detector.look(&nodes(&[2, 3]), now, false);
+        assert!(!lost(&three, now), "the other one hears it");
+        detector.hear(NodeId(2), vec![NodeId(3)], now);
+        assert!(lost(&three, now));
+        assert!(!lost(&voters(&[1, 3]), now), "one of two is no majority");
+        assert!(detector.reaches_majority(us, &three) && !detector.reaches_majority(us, &voters(&[1, 3])));
+        assert!(!lost(&three, now + HEARSAY_MAX), "what was said long ago counts no more");
+    }
+
+    #[test]
+    fn nodes_that_are_suspected_have_no_say() {
+        let (detector, now) = detector();
+        let now = now + SUSPECT_AFTER;
+        detector.look(&nodes(&[2, 3]), now, false);
+        detector.hear(NodeId(2), vec![NodeId(3)], now);
+        assert_eq!(*detector.suspects(), nodes(&[2, 3]));
+        let (us, three) = (NodeId(1), voters(&[1, 2, 3]));
+        assert!(!detector.is_lost(NodeId(3), us, &three, now), "alone, it is this node that is cut off");
+        assert!(!detector.reaches_majority(us, &three));
+    }
+
+    #[test]
+    fn pings_without_an_answer_are_bounded() {
+        let (detector, now) = detector();
+        for _ in 0..PINGS_MAX {
+            assert_eq!(detector.to_ping(), [NodeId(2), NodeId(3)]);
+        }
+        assert!(detector.to_ping().is_empty());
+        detector.answered(NodeId(3), None, now);
+        assert_eq!(detector.to_ping(), [NodeId(3)]);
+    }
+}
