@@ -25,8 +25,8 @@ pub use ids::{ClusterId, GroupId, GroupKind, NodeId, PartitionId, PartitionIndex
 pub use load::{ConfigError, FOREIGN_VARIABLES, Loaded, Origin, Setting, Sources, flag_name, variable_name};
 pub use name::{Name, NameError};
 pub use node::{
-    CLIENT_PORT_DEFAULT, LimitsConfig, LogConfig, NodeConfig, NodeConfigError, PEER_PORT_DEFAULT, RaftConfig,
-    RetentionConfig,
+    CLIENT_PORT_DEFAULT, HTTP_PORT_DEFAULT, LimitsConfig, LogConfig, NodeConfig, NodeConfigError, PEER_PORT_DEFAULT,
+    RaftConfig, RetentionConfig,
 };
 pub use topic::TopicConfig;
 pub use topic_name::{DEFAULT_STREAM, TopicName, TopicNameError};

@@ -16,7 +16,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::limits::NODES_MAX;
-use crate::text::{addresses, duration, size};
+use crate::text::{addresses, duration, listener, size};
 use crate::{Address, Name, OutOfBounds};
 
 pub use error::NodeConfigError;
@@ -30,6 +30,9 @@ pub const CLIENT_PORT_DEFAULT: NonZeroU16 = port(7101);
 
 /// The port on which a node listens for other nodes unless its configuration says otherwise.
 pub const PEER_PORT_DEFAULT: NonZeroU16 = port(7201);
+
+/// The port on which a node answers HTTP unless its configuration says otherwise.
+pub const HTTP_PORT_DEFAULT: NonZeroU16 = port(7301);
 
 /// The settings of one node process. [`NodeConfig::load`] gathers them from flags, environment, TOML and defaults.
 ///
@@ -52,6 +55,9 @@ pub struct NodeConfig {
     /// Where other nodes reach the node. Default `peer_listen`; required where that is `0.0.0.0` or `[::]`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub peer_advertise: Option<Address>,
+    /// Where the node answers `GET /metrics` (Prometheus), `/livez` and `/readyz`. Default `127.0.0.1:7301`; `off`: nowhere.
+    #[serde(default = "http_listen_default", with = "listener")]
+    pub http_listen: Option<Address>,
     /// The peer addresses of the nodes that form the cluster, the same list on each of them. At most 64, each once.
     /// Default: only the node itself, which then forms a cluster of one.
     #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "addresses::deserialize")]
@@ -92,6 +98,7 @@ impl NodeConfig {
             advertise: None,
             peer_listen: peer_listen_default(),
             peer_advertise: None,
+            http_listen: http_listen_default(),
             seeds: Vec::new(),
             join: Vec::new(),
             standby: false,
@@ -146,10 +153,21 @@ impl NodeConfig {
     }
 
     fn validate_addresses(&self) -> Result<(), NodeConfigError> {
-        let (listen, peer_listen) = (&self.listen, &self.peer_listen);
-        let one_host = listen.host() == peer_listen.host() || listen.is_unspecified() || peer_listen.is_unspecified();
-        if one_host && listen.port() == peer_listen.port() {
-            return Err(NodeConfigError::ListenersCollide { listen: listen.clone(), peer_listen: peer_listen.clone() });
+        let listeners = [
+            ("listen", Some(&self.listen)),
+            ("peer_listen", Some(&self.peer_listen)),
+            ("http_listen", self.http_listen.as_ref()),
+        ];
+        let listeners: Vec<_> = listeners.into_iter().filter_map(|(key, address)| Some((key, address?))).collect();
+        let collide = |one: &Address, other: &Address| {
+            let one_host = one.host() == other.host() || one.is_unspecified() || other.is_unspecified();
+            one_host && one.port() == other.port()
+        };
+        for (at, (key, one)) in listeners.iter().enumerate() {
+            if let Some((other_key, other)) = listeners[at + 1..].iter().find(|(_, other)| collide(one, other)) {
+                let found = (*other).clone();
+                return Err(NodeConfigError::ListenersCollide { one: key, other: other_key, found });
+            }
         }
         if self.advertised().is_unspecified() {
             let found = self.advertised().clone();
@@ -196,13 +214,16 @@ impl NodeConfig {
     /// another one, the value is the one that then holds.
     #[must_use]
     pub(crate) fn settings(&self) -> Vec<(&'static str, String)> {
-        let Self { data_dir, listen, peer_listen, join, standby, rack, raft, log, limits, retention, .. } = self;
+        let Self {
+            data_dir, listen, peer_listen, http_listen, join, standby, rack, raft, log, limits, retention, ..
+        } = self;
         vec![
             ("data_dir", data_dir.display().to_string()),
             ("listen", listen.to_string()),
             ("advertise", self.advertised().to_string()),
             ("peer_listen", peer_listen.to_string()),
             ("peer_advertise", self.peer_advertised().to_string()),
+            ("http_listen", listener::format(http_listen.as_ref())),
             ("seeds", addresses::format(if self.forms() { self.forming_seeds() } else { &[] })),
             ("join", addresses::format(join)),
             ("standby", standby.to_string()),
@@ -235,6 +256,11 @@ fn peer_listen_default() -> Address {
     Address::loopback(PEER_PORT_DEFAULT)
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "the type of the setting")]
+fn http_listen_default() -> Option<Address> {
+    Some(Address::loopback(HTTP_PORT_DEFAULT))
+}
+
 /// A port known to be one when the program is compiled.
 const fn port(number: u16) -> NonZeroU16 {
     match NonZeroU16::new(number) {
@@ -243,4 +269,5 @@ const fn port(number: u16) -> NonZeroU16 {
     }
 }
 
-const _: () = assert!(CLIENT_PORT_DEFAULT.get() == 7101 && PEER_PORT_DEFAULT.get() == 7201);
+const _: () =
+    assert!(CLIENT_PORT_DEFAULT.get() == 7101 && PEER_PORT_DEFAULT.get() == 7201 && HTTP_PORT_DEFAULT.get() == 7301);

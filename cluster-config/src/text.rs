@@ -4,5 +4,6 @@
 
 pub(crate) mod addresses;
 pub(crate) mod duration;
+pub(crate) mod listener;
 pub(crate) mod size;
 pub(crate) mod unlimited;

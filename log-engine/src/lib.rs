@@ -47,7 +47,7 @@ pub use recover::{Opened, RecoveredEntry, Recovery};
 pub use repair::{DamagedSegment, RepairError, RepairReport};
 pub use scrub::{ScrubOptions, ScrubReport};
 pub use vfs::{RealVfs, Vfs, VfsFile};
-pub use write::{Completion, WriterStats};
+pub use write::{Completion, SYNC_TIME_BOUNDS_US, SyncTimes, WriterStats};
 
 use read::TailCache;
 use write::LogWriters;

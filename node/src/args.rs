@@ -42,6 +42,9 @@ pub(crate) struct Args {
     /// What other nodes are told to connect to, if not --peer-listen
     #[arg(long, global = true, value_name = "HOST:PORT")]
     peer_advertise: Option<String>,
+    /// Where /metrics, /livez and /readyz are answered; off: nowhere [default: 127.0.0.1:7301]
+    #[arg(long, global = true, value_name = "HOST:PORT|off")]
+    http_listen: Option<String>,
     /// Peer addresses of all nodes that form the cluster, this one included
     #[arg(long, global = true, value_name = "HOST:PORT,…")]
     seeds: Option<String>,
@@ -81,6 +84,7 @@ impl Args {
             ("advertise", &self.advertise),
             ("peer_listen", &self.peer_listen),
             ("peer_advertise", &self.peer_advertise),
+            ("http_listen", &self.http_listen),
             ("seeds", &self.seeds),
             ("join", &self.join),
             ("standby", &self.standby.then(|| "true".to_owned())),

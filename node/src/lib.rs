@@ -6,7 +6,9 @@
 mod clients;
 mod cluster;
 mod data_dir;
+mod http;
 mod identity;
+mod metrics;
 mod net;
 mod node;
 mod peers;

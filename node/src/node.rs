@@ -20,6 +20,7 @@ use crate::{
     clients::ClientServer,
     cluster::{self, Cluster, FormError, Member},
     data_dir::{DataDir, DataDirError},
+    http,
     identity::{Formation, Identity},
     net::{Net, TcpNet},
     peers::{Directory, Greeting, NodeTransport, PeerServer, RpcPool},
@@ -123,6 +124,13 @@ impl Node {
         let data_dir = DataDir::open(&config.data_dir)?;
         let peer_listener = listen(&seams.net, &config.peer_listen, "--peer-listen").await?;
         let client_listener = listen(&seams.net, &config.listen, "--listen").await?;
+        let http_listener = match &config.http_listen {
+            Some(address) => {
+                let failed = |source| NodeError::Listen { address: address.clone(), flag: "--http-listen", source };
+                Some(http::listen(address).await.map_err(failed)?)
+            }
+            None => None,
+        };
         let (open, directory) = (seams.store, data_dir.store());
         let store = tokio::task::spawn_blocking(move || open(&directory))
             .await
@@ -135,6 +143,9 @@ impl Node {
         let mut tasks = JoinSet::new();
         tasks.spawn(PeerServer { cluster: cluster.clone() }.run(peer_listener));
         tasks.spawn(ClientServer { cluster: cluster.clone() }.run(client_listener));
+        if let Some(listener) = http_listener {
+            tasks.spawn(http::serve(listener, cluster.clone()));
+        }
         cluster::form(&cluster).await?;
         cluster::check_seeds(&cluster).await?;
         // `form` returns only with an identity.

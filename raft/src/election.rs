@@ -5,10 +5,7 @@
 //! aside is that a voter keeps to a leader it has heard from lately, which protects against disturbance, not against loss. A
 //! replica stands on the condition that its vote is still the one that was looked at.
 
-use std::{
-    sync::atomic::Ordering::Relaxed,
-    time::Duration,
-};
+use std::{sync::atomic::Ordering::Relaxed, time::Duration};
 
 use openraft::{
     ServerState,
@@ -79,7 +76,7 @@ impl Group {
     /// What this replica knows of its group's leader.
     #[must_use]
     pub fn ballot(&self) -> Ballot {
-        let role = self.status().role;
+        let failed = self.store().log().failure().is_some();
         let metrics = self.raft().server_metrics();
         let metrics = metrics.borrow_watched();
         let membership = metrics.membership_config.membership();
@@ -89,7 +86,7 @@ impl Group {
         let alone = voters.len() == 1 && voters.contains_key(&self.replica());
         Ballot {
             vote,
-            role,
+            role: if failed { Role::Stopped } else { Role::of(metrics.state) },
             leader_node: node_of(RaftLeaderId::node_id(vote.leader_id())),
             unfit: self.store().damage().is_some() && !alone,
             voters,

@@ -86,6 +86,18 @@ pub enum Role {
     Stopped,
 }
 
+impl Role {
+    pub(crate) fn of(state: ServerState) -> Self {
+        match state {
+            ServerState::Leader => Self::Leader,
+            ServerState::Follower => Self::Follower,
+            ServerState::Candidate => Self::Candidate,
+            ServerState::Learner => Self::Learner,
+            ServerState::Shutdown => Self::Stopped,
+        }
+    }
+}
+
 /// A replica's view of its group.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GroupStatus {
@@ -158,8 +170,7 @@ impl Group {
         let read_patience = environment.raft.election_timeout_max;
         let id = record.group;
         let muted = AtomicBool::new(false);
-        let group =
-            Self { id, replica, raft, store, marks, marked, transport, space, damaged, muted, read_patience };
+        let group = Self { id, replica, raft, store, marks, marked, transport, space, damaged, muted, read_patience };
         group.heed_damage();
         Ok(group)
     }
@@ -214,14 +225,7 @@ impl Group {
             (None, Err(fatal)) => Some(fatal.to_string()),
             (None, Ok(())) => None,
         };
-        let role = match metrics.state {
-            _ if failure.is_some() => Role::Stopped,
-            ServerState::Leader => Role::Leader,
-            ServerState::Follower => Role::Follower,
-            ServerState::Candidate => Role::Candidate,
-            ServerState::Learner => Role::Learner,
-            ServerState::Shutdown => Role::Stopped,
-        };
+        let role = if failure.is_some() { Role::Stopped } else { Role::of(metrics.state) };
         let leader = metrics.current_leader;
         let leader_node = leader.and_then(|leader| metrics.membership_config.membership().get_node(&leader).copied());
         GroupStatus {

@@ -10,6 +10,7 @@
 mod cluster;
 mod defects;
 mod drain;
+pub mod failover;
 pub mod nemesis;
 mod options;
 pub mod pipelining;

@@ -1,6 +1,7 @@
 //! The subcommands, one a file.
 
 pub(crate) mod check;
+pub(crate) mod failover;
 pub(crate) mod list;
 pub(crate) mod pipelining;
 pub(crate) mod run;

@@ -115,7 +115,7 @@ impl Node {
             command.env_remove(name);
         }
         command.arg("--data-dir").arg(&self.data_dir).args(["--listen", &self.client_address()]);
-        command.args(["--peer-listen", &self.peer_address()]);
+        command.args(["--peer-listen", &self.peer_address()]).env("QUORATE_HTTP_LISTEN", "off");
         match &self.way_in {
             WayIn::Seeds(seeds) => command.args(["--seeds", seeds]),
             WayIn::Join(nodes) => command.env("QUORATE_JOIN", nodes),

@@ -20,6 +20,7 @@ mod power_cycle;
 mod rebalance;
 mod refused_start;
 mod retention;
+mod rolling_restart;
 mod topic_deletion;
 mod unresponsive;
 mod verify_lines;

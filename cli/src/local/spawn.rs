@@ -27,11 +27,17 @@ pub(crate) fn start(
     cluster: &mut LocalCluster,
     number: u16,
 ) -> Result<Started, Failure> {
-    let seeds: Vec<_> = cluster.nodes.iter().map(|node| node.peer_address().to_string()).collect();
     let node = cluster.node(number)?;
+    // One that joins may ask any other node.
+    let others = cluster.nodes.iter().filter(|other| other.number != number).map(LocalNode::peer_address);
+    let (way_in, nodes) = match node.joined {
+        true => ("--join", others.collect()),
+        false => ("--seeds", cluster.seeds()),
+    };
+    let nodes: Vec<_> = nodes.iter().map(ToString::to_string).collect();
     let log_path = dir.log_path(number);
     let log_offset = log_file::size(&log_path);
-    let mut child = spawn(program, dir, node, &seeds.join(","))
+    let mut child = spawn(program, dir, node, [way_in, &nodes.join(",")])
         .map_err(|error| Failure::message(format!("cannot start node {number} with {}, {error}", program.display())))?;
     let Some(process) = ProcessIdentity::of(child.id()) else {
         let _ = child.wait();
@@ -57,7 +63,7 @@ pub(crate) fn exited(dir: &LocalDir, number: u16, log_offset: u64) -> Failure {
     }
 }
 
-fn spawn(program: &Path, dir: &LocalDir, node: &LocalNode, seeds: &str) -> std::io::Result<Child> {
+fn spawn(program: &Path, dir: &LocalDir, node: &LocalNode, way_in: [&str; 2]) -> std::io::Result<Child> {
     fs::create_dir_all(&node.data_dir)?;
     let log = File::options().create(true).append(true).open(dir.log_path(node.number))?;
     Command::new(program)
@@ -65,7 +71,9 @@ fn spawn(program: &Path, dir: &LocalDir, node: &LocalNode, seeds: &str) -> std::
         .arg(&node.data_dir)
         .args(["--listen", &node.client_address().to_string()])
         .args(["--peer-listen", &node.peer_address().to_string()])
-        .args(["--seeds", seeds])
+        .args(["--http-listen", &node.http_address().to_string()])
+        .args(way_in)
+        .args(node.rack.iter().flat_map(|rack| ["--rack", rack.as_str()]))
         // These are ours; the node refuses variables it does not know.
         .env_remove("QUORATE_SERVER")
         .env_remove(binary::OVERRIDE_VARIABLE)

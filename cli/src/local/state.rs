@@ -14,11 +14,11 @@ use std::num::NonZeroU16;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use quorate_cluster_config::Address;
+use quorate_cluster_config::{Address, Name};
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
-use super::ports::NodePorts;
+use super::ports::{self, NodePorts};
 use super::process::ProcessIdentity;
 use crate::error::Failure;
 
@@ -42,20 +42,39 @@ pub(crate) struct LocalNode {
     pub(crate) process: Option<ProcessIdentity>,
     pub(crate) client_port: NonZeroU16,
     pub(crate) peer_port: NonZeroU16,
+    pub(crate) http_port: NonZeroU16,
     pub(crate) data_dir: PathBuf,
+    /// Whether it joined the cluster later, instead of forming it.
+    #[serde(default)]
+    pub(crate) joined: bool,
+    /// Its failure domain.
+    #[serde(default)]
+    pub(crate) rack: Option<Name>,
 }
 
 impl LocalCluster {
     /// A cluster that never ran.
     pub(crate) fn new(dir: &LocalDir, base_port: NonZeroU16, ports: &[NodePorts]) -> Self {
-        let nodes = (1..).zip(ports).map(|(number, ports)| LocalNode {
-            number,
-            process: None,
-            client_port: ports.client,
-            peer_port: ports.peer,
-            data_dir: dir.node_dir(number).join("data"),
-        });
+        let nodes = (1..).zip(ports).map(|(number, ports)| LocalNode::new(dir, number, *ports));
         Self { base_port, nodes: nodes.collect() }
+    }
+
+    /// Another node, which joins the cluster; returns its number.
+    pub(crate) fn add(&mut self, dir: &LocalDir, rack: Option<Name>) -> Result<u16, Failure> {
+        let number = u16::try_from(self.nodes.len() + 1).unwrap_or(u16::MAX);
+        if number > ports::NODES_MAX {
+            let most = ports::NODES_MAX;
+            return Err(Failure::message(format!("a local cluster has {most} nodes at most, and this one has them")));
+        }
+        let ports = ports::assign(self.base_port, number)?.pop();
+        let ports = ports.ok_or_else(|| Failure::message("there are no ports left"))?;
+        self.nodes.push(LocalNode { joined: true, rack, ..LocalNode::new(dir, number, ports) });
+        Ok(number)
+    }
+
+    /// Where the nodes that formed the cluster reach each other.
+    pub(crate) fn seeds(&self) -> Vec<Address> {
+        self.nodes.iter().filter(|node| !node.joined).map(LocalNode::peer_address).collect()
     }
 
     /// The node of this number.
@@ -80,6 +99,19 @@ impl LocalCluster {
 }
 
 impl LocalNode {
+    fn new(dir: &LocalDir, number: u16, ports: NodePorts) -> Self {
+        Self {
+            number,
+            process: None,
+            client_port: ports.client,
+            peer_port: ports.peer,
+            http_port: ports.http,
+            data_dir: dir.node_dir(number).join("data"),
+            joined: false,
+            rack: None,
+        }
+    }
+
     /// The node's process, if it runs.
     pub(crate) fn running(&self) -> Option<&ProcessIdentity> {
         self.process.as_ref().filter(|process| process.is_running())
@@ -93,8 +125,12 @@ impl LocalNode {
         Address::loopback(self.peer_port)
     }
 
+    pub(crate) fn http_address(&self) -> Address {
+        Address::loopback(self.http_port)
+    }
+
     pub(crate) fn ports(&self) -> NodePorts {
-        NodePorts { client: self.client_port, peer: self.peer_port }
+        NodePorts { client: self.client_port, peer: self.peer_port, http: self.http_port }
     }
 }
 

@@ -68,6 +68,36 @@ pub(crate) async fn until_formed(
     Err(Failure::message(format!("the cluster did not form in time, {missing}, see `quorate local logs 1`")))
 }
 
+/// Waits until every node is up and every partition has a leader and all of its replicas, as each of the nodes that run
+/// sees it.
+pub(crate) async fn until_healthy(cluster: &LocalCluster, deadline: Instant) -> Result<(), Failure> {
+    loop {
+        let mut missing = None;
+        for node in cluster.nodes.iter().filter(|node| node.running().is_some()) {
+            missing = match probe(node).await {
+                Ok(info) => missing_of(&info, &cluster.client_addresses()).or_else(|| unwell_of(&info)),
+                Err(why) => Some(why),
+            };
+            if missing.is_some() {
+                break;
+            }
+        }
+        let Some(missing) = missing else { return Ok(()) };
+        if Instant::now() + CLUSTER_POLL >= deadline {
+            return Err(Failure::message(format!(
+                "the cluster is not healthy in time, {missing}; nothing more was restarted, see `quorate cluster health`"
+            )));
+        }
+        sleep(CLUSTER_POLL).await;
+    }
+}
+
+fn unwell_of(info: &ClusterInfo) -> Option<String> {
+    let (leaderless, lacking) = (info.leaderless_partition_count, info.under_replicated_partition_count);
+    (leaderless + lacking > 0)
+        .then(|| format!("{leaderless} partitions are without a leader and {lacking} under-replicated"))
+}
+
 /// What an answer still lacks of a formed cluster.
 fn missing_of(info: &ClusterInfo, expected: &[Address]) -> Option<String> {
     let down = expected

@@ -15,13 +15,15 @@ pub enum NodeConfigError {
     /// The data directory is the empty path.
     #[error("data_dir is empty: set it to the directory that is to hold the node's data")]
     DataDirEmpty,
-    /// The two listeners cannot both be bound.
-    #[error("listen {listen} and peer_listen {peer_listen} collide: give them different ports")]
+    /// Two listeners cannot both be bound.
+    #[error("{one} and {other} collide at {found}: give them different ports")]
     ListenersCollide {
-        /// Where the node should listen for clients.
-        listen: Address,
-        /// Where the node should listen for other nodes.
-        peer_listen: Address,
+        /// One of the settings.
+        one: &'static str,
+        /// The other one.
+        other: &'static str,
+        /// The address of the other one.
+        found: Address,
     },
     /// What would be advertised is `0.0.0.0` or `[::]`.
     #[error("other processes cannot connect to {found}: set {key} to an address of this node they can reach")]
@@ -117,7 +119,7 @@ impl NodeConfigError {
         match self {
             Self::OutOfBounds(OutOfBounds { key, .. }) | Self::FractionOfMillisecond { key, .. } => vec![key],
             Self::DataDirEmpty => vec!["data_dir"],
-            Self::ListenersCollide { .. } => vec!["listen", "peer_listen"],
+            Self::ListenersCollide { one, other, .. } => vec![one, other],
             Self::Unreachable { key, fallback, .. } => vec![key, fallback],
             Self::AdvertisedAlike { .. } => vec!["advertise", "peer_advertise", "listen", "peer_listen"],
             Self::SeedUnreachable { key, .. } | Self::SeedRepeated { key, .. } => vec![key],

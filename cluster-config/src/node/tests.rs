@@ -51,6 +51,9 @@ fn the_listeners_must_not_share_a_port_of_one_host() {
     for (listen, peer_listen) in [("a:1", "a:1"), ("0.0.0.0:1", "a:1"), ("a:1", "[::]:1")] {
         assert!(matches!(collide(listen, peer_listen), Err(NodeConfigError::ListenersCollide { .. })), "{listen}");
     }
+    let http = after(|config| config.http_listen = Some(config.peer_listen.clone())).unwrap_err();
+    assert_eq!(http.keys(), ["peer_listen", "http_listen"]);
+    assert_eq!(after(|config| config.http_listen = None), Ok(()));
     assert_eq!(collide("a:1", "b:1"), Ok(()));
     assert_eq!(collide("0.0.0.0:1", "0.0.0.0:2"), Ok(()));
 }
@@ -94,6 +97,21 @@ fn seeds_are_reachable_and_each_named_once() {
 }
 
 #[test]
+fn a_node_has_one_way_into_a_cluster_and_does_not_join_itself() {
+    let nodes = |text: &str| Address::parse_list(text).unwrap();
+    assert_eq!(after(|config| config.join = nodes("a:1,b:1")), Ok(()));
+    assert_eq!(after(|config| config.standby = true), Ok(()));
+    let repeated = after(|config| config.join = nodes("a:1,a:1"));
+    assert_eq!(repeated, Err(NodeConfigError::SeedRepeated { key: "join", found: address("a:1") }));
+    let itself = after(|config| config.join = vec![config.peer_listen.clone()]);
+    assert_eq!(itself, Err(NodeConfigError::JoinsItself { found: address("127.0.0.1:7201") }));
+    let both = after(|config| (config.seeds, config.join) = (nodes("a:1"), nodes("b:1")));
+    assert_eq!(both, Err(NodeConfigError::WaysIn { one: "seeds", other: "join" }));
+    let waits = after(|config| (config.join, config.standby) = (nodes("b:1"), true)).unwrap_err();
+    assert!(waits.to_string().contains("keep one of them") && waits.keys() == ["join", "standby"]);
+}
+
+#[test]
 fn there_are_no_more_seeds_than_nodes() {
     let with = |count: u16| after(|config| config.seeds = (1..=count).map(|n| address(&format!("a:{n}"))).collect());
     assert_eq!(with(64), Ok(()));
@@ -116,6 +134,7 @@ fn the_settings_are_exactly_the_keys_of_the_toml() {
     config.advertise = Some(address("node1:7101"));
     config.peer_advertise = Some(address("node1:7201"));
     config.seeds = vec![address("node1:7201")];
+    config.join = vec![address("node2:7201")];
     config.rack = Some(Name::parse("cellar").unwrap());
     let mut expected = Vec::new();
     for (key, value) in toml::Table::try_from(&config).unwrap() {

@@ -11,6 +11,7 @@
 use std::{
     io::{self, IoSlice},
     sync::Arc,
+    time::Instant,
 };
 
 use bytes::Bytes;
@@ -88,7 +89,9 @@ impl Dirty {
         guarded(&self.log, &self.file, || {
             counters.count_sync();
             let handle = self.file.writing().ok_or_else(not_open)?;
+            let began = Instant::now();
             handle.sync_data()?;
+            counters.count_sync_time(began.elapsed());
             if let Some(bytes) = self.file.give_up(self.end) {
                 handle.will_not_need(bytes);
             }

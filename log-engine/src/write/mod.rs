@@ -9,5 +9,5 @@ mod writers;
 pub(crate) use maintenance::{Maintenance, MaintenanceJob, MaintenanceQueue};
 pub(crate) use publish::{checkpoint_state, publish, read_small_file, unfinished};
 pub(crate) use roll::{Roll, create_first};
-pub use writers::{Completion, WriterStats};
+pub use writers::{Completion, SYNC_TIME_BOUNDS_US, SyncTimes, WriterStats};
 pub(crate) use writers::{Job, LogWriters, Mark, WriteJob, WriterHandle};

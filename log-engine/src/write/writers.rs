@@ -10,6 +10,7 @@ use std::{
         Arc, Condvar, Mutex, PoisonError,
         atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
     },
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -32,6 +33,22 @@ pub struct WriterStats {
     pub syncs: u64,
     /// Bytes of frames and headers written.
     pub bytes: u64,
+    /// How long the syncs took.
+    pub sync_times: SyncTimes,
+}
+
+/// The upper bounds of the ranges that the times of syncs are counted in, in microseconds. What takes longer is in a range
+/// of its own.
+pub const SYNC_TIME_BOUNDS_US: [u64; 12] =
+    [100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 1_000_000];
+
+/// How long syncs took.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SyncTimes {
+    /// How many were in each range of [`SYNC_TIME_BOUNDS_US`], the longest last.
+    pub counts: [u64; SYNC_TIME_BOUNDS_US.len() + 1],
+    /// All of them together, in microseconds.
+    pub sum_us: u64,
 }
 
 #[derive(Debug, Default)]
@@ -39,11 +56,22 @@ pub(super) struct Counters {
     requests: AtomicU64,
     syncs: AtomicU64,
     bytes: AtomicU64,
+    sync_times: [AtomicU64; SYNC_TIME_BOUNDS_US.len() + 1],
+    sync_time_us: AtomicU64,
 }
 
 impl Counters {
+    /// Counts a sync before it begins.
     pub(super) fn count_sync(&self) {
         self.syncs.fetch_add(1, Relaxed);
+    }
+
+    /// Counts how long one took.
+    pub(super) fn count_sync_time(&self, took: Duration) {
+        let us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+        let range = SYNC_TIME_BOUNDS_US.iter().take_while(|bound| us > **bound).count();
+        self.sync_times[range].fetch_add(1, Relaxed);
+        self.sync_time_us.fetch_add(us, Relaxed);
     }
 
     pub(super) fn count_bytes(&self, bytes: u64) {
@@ -140,6 +168,10 @@ impl LogWriters {
             requests: self.counters.requests.load(Relaxed),
             syncs: self.counters.syncs.load(Relaxed),
             bytes: self.counters.bytes.load(Relaxed),
+            sync_times: SyncTimes {
+                counts: self.counters.sync_times.each_ref().map(|count| count.load(Relaxed)),
+                sum_us: self.counters.sync_time_us.load(Relaxed),
+            },
         }
     }
 

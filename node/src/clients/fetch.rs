@@ -1,6 +1,9 @@
 //! Reading committed batches, at the leader or, on request, at any replica; and asking for offsets, at the leader.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::Ordering::Relaxed},
+    time::Duration,
+};
 
 use bytes::{BufMut, Bytes, BytesMut};
 use quorate_cluster_config::{PartitionId, limits};
@@ -12,7 +15,7 @@ use quorate_raft::{PartitionGroup, ProposeError, TimeLookupError};
 use tokio::{sync::OwnedSemaphorePermit, time::Instant};
 
 use super::{errors, produce::find};
-use crate::cluster::Member;
+use crate::{cluster::Member, metrics::counters};
 
 /// How long a fetch waits for room at least, before it is refused.
 const CLAIM_WAIT_MIN: Duration = Duration::from_secs(1);
@@ -55,6 +58,7 @@ pub(super) async fn fetch(
             // meanwhile is not served.
             source.check(request.offset)?;
             let log_start_offset = source.group.log_start_offset();
+            counters().fetched_bytes.fetch_add(found as u64, Relaxed);
             return Ok(FetchResponse { batches: held(batches, claim), high_watermark, log_start_offset });
         }
         wanted = high_watermark.max(request.offset);

@@ -1,6 +1,9 @@
 //! Appending: admission in arrival order, then the wait for the majority.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::Ordering::Relaxed},
+    time::Duration,
+};
 
 use quorate_cluster_config::{PartitionId, limits};
 use quorate_protocol::{ApiError, ErrorCode, ProduceRequest, ProduceResponse};
@@ -8,7 +11,10 @@ use quorate_raft::{AppendTicket, PartitionGroup};
 use quorate_record::BatchLimits;
 
 use super::errors;
-use crate::cluster::{Member, Slot};
+use crate::{
+    cluster::{Member, Slot},
+    metrics::counters,
+};
 
 /// Records in one batch: as many as its bytes can hold, but not more than this.
 const RECORDS_PER_BATCH_MAX: i32 = 1 << 20;
@@ -54,6 +60,7 @@ pub(super) struct Admitted {
     partition: PartitionId,
     ticket: AppendTicket,
     timeout: Duration,
+    batch_bytes: u64,
 }
 
 /// Checks a batch and hands it to Raft. Called in the order in which requests arrived on their connection; what can be
@@ -84,10 +91,11 @@ pub(super) async fn admit(member: &Arc<Member>, request: ProduceRequest) -> Resu
         ApiError::new(ErrorCode::Overloaded, message)
     })?;
     member.space.take(u64::from(size));
+    let batch_bytes = request.batch.len() as u64;
     let append = group.append_claiming(request.batch, &header, request.expected_end_offset, bytes);
     // A group whose queue is full must not hold up the other requests of this connection.
     let ticket = tokio::time::timeout(ADMISSION_MAX, append).await.map_err(|_| errors::timeout("the append"))?;
-    Ok(Admitted { partition, ticket, timeout: request.timeout.min(ANSWER_WAIT_MAX) })
+    Ok(Admitted { partition, ticket, timeout: request.timeout.min(ANSWER_WAIT_MAX), batch_bytes })
 }
 
 /// Refuses batches while the disks of so many replicas are nearly full that the others are no majority: what is taken in
@@ -117,11 +125,15 @@ impl Admitted {
     /// Waits until the batch is on stable storage of a majority.
     pub(super) async fn finish(self) -> Result<ProduceResponse, ApiError> {
         match tokio::time::timeout(self.timeout, self.ticket.finish()).await {
-            Ok(Ok(appended)) => Ok(ProduceResponse {
-                base_offset: appended.base_offset,
-                leader_epoch: appended.leader_epoch,
-                duplicate: appended.duplicate,
-            }),
+            Ok(Ok(appended)) => {
+                counters().produced_batches.fetch_add(1, Relaxed);
+                counters().produced_bytes.fetch_add(self.batch_bytes, Relaxed);
+                Ok(ProduceResponse {
+                    base_offset: appended.base_offset,
+                    leader_epoch: appended.leader_epoch,
+                    duplicate: appended.duplicate,
+                })
+            }
             Ok(Err(error)) => Err(errors::of_append(self.partition, &error)),
             Err(_) => Err(errors::timeout("the append")),
         }

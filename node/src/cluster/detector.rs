@@ -1,6 +1,6 @@
 //! Which nodes are there: one ping per pair of nodes, whatever the number of partitions.
 //!
-//! A node that has not answered for [`SUSPECT_AFTER`] is *suspected*; each ping tells whom its sender suspects. Who is
+//! A node that has not answered for [`SUSPECT_AFTER`] is *suspected*, and one that cannot even be connected to, sooner; each ping tells whom its sender suspects. Who is
 //! suspected by a majority of those that vote on a partition leads it no longer: see `elections`.
 
 use std::{
@@ -19,9 +19,14 @@ use tokio::{
 use super::Member;
 
 /// Between two pings to a node.
-const PING_INTERVAL: Duration = Duration::from_millis(100);
+const PING_INTERVAL: Duration = Duration::from_millis(150);
 /// A node that has answered no ping for so long is suspected.
 const SUSPECT_AFTER: Duration = Duration::from_millis(500);
+/// A node to which so many pings in a row could not even be sent is suspected sooner: its process is gone.
+const REFUSALS: u32 = 2;
+const SUSPECT_REFUSING_AFTER: Duration = Duration::from_millis(250);
+/// A ping that fails so soon was refused; one that fails later had no answer.
+const REFUSED_WITHIN: Duration = Duration::from_millis(100);
 /// How long an answer may take.
 const PING_TIMEOUT: Duration = Duration::from_secs(1);
 /// Pings to a node without an answer; beyond that none is sent until one is given up.
@@ -29,9 +34,9 @@ const PINGS_MAX: u32 = 5;
 /// What another node has said of whom it suspects counts for so long.
 const HEARSAY_MAX: Duration = Duration::from_millis(400);
 /// A node that was suspected is trusted again after so many answers.
-const TRUSTED_AFTER: u32 = 5;
+const TRUSTED_AFTER: u32 = 4;
 /// This node itself was asleep if it looks so much later than it meant to: then it suspects nobody for that.
-const ASLEEP: Duration = Duration::from_millis(300);
+const ASLEEP: Duration = Duration::from_millis(400);
 
 /// What is known of one other node.
 #[derive(Clone, Debug)]
@@ -42,6 +47,8 @@ struct Peer {
     answers: u32,
     /// Pings without an answer.
     waiting: u32,
+    /// Pings in a row that were refused.
+    refusals: u32,
     /// Whom it suspects, and when it said so.
     suspects: BTreeSet<NodeId>,
     said: Instant,
@@ -58,12 +65,16 @@ pub(crate) struct Detector {
 
 impl Peer {
     fn new(now: Instant) -> Self {
-        Self { answered: now, answers: 0, waiting: 0, suspects: BTreeSet::new(), said: now }
+        Self { answered: now, answers: 0, waiting: 0, refusals: 0, suspects: BTreeSet::new(), said: now }
+    }
+
+    fn is_silent(&self, now: Instant) -> bool {
+        let after = if self.refusals >= REFUSALS { SUSPECT_REFUSING_AFTER } else { SUSPECT_AFTER };
+        now.duration_since(self.answered) >= after
     }
 
     fn is_suspect(&self, now: Instant, before: bool) -> bool {
-        let silent = now.duration_since(self.answered) >= SUSPECT_AFTER;
-        silent || before && self.answers < TRUSTED_AFTER
+        self.is_silent(now) || before && self.answers < TRUSTED_AFTER
     }
 }
 
@@ -133,7 +144,7 @@ impl Detector {
         let suspect = |(node, peer): (&NodeId, &mut Peer)| {
             let known = before.contains(node);
             let suspect = peer.is_suspect(now, known);
-            if suspect && !known || now.duration_since(peer.answered) >= SUSPECT_AFTER {
+            if suspect && !known || peer.is_silent(now) {
                 peer.answers = 0;
             }
             suspect.then_some(*node)
@@ -161,19 +172,32 @@ impl Detector {
     }
 
     /// Takes the answer to a ping, or that there was none.
-    fn answered(&self, node: NodeId, suspects: Option<Vec<NodeId>>, now: Instant) {
+    fn answered(&self, node: NodeId, answer: Answer, now: Instant) {
         let mut peers = self.peers();
         let Some(peer) = peers.get_mut(&node) else { return };
         peer.waiting = peer.waiting.saturating_sub(1);
-        if suspects.is_some() {
-            peer.answered = now;
-            peer.answers = peer.answers.saturating_add(1);
-        }
-        drop(peers);
-        if let Some(suspects) = suspects {
-            self.hear(node, suspects, now);
+        match answer {
+            Answer::Suspects(suspects) => {
+                (peer.answered, peer.refusals) = (now, 0);
+                peer.answers = peer.answers.saturating_add(1);
+                drop(peers);
+                self.hear(node, suspects, now);
+            }
+            Answer::Refused => peer.refusals = peer.refusals.saturating_add(1),
+            Answer::None => peer.refusals = 0,
         }
     }
+}
+
+/// What came of a ping.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Answer {
+    /// Whom the other node suspects.
+    Suspects(Vec<NodeId>),
+    /// It could not be sent.
+    Refused,
+    /// Nothing.
+    None,
 }
 
 /// Pings all other nodes, and looks who answers.
@@ -210,7 +234,12 @@ async fn ping(member: Arc<Member>, node: NodeId) {
             }
         }
     };
-    let answer = tokio::time::timeout(PING_TIMEOUT, ask).await.ok().flatten();
+    let began = Instant::now();
+    let answer = match tokio::time::timeout(PING_TIMEOUT, ask).await {
+        Ok(Some(suspects)) => Answer::Suspects(suspects),
+        Ok(None) if began.elapsed() < REFUSED_WITHIN => Answer::Refused,
+        Ok(None) | Err(_) => Answer::None,
+    };
     member.detector.answered(node, answer, Instant::now());
 }
 
@@ -241,15 +270,27 @@ mod tests {
         let (detector, now) = detector();
         assert!(!detector.look(&nodes(&[2, 3]), now + SUSPECT_AFTER / 2, false));
         let now = now + SUSPECT_AFTER;
-        detector.answered(NodeId(2), Some(vec![]), now);
+        detector.answered(NodeId(2), Answer::Suspects(vec![]), now);
         assert!(detector.look(&nodes(&[2, 3]), now, false));
         assert_eq!(*detector.suspects(), nodes(&[3]));
         for answer in 1..=TRUSTED_AFTER {
             assert_eq!(*detector.suspects(), nodes(&[3]), "{answer}");
-            detector.answered(NodeId(3), Some(vec![]), now);
+            detector.answered(NodeId(3), Answer::Suspects(vec![]), now);
             detector.look(&nodes(&[2, 3]), now, false);
         }
         assert!(detector.suspects().is_empty());
+    }
+
+    #[test]
+    fn a_node_whose_process_is_gone_is_suspected_sooner() {
+        let (detector, now) = detector();
+        let soon = now + SUSPECT_REFUSING_AFTER;
+        detector.answered(NodeId(3), Answer::Refused, now);
+        assert!(!detector.look(&nodes(&[2, 3]), soon, false), "a connection may break for another reason");
+        detector.answered(NodeId(3), Answer::Refused, now);
+        assert!(!detector.look(&nodes(&[2, 3]), now, false));
+        assert!(detector.look(&nodes(&[2, 3]), soon, false));
+        assert_eq!(*detector.suspects(), nodes(&[3]));
     }
 
     #[test]
@@ -267,7 +308,7 @@ mod tests {
         detector.hear(NodeId(2), vec![NodeId(3)], now);
         assert!(!lost(&three, now), "this node still hears it");
         let now = now + SUSPECT_AFTER;
-        detector.answered(NodeId(2), Some(vec![]), now);
+        detector.answered(NodeId(2), Answer::Suspects(vec![]), now);
         detector.look(&nodes(&[2, 3]), now, false);
         assert!(!lost(&three, now), "the other one hears it");
         detector.hear(NodeId(2), vec![NodeId(3)], now);
@@ -296,7 +337,7 @@ mod tests {
             assert_eq!(detector.to_ping(), [NodeId(2), NodeId(3)]);
         }
         assert!(detector.to_ping().is_empty());
-        detector.answered(NodeId(3), None, now);
+        detector.answered(NodeId(3), Answer::None, now);
         assert_eq!(detector.to_ping(), [NodeId(3)]);
     }
 }

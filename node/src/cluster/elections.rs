@@ -6,7 +6,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
-    sync::Arc,
+    sync::{Arc, atomic::Ordering::Relaxed},
     time::Duration,
 };
 
@@ -17,9 +17,10 @@ use quorate_raft::{Ballot, LogTail, PartitionGroup, Role};
 use tokio::time::Instant;
 
 use super::Member;
+use crate::metrics::counters;
 
 /// Between two looks while all partitions have leaders; when a node is suspected, all are looked at once.
-const INTERVAL: Duration = Duration::from_millis(300);
+const INTERVAL: Duration = Duration::from_millis(500);
 /// Between two looks while some have none.
 const URGENT_INTERVAL: Duration = Duration::from_millis(50);
 /// How long a leader's node must have said that its replica does not lead.
@@ -27,7 +28,7 @@ const GRACE: Duration = Duration::from_millis(300);
 /// How long an election may take that is under way: its votes have to reach the disks.
 const ELECTION_MAX: Duration = Duration::from_secs(1);
 /// A status that came so soon after the vote may be older than that.
-const STATUS_AFTER: Duration = Duration::from_millis(200);
+const STATUS_AFTER: Duration = Duration::from_millis(450);
 /// How much later a replica stands for each one that is before it.
 const RANK_DELAY: Duration = Duration::from_millis(300);
 /// How long the others may take to say how far their logs go.
@@ -36,7 +37,7 @@ const TAILS_TIMEOUT: Duration = Duration::from_millis(150);
 const RETRY: Duration = Duration::from_millis(600);
 const RETRY_SPREAD: Duration = Duration::from_millis(400);
 /// How often each leader tells its followers how far its log is committed, for those that have missed it.
-const HEARTBEAT: Duration = Duration::from_secs(30);
+const HEARTBEAT: Duration = Duration::from_secs(60);
 
 /// What is known of one replica whose group seems to have no leader.
 #[derive(Debug)]
@@ -136,9 +137,9 @@ impl Elections {
         for (replica, partition) in unranked {
             let Some(group) = member.replicas.running(replica) else { continue };
             let ours = (group.group().log_tail(), order(partition, us));
-            let others = answers.iter().filter_map(|(node, tails)| {
-                Some((tails.get(&partition).copied().flatten()?, order(partition, *node)))
-            });
+            let others = answers
+                .iter()
+                .filter_map(|(node, tails)| Some((tails.get(&partition).copied().flatten()?, order(partition, *node))));
             let before = others.filter(|theirs| *theirs > ours).count();
             if let Some(watch) = self.watched.get_mut(&replica) {
                 watch.rank = Some(u32::try_from(before).unwrap_or(u32::MAX));
@@ -160,6 +161,7 @@ impl Elections {
             watch.rank = None;
             let (group, ballot) = (group.clone(), watch.ballot.clone());
             tracing::debug!(replica = %group.group().replica(), term = ballot.term(), "stands for leader");
+            counters().elections.fetch_add(1, Relaxed);
             tokio::spawn(async move { group.group().stand(&ballot).await });
         }
     }
@@ -208,7 +210,8 @@ impl Watch {
 fn is_gone(member: &Member, replica: ReplicaId, watch: &Watch) -> bool {
     let Watch { ballot, since, .. } = watch;
     let (us, known) = (member.identity.node, since.elapsed());
-    if ballot.unfit || !ballot.voters.contains_key(&replica) || !matches!(ballot.role, Role::Follower | Role::Candidate) {
+    if ballot.unfit || !ballot.voters.contains_key(&replica) || !matches!(ballot.role, Role::Follower | Role::Candidate)
+    {
         return false;
     }
     if !member.detector.reaches_majority(us, &ballot.voters) {

@@ -23,7 +23,7 @@ use crate::{
 /// Producer ids reserved at once, to be given away without asking again.
 const PRODUCER_IDS_RESERVED: u32 = 1_000;
 /// How old what a node says of itself may be.
-const STATUS_AGE_MAX: Duration = Duration::from_millis(200);
+const STATUS_AGE_MAX: Duration = Duration::from_millis(450);
 const TICK: Duration = Duration::from_secs(1);
 const REGISTER_PAUSE: Duration = Duration::from_millis(200);
 const REGISTER_PATIENCE: Duration = Duration::from_secs(2);

@@ -78,6 +78,11 @@ impl Replicas {
         self.read().get(&replica).map(|(partition, _)| *partition)
     }
 
+    /// How many are still being opened.
+    pub(crate) fn starting(&self) -> usize {
+        self.read().values().filter(|(_, slot)| matches!(slot, Slot::Starting)).count()
+    }
+
     /// All running replicas.
     pub(crate) fn all_running(&self) -> Vec<Arc<PartitionGroup>> {
         let running = |(_, slot): &(PartitionId, Slot)| match slot {

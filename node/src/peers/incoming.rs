@@ -47,6 +47,8 @@ const IDLE_MAX: Duration = Duration::from_secs(60);
 const HEARTBEAT_BYTES_MAX: usize = 4 << 10;
 /// What one request claims of the bytes this node may hold, at most.
 const REPLICATION_CLAIM_MAX: u32 = limits::BATCH_BYTES_MAX as u32;
+/// Between two looks whether this node is a member by now.
+const MEMBER_POLL: Duration = Duration::from_millis(200);
 /// After an error of `accept` (out of file descriptors, say).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -198,7 +200,14 @@ impl PeerServer {
 
 /// Returns once the node at the other end is no part of the cluster any more.
 async fn until_shunned(cluster: &Cluster, node: Option<NodeId>) {
-    let (Some(node), Some(member)) = (node, cluster.member()) else { return std::future::pending().await };
+    let Some(node) = node else { return std::future::pending().await };
+    let member = loop {
+        // Others may connect before this node is done with becoming a member.
+        match cluster.member() {
+            Some(member) => break member,
+            None => tokio::time::sleep(MEMBER_POLL).await,
+        }
+    };
     let mut applied = member.metadata.applied_end();
     while !member.metadata.state().is_shunned(node) {
         if applied.changed().await.is_err() {

@@ -25,7 +25,7 @@ pub(crate) enum ClusterCommand {
 pub(crate) async fn run(context: &Context, command: ClusterCommand) -> Result<(), Failure> {
     match command {
         ClusterCommand::Info(_) => info::run(context).await,
-        ClusterCommand::Health(_) => health::run(context).await,
+        ClusterCommand::Health(args) => health::run(context, args).await,
         ClusterCommand::Rebalance(args) => rebalance::run(context, args).await,
         ClusterCommand::Tasks(args) => tasks::run(context, args).await,
     }

@@ -1,5 +1,6 @@
 //! `quorate local …`
 
+mod add;
 mod kill;
 mod logs;
 mod restart;
@@ -21,6 +22,8 @@ pub(crate) enum LocalCommand {
     Start(start::StartArgs),
     /// Show the nodes and whether they answer
     Status(status::StatusArgs),
+    /// Start another node that joins the cluster
+    Add(add::AddArgs),
     /// Stop all nodes; their data stays
     Stop(stop::StopArgs),
     /// Kill a node as a crash would (kill -9)
@@ -49,6 +52,7 @@ pub(crate) async fn run(context: &Context, command: LocalCommand) -> Result<(), 
     match command {
         LocalCommand::Start(args) => start::run(context, args).await,
         LocalCommand::Status(args) => status::run(context, args).await,
+        LocalCommand::Add(args) => add::run(context, args).await,
         LocalCommand::Stop(args) => stop::run(context, args).await,
         LocalCommand::Kill(args) => kill::run(context, args).await,
         LocalCommand::Restart(args) => restart::run(context, args).await,
