@@ -24,6 +24,11 @@ use crate::{
 /// How long a replica waits until its own vote is on stable storage, before it stands.
 const VOTE_SAVED_WITHIN: Duration = Duration::from_millis(500);
 
+/// How long Raft may take to take an order: its queue is full when its disk hangs.
+const TRIGGER_MAX: Duration = Duration::from_millis(100);
+/// How long the first try of a leader that was started anew may take.
+const FIRST_TRY: Duration = Duration::from_millis(250);
+
 /// How far a log goes: of two logs, the greater one may be elected by the other.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct LogTail {
@@ -41,6 +46,8 @@ pub struct Ballot {
     pub role: Role,
     /// Those that vote, while a change is under way those that did or will.
     pub voters: Members,
+    /// The voters of which a majority decides; while a change is under way two sets of them, a majority of each.
+    pub quorums: Vec<Members>,
     /// Whether the replica's log is damaged and there are others: then it does not stand.
     pub unfit: bool,
     leader_node: Option<NodeId>,
@@ -82,14 +89,19 @@ impl Group {
         let membership = metrics.membership_config.membership();
         let node_of = |replica: &ReplicaId| membership.get_node(replica).copied();
         let voters: Members = membership.voter_ids().filter_map(|voter| Some((voter, node_of(&voter)?))).collect();
+        let of_config = |config: &std::collections::BTreeSet<ReplicaId>| {
+            config.iter().filter_map(|voter| Some((*voter, node_of(voter)?))).collect()
+        };
+        let quorums: Vec<Members> = membership.get_joint_config().iter().map(of_config).collect();
         let vote = metrics.vote;
         let alone = voters.len() == 1 && voters.contains_key(&self.replica());
         Ballot {
             vote,
-            role: if failed { Role::Stopped } else { Role::of(metrics.state) },
+            role: if failed { Role::Stopped } else { self.role_in(metrics.state, vote.leader_id().term()) },
             leader_node: node_of(RaftLeaderId::node_id(vote.leader_id())),
             unfit: self.store().damage().is_some() && !alone,
             voters,
+            quorums,
         }
     }
 
@@ -104,10 +116,20 @@ impl Group {
     /// Stands for leader, if this replica's vote is still that of the ballot. Returns once the votes are asked for.
     pub async fn stand(&self, ballot: &Ballot) {
         if ballot.is_elected() && ballot.candidate() == self.replica() {
-            // It led before it was started anew: what is on its disk says so still.
-            drop(self.raft().trigger().elect(false).await);
-            return;
+            // It led before it was started anew: what is on its disk says so still. Those that were not started anew keep to
+            // what they last heard, and refuse; that they set aside at the second try.
+            drop(tokio::time::timeout(TRIGGER_MAX, self.raft().trigger().elect(false)).await);
+            tokio::time::sleep(FIRST_TRY).await;
+            let now = self.ballot();
+            if now.is_elected() || now.candidate() != self.replica() {
+                return;
+            }
+            return self.stand_as(&now).await;
         }
+        self.stand_as(ballot).await;
+    }
+
+    async fn stand_as(&self, ballot: &Ballot) {
         let request = TransferLeaderRequest::new(ballot.vote, self.replica(), None);
         let standing = tokio::time::timeout(VOTE_SAVED_WITHIN, self.raft().handle_transfer_leader(request)).await;
         if !matches!(standing, Ok(Ok(Ok(())))) {
@@ -117,7 +139,7 @@ impl Group {
 
     /// Has a leader tell its followers how far the log is committed, and hear whether they are there.
     pub async fn heartbeat(&self) {
-        drop(self.raft().trigger().heartbeat().await);
+        drop(tokio::time::timeout(TRIGGER_MAX, self.raft().trigger().heartbeat()).await);
     }
 
     /// Has this replica take no proposals while it leads, since no majority would hear of them; or take them again.
@@ -131,7 +153,7 @@ impl Group {
     pub async fn retry(&self, replicas: Vec<ReplicaId>) {
         let metrics = self.raft().server_metrics();
         if metrics.borrow_watched().state == ServerState::Leader {
-            drop(self.raft().trigger().reset_backoff(replicas).await);
+            drop(tokio::time::timeout(TRIGGER_MAX, self.raft().trigger().reset_backoff(replicas)).await);
         }
     }
 }

@@ -5,7 +5,7 @@ use std::{
     io,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicBool, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
     time::Duration,
 };
@@ -132,6 +132,8 @@ pub struct Group {
     damaged: AtomicBool,
     /// Whether it takes no proposals, since nobody would hear them.
     muted: AtomicBool,
+    /// The term in which it led and tried in vain to hand over: Raft takes nothing from it in that term any more.
+    abdicated: Arc<AtomicU64>,
     /// How long a read waits for a majority.
     read_patience: Duration,
 }
@@ -170,7 +172,21 @@ impl Group {
         let read_patience = environment.raft.election_timeout_max;
         let id = record.group;
         let muted = AtomicBool::new(false);
-        let group = Self { id, replica, raft, store, marks, marked, transport, space, damaged, muted, read_patience };
+        let abdicated = Arc::default();
+        let group = Self {
+            id,
+            replica,
+            raft,
+            store,
+            marks,
+            marked,
+            transport,
+            space,
+            damaged,
+            muted,
+            abdicated,
+            read_patience,
+        };
         group.heed_damage();
         Ok(group)
     }
@@ -201,6 +217,19 @@ impl Group {
         &self.damaged
     }
 
+    pub(crate) fn abdicated(&self) -> &Arc<AtomicU64> {
+        &self.abdicated
+    }
+
+    /// What this replica is doing; a leader that has tried in vain to hand over follows, as far as others are told: then
+    /// they elect another one.
+    pub(crate) fn role_in(&self, state: ServerState, term: u64) -> Role {
+        match Role::of(state) {
+            Role::Leader if self.abdicated.load(Relaxed) == term => Role::Follower,
+            role => role,
+        }
+    }
+
     pub(crate) fn muted(&self) -> &AtomicBool {
         &self.muted
     }
@@ -225,7 +254,10 @@ impl Group {
             (None, Err(fatal)) => Some(fatal.to_string()),
             (None, Ok(())) => None,
         };
-        let role = if failure.is_some() { Role::Stopped } else { Role::of(metrics.state) };
+        let role = match failure {
+            Some(_) => Role::Stopped,
+            None => self.role_in(metrics.state, metrics.current_term),
+        };
         let leader = metrics.current_leader;
         let leader_node = leader.and_then(|leader| metrics.membership_config.membership().get_node(&leader).copied());
         GroupStatus {

@@ -1,12 +1,21 @@
 //! Handing leadership over: when a node stops, and when another replica can serve what this one cannot.
 
-use std::{collections::BTreeMap, io, time::Duration};
+use std::{
+    collections::BTreeMap,
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
-use openraft::{ServerState, async_runtime::watch::WatchReceiver, raft::TransferLeaderRequest};
+use openraft::{Raft, ServerState, async_runtime::watch::WatchReceiver, raft::TransferLeaderRequest};
 use quorate_cluster_config::ReplicaId;
 
 use crate::{
     group::Group,
+    state_machine::StateMachine,
     types::{LogId, TypeConfig},
 };
 
@@ -42,20 +51,7 @@ impl Group {
 
     /// Hands leadership over to a voter, if this replica leads; see [`Group::hand_over`].
     pub async fn hand_over_to(&self, to: ReplicaId) -> bool {
-        if self.raft().trigger().transfer_leader(to).await.is_err() {
-            return true;
-        }
-        let mut metrics = self.raft().metrics();
-        let us = self.replica();
-        let followed = async {
-            loop {
-                let leader = metrics.borrow_watched().current_leader;
-                if leader.is_some_and(|leader| leader != us) || metrics.changed().await.is_err() {
-                    return;
-                }
-            }
-        };
-        tokio::time::timeout(HAND_OVER_MAX, followed).await.is_ok()
+        transfer(self.raft().clone(), self.replica(), to, self.abdicated().clone()).await
     }
 
     fn leads(&self) -> bool {
@@ -107,6 +103,39 @@ impl Group {
         let Ok(taken) = taking else { return Ok(Err("its log is not on stable storage in time".to_owned())) };
         Ok(taken.map_err(io::Error::other)?.map_err(|error| error.to_string()))
     }
+}
+
+/// Hands leadership over; tells whether another replica is known to lead by then. A leader that was asked for that takes
+/// nothing any more in its term, whatever comes of it: if nobody follows it, it is noted that it has abdicated.
+pub(crate) async fn transfer(
+    raft: Raft<TypeConfig, StateMachine>,
+    us: ReplicaId,
+    to: ReplicaId,
+    abdicated: Arc<AtomicU64>,
+) -> bool {
+    let mut metrics = raft.metrics();
+    let term = metrics.borrow_watched().current_term;
+    let handed = async {
+        if raft.trigger().transfer_leader(to).await.is_err() {
+            return;
+        }
+        loop {
+            let leader = metrics.borrow_watched().current_leader;
+            if leader.is_some_and(|leader| leader != us) || metrics.changed().await.is_err() {
+                return;
+            }
+        }
+    };
+    if tokio::time::timeout(HAND_OVER_MAX, handed).await.is_ok() {
+        return true;
+    }
+    let metrics = raft.metrics();
+    let metrics = metrics.borrow_watched();
+    if metrics.state == ServerState::Leader && metrics.current_term == term {
+        tracing::warn!(replica = %us, %to, term, "leadership could not be handed over; another replica is to stand");
+        abdicated.store(term, Relaxed);
+    }
+    false
 }
 
 /// The voter that has most of the log, if that is all that is committed: without such a one the group would have no

@@ -6,7 +6,10 @@ use std::sync::atomic::Ordering::Relaxed;
 use openraft::{ServerState, async_runtime::watch::WatchReceiver};
 use quorate_cluster_config::ReplicaId;
 
-use crate::{group::Group, leadership::successor};
+use crate::{
+    group::{Group, Role},
+    leadership::{successor, transfer},
+};
 
 impl Group {
     /// Keeps a replica whose log is damaged from standing for leader, and makes it hand leadership over if it leads; lets
@@ -27,12 +30,15 @@ impl Group {
         let metrics = metrics.borrow_watched();
         let voters: Vec<ReplicaId> = metrics.membership_config.membership().voter_ids().collect();
         self.raft().runtime_config().elect(voters == [self.replica()]);
-        let matched = metrics.replication.as_ref().filter(|_| metrics.state == ServerState::Leader);
+        let matched = metrics.replication.as_ref();
+        // One that has tried in vain waits to be deposed.
+        let leads =
+            metrics.state == ServerState::Leader && self.role_in(metrics.state, metrics.current_term) == Role::Leader;
+        let matched = matched.filter(|_| leads);
         let others = voters.iter().filter(|voter| **voter != self.replica());
         let found = matched.and_then(|matched| successor(others, matched, metrics.local_committed));
         let Some((to, _)) = found else { return };
         tracing::warn!(replica = %self.replica(), %to, damage, "the log of this leader is damaged: another one is to lead");
-        let raft = self.raft().clone();
-        tokio::spawn(async move { raft.trigger().transfer_leader(to).await });
+        tokio::spawn(transfer(self.raft().clone(), self.replica(), to, self.abdicated().clone()));
     }
 }

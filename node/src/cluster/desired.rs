@@ -6,7 +6,7 @@
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
-use quorate_cluster_config::{NodeId, limits};
+use quorate_cluster_config::{NodeId, ReplicaId, limits};
 use quorate_raft::{Change, Goal, MetadataCommand, MetadataReply, MetadataState, MoveStep, Role, plan_at_most};
 use tokio::time::{Instant, MissedTickBehavior};
 
@@ -25,6 +25,9 @@ type Outlook = (u64, BTreeSet<NodeId>);
 /// Plans and begins what is wanted, while this node leads the metadata group.
 pub(crate) async fn drive_desired(member: Arc<Member>) {
     let mut planned: Option<(Outlook, Instant)> = None;
+    // The new replicas whose moves were to be taken back although they were switching: those that vote already are not
+    // asked for again.
+    let mut asked_back: BTreeSet<ReplicaId> = BTreeSet::new();
     let mut ticks = tokio::time::interval(INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -34,7 +37,9 @@ pub(crate) async fn drive_desired(member: Arc<Member>) {
             continue;
         }
         let state = member.metadata.state();
-        for command in due(&member, &state) {
+        let moved: BTreeSet<ReplicaId> = state.moves().filter_map(|row| Some(row.add?.replica)).collect();
+        asked_back.retain(|replica| moved.contains(replica));
+        for command in due(&member, &state, &mut asked_back) {
             change(&member, &command).await;
         }
         let outlook = (*member.metadata.applied_end().borrow(), member.live_nodes().into_iter().collect());
@@ -52,20 +57,23 @@ pub(crate) async fn drive_desired(member: Arc<Member>) {
 
 /// What is to be changed without a plan: moves to nodes that leave are taken back, nodes that have nothing any more are
 /// forgotten.
-fn due(member: &Member, state: &MetadataState) -> Vec<MetadataCommand> {
+fn due(member: &Member, state: &MetadataState, asked_back: &mut BTreeSet<ReplicaId>) -> Vec<MetadataCommand> {
     let is_leaving = |node: NodeId| state.node(node).is_some_and(|row| row.leaving.is_some());
     let taken_back = state.moves().filter(|row| match (row.step, row.add) {
         (MoveStep::Adding | MoveStep::CatchingUp, Some(add)) => is_leaving(add.node),
         // One that answers is let through: it will be moved on from there.
-        (MoveStep::Switching, Some(add)) => is_leaving(add.node) && !member.board.is_up(add.node),
+        (MoveStep::Switching, Some(add)) => {
+            is_leaving(add.node) && !member.board.is_up(add.node) && asked_back.insert(add.replica)
+        }
         _ => false,
     });
     let taken_back = taken_back.map(|row| MetadataCommand::CancelMove { partition: row.partition });
+    let taken_back: Vec<MetadataCommand> = taken_back.collect();
     let members = member.metadata.group().members();
     let is_member = |node: NodeId| members.voters.values().chain(members.learners.values()).any(|at| *at == node);
     let gone = state.nodes().filter(|row| row.leaving.is_some() && !state.carries(row.id));
     let gone = gone.filter(|row| members.committed && !members.joint && !is_member(row.id));
-    taken_back.chain(gone.map(|row| MetadataCommand::ForgetNode { node: row.id })).collect()
+    taken_back.into_iter().chain(gone.map(|row| MetadataCommand::ForgetNode { node: row.id })).collect()
 }
 
 /// Nodes that stay and do not answer: until they do, nothing is evened out, for all of it might have to be undone.

@@ -1,6 +1,9 @@
 //! Which nodes are there: one ping per pair of nodes, whatever the number of partitions.
 //!
-//! A node that has not answered for [`SUSPECT_AFTER`] is *suspected*, and one that cannot even be connected to, sooner; each ping tells whom its sender suspects. Who is
+//! Of two nodes the one with the lower id pings, and says whether it hears the other one's answers; so both know that they hear
+//! each other, whichever way a link is cut. When pings fail to come, the other one pings, too.
+//!
+//! A node that has not been heard, or does not hear this one, for [`SUSPECT_AFTER`] is *suspected*, and one that cannot even be connected to, sooner; each ping tells whom its sender suspects. Who is
 //! suspected by a majority of those that vote on a partition leads it no longer: see `elections`.
 
 use std::{
@@ -27,6 +30,8 @@ const REFUSALS: u32 = 2;
 const SUSPECT_REFUSING_AFTER: Duration = Duration::from_millis(250);
 /// A ping that fails so soon was refused; one that fails later had no answer.
 const REFUSED_WITHIN: Duration = Duration::from_millis(100);
+/// A node that should ping and has not done so for so long is pinged.
+const PING_OVERDUE: Duration = Duration::from_millis(220);
 /// How long an answer may take.
 const PING_TIMEOUT: Duration = Duration::from_secs(1);
 /// Pings to a node without an answer; beyond that none is sent until one is given up.
@@ -41,8 +46,10 @@ const ASLEEP: Duration = Duration::from_millis(400);
 /// What is known of one other node.
 #[derive(Clone, Debug)]
 struct Peer {
-    /// When it last answered.
+    /// When it last answered, or said that it hears this node.
     answered: Instant,
+    /// When it last pinged this node.
+    pinged: Instant,
     /// Answers since it was suspected.
     answers: u32,
     /// Pings without an answer.
@@ -65,7 +72,12 @@ pub(crate) struct Detector {
 
 impl Peer {
     fn new(now: Instant) -> Self {
-        Self { answered: now, answers: 0, waiting: 0, refusals: 0, suspects: BTreeSet::new(), said: now }
+        Self { answered: now, pinged: now, answers: 0, waiting: 0, refusals: 0, suspects: BTreeSet::new(), said: now }
+    }
+
+    fn was_heard(&mut self, now: Instant) {
+        (self.answered, self.refusals) = (now, 0);
+        self.answers = self.answers.saturating_add(1);
     }
 
     fn is_silent(&self, now: Instant) -> bool {
@@ -93,8 +105,21 @@ impl Detector {
         self.changed.subscribe()
     }
 
-    /// Takes in whom another node suspects; returns whom this one does.
-    pub(crate) fn hear(&self, from: NodeId, suspects: Vec<NodeId>, now: Instant) -> Vec<NodeId> {
+    /// Takes a ping of another node, which says whom it suspects and whether it hears this one; returns whom this one
+    /// suspects.
+    pub(crate) fn hear_ping(&self, from: NodeId, suspects: Vec<NodeId>, heard: bool, now: Instant) -> Vec<NodeId> {
+        if let Some(peer) = self.peers().get_mut(&from) {
+            peer.pinged = now;
+            if heard {
+                peer.was_heard(now);
+            }
+        }
+        self.hear(from, suspects, now);
+        self.suspects().iter().copied().collect()
+    }
+
+    /// Takes in whom another node suspects.
+    fn hear(&self, from: NodeId, suspects: Vec<NodeId>, now: Instant) {
         let (suspects, mut peers) = (suspects.into_iter().collect::<BTreeSet<_>>(), self.peers());
         let peer = peers.entry(from).or_insert_with(|| Peer::new(now));
         let news = peer.suspects != suspects;
@@ -103,12 +128,11 @@ impl Detector {
         if news {
             self.changed.send_modify(|count| *count += 1);
         }
-        self.suspects().iter().copied().collect()
     }
 
-    /// Whether a majority of these voters, of which this node is one, suspects the node: those that are suspected
-    /// themselves have no say.
-    pub(crate) fn is_lost(&self, node: NodeId, us: NodeId, voters: &Members, now: Instant) -> bool {
+    /// Whether a majority of each of these sets of voters suspects the node: those that are suspected themselves have no
+    /// say.
+    pub(crate) fn is_lost(&self, node: NodeId, us: NodeId, quorums: &[Members], now: Instant) -> bool {
         let ours = self.suspects();
         if !ours.contains(&node) {
             return false;
@@ -121,13 +145,22 @@ impl Detector {
                         peer.suspects.contains(&node) && now.duration_since(peer.said) < HEARSAY_MAX
                     })
         };
-        voters.values().filter(|voter| **voter != node).filter(agrees).count() * 2 > voters.len()
+        let majority = |voters: &Members| {
+            voters.values().filter(|voter| **voter != node).filter(agrees).count() * 2 > voters.len()
+        };
+        !quorums.is_empty() && quorums.iter().all(majority)
     }
 
-    /// Whether this node can reach a majority of these voters, of which it is one.
-    pub(crate) fn reaches_majority(&self, us: NodeId, voters: &Members) -> bool {
-        let suspects = self.suspects();
-        voters.values().filter(|voter| **voter == us || !suspects.contains(*voter)).count() * 2 > voters.len()
+    /// Whether a node is one of the others: those that were removed are not.
+    pub(crate) fn knows(&self, node: NodeId) -> bool {
+        self.peers().contains_key(&node)
+    }
+
+    /// Whether this node can reach a majority of each of these sets of voters.
+    pub(crate) fn reaches_majority(&self, us: NodeId, quorums: &[Members]) -> bool {
+        let (suspects, peers) = (self.suspects(), self.peers());
+        let reached = |node: &&NodeId| **node == us || !suspects.contains(*node) && peers.contains_key(*node);
+        quorums.iter().all(|voters| voters.values().filter(reached).count() * 2 > voters.len())
     }
 
     /// Looks who has answered, now or since the last look; tells whether that has changed anything.
@@ -160,13 +193,14 @@ impl Detector {
         true
     }
 
-    /// The nodes that may be pinged now; each counts as pinged.
-    fn to_ping(&self) -> Vec<NodeId> {
+    /// The nodes that this one is to ping now, and whether it hears them; each counts as pinged.
+    fn to_ping(&self, us: NodeId, now: Instant) -> Vec<(NodeId, bool)> {
         let mut peers = self.peers();
-        let free = peers.iter_mut().filter(|(_, peer)| peer.waiting < PINGS_MAX);
-        free.map(|(node, peer)| {
+        let ours = |node: NodeId, peer: &Peer| us < node || now.duration_since(peer.pinged) >= PING_OVERDUE;
+        let due = peers.iter_mut().filter(|(node, peer)| peer.waiting < PINGS_MAX && ours(**node, peer));
+        due.map(|(node, peer)| {
             peer.waiting += 1;
-            *node
+            (*node, now.duration_since(peer.answered) < SUSPECT_AFTER)
         })
         .collect()
     }
@@ -178,8 +212,7 @@ impl Detector {
         peer.waiting = peer.waiting.saturating_sub(1);
         match answer {
             Answer::Suspects(suspects) => {
-                (peer.answered, peer.refusals) = (now, 0);
-                peer.answers = peer.answers.saturating_add(1);
+                peer.was_heard(now);
                 drop(peers);
                 self.hear(node, suspects, now);
             }
@@ -216,17 +249,17 @@ pub(crate) async fn watch_nodes(member: Arc<Member>) {
             tracing::debug!("this node was asleep; it suspects nobody for that");
         }
         member.detector.look(&nodes, now, asleep);
-        for node in member.detector.to_ping() {
-            tokio::spawn(ping(member.clone(), node));
+        for (node, heard) in member.detector.to_ping(member.identity.node, now) {
+            tokio::spawn(ping(member.clone(), node, heard));
         }
     }
 }
 
-async fn ping(member: Arc<Member>, node: NodeId) {
+async fn ping(member: Arc<Member>, node: NodeId, heard: bool) {
     let suspects: Vec<NodeId> = member.detector.suspects().iter().copied().collect();
     let ask = async {
         let client = member.rpc.get(node).await.ok()?;
-        match client.ping(crate::peers::within(PING_TIMEOUT), member.identity.node, suspects).await {
+        match client.ping(crate::peers::within(PING_TIMEOUT), member.identity.node, suspects, heard).await {
             Ok(suspects) => Some(suspects),
             Err(_) => {
                 member.rpc.forget(node).await;
@@ -253,8 +286,8 @@ mod tests {
         ids.iter().copied().map(NodeId).collect()
     }
 
-    fn voters(ids: &[u64]) -> Members {
-        ids.iter().map(|id| (ReplicaId(id + 10), NodeId(*id))).collect()
+    fn voters(ids: &[u64]) -> Vec<Members> {
+        vec![ids.iter().map(|id| (ReplicaId(id + 10), NodeId(*id))).collect()]
     }
 
     /// A detector of node 1 at a time when nodes 2 and 3 have just answered.
@@ -304,7 +337,7 @@ mod tests {
     fn a_leader_is_lost_when_a_majority_of_the_voters_says_so() {
         let (detector, now) = detector();
         let (us, three) = (NodeId(1), voters(&[1, 2, 3]));
-        let lost = |voters: &Members, now| detector.is_lost(NodeId(3), us, voters, now);
+        let lost = |voters: &[Members], now| detector.is_lost(NodeId(3), us, voters, now);
         detector.hear(NodeId(2), vec![NodeId(3)], now);
         assert!(!lost(&three, now), "this node still hears it");
         let now = now + SUSPECT_AFTER;
@@ -316,6 +349,23 @@ mod tests {
         assert!(!lost(&voters(&[1, 3]), now), "one of two is no majority");
         assert!(detector.reaches_majority(us, &three) && !detector.reaches_majority(us, &voters(&[1, 3])));
         assert!(!lost(&three, now + HEARSAY_MAX), "what was said long ago counts no more");
+    }
+
+    #[test]
+    fn while_a_change_is_under_way_both_majorities_count_and_removed_nodes_count_as_out_of_reach() {
+        let (detector, now) = detector();
+        detector.look(&nodes(&[2, 3, 4]), now, false);
+        let now = now + SUSPECT_AFTER;
+        detector.answered(NodeId(2), Answer::Suspects(vec![NodeId(3), NodeId(4)]), now);
+        detector.look(&nodes(&[2, 3, 4]), now, false);
+        let us = NodeId(1);
+        // Nodes 3 and 4 are down: of 1, 2, 3 and of 1, 2, 4 a majority is there, although not of all four.
+        let joint = [voters(&[1, 2, 3]), voters(&[1, 2, 4])].concat();
+        assert!(detector.is_lost(NodeId(3), us, &joint, now) && detector.reaches_majority(us, &joint));
+        let other = [voters(&[1, 2, 3]), voters(&[1, 3, 4])].concat();
+        assert!(!detector.is_lost(NodeId(3), us, &other, now) && !detector.reaches_majority(us, &other));
+        assert!(!detector.reaches_majority(us, &voters(&[1, 8, 9])), "nobody knows 8 and 9");
+        assert!(detector.knows(NodeId(4)) && !detector.knows(NodeId(8)));
     }
 
     #[test]
@@ -334,10 +384,32 @@ mod tests {
     fn pings_without_an_answer_are_bounded() {
         let (detector, now) = detector();
         for _ in 0..PINGS_MAX {
-            assert_eq!(detector.to_ping(), [NodeId(2), NodeId(3)]);
+            assert_eq!(detector.to_ping(NodeId(1), now), [(NodeId(2), true), (NodeId(3), true)]);
         }
-        assert!(detector.to_ping().is_empty());
+        assert!(detector.to_ping(NodeId(1), now).is_empty());
         detector.answered(NodeId(3), Answer::None, now);
-        assert_eq!(detector.to_ping(), [NodeId(3)]);
+        assert_eq!(detector.to_ping(NodeId(1), now), [(NodeId(3), true)]);
+    }
+
+    #[test]
+    fn the_lower_id_pings_and_the_other_one_when_that_does_not_come() {
+        let detector = Detector::default();
+        let now = Instant::now();
+        detector.look(&nodes(&[1, 2, 4]), now, false);
+        assert_eq!(detector.to_ping(NodeId(3), now), [(NodeId(4), true)]);
+        let now = now + PING_OVERDUE;
+        detector.hear_ping(NodeId(1), vec![], true, now);
+        assert_eq!(detector.to_ping(NodeId(3), now), [(NodeId(2), true), (NodeId(4), true)]);
+    }
+
+    #[test]
+    fn a_node_that_does_not_hear_this_one_is_as_good_as_silent() {
+        let (detector, now) = detector();
+        let now = now + SUSPECT_AFTER;
+        detector.hear_ping(NodeId(2), vec![], true, now);
+        detector.hear_ping(NodeId(3), vec![], false, now);
+        detector.look(&nodes(&[2, 3]), now, false);
+        assert_eq!(*detector.suspects(), nodes(&[3]));
+        assert_eq!(detector.to_ping(NodeId(1), now), [(NodeId(2), true), (NodeId(3), false)]);
     }
 }

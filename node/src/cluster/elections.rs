@@ -45,6 +45,8 @@ struct Watch {
     /// The vote it has, and since when that is known.
     ballot: Ballot,
     since: Instant,
+    /// Since when the leader's node says that it does not lead.
+    doubt: Option<Instant>,
     /// Since when its leader is gone.
     gone: Option<Instant>,
     /// How many others stand before it; `None` until that was asked.
@@ -87,7 +89,10 @@ pub(crate) async fn elect(member: Arc<Member>) {
 
 impl Elections {
     fn is_waiting(&self) -> bool {
-        self.watched.values().any(|watch| watch.gone.is_some())
+        self.watched.iter().any(|(replica, watch)| {
+            let votes = watch.ballot.voters.contains_key(replica);
+            watch.gone.is_some() || watch.doubt.is_some() || votes && !watch.ballot.is_elected()
+        })
     }
 
     /// Finds the replicas whose leaders are gone. Leaders without a majority take no proposals.
@@ -97,12 +102,16 @@ impl Elections {
         let mut seen = HashSet::with_capacity(groups.len());
         for group in groups.iter().map(|group| group.group()) {
             let ballot = group.ballot();
-            group.mute(ballot.role == Role::Leader && !member.detector.reaches_majority(us, &ballot.voters));
+            group.mute(ballot.role == Role::Leader && !member.detector.reaches_majority(us, &ballot.quorums));
             seen.insert(group.replica());
             let watch = self.watched.entry(group.replica()).or_insert_with(|| Watch::new(ballot.clone(), now));
             if watch.ballot != ballot {
                 *watch = Watch::new(ballot, now);
             }
+            let doubted = watch.ballot.node().is_some_and(|node| {
+                watch.ballot.is_elected() && says_it_does_not_lead(member, node, &watch.ballot, watch.since)
+            });
+            watch.doubt = if doubted { watch.doubt.or(Some(now)) } else { None };
             if is_gone(member, group.replica(), watch) {
                 watch.gone.get_or_insert(now);
             } else {
@@ -174,11 +183,13 @@ impl Elections {
         if back.is_empty() {
             return;
         }
-        for group in groups.iter().map(|group| group.group()) {
-            let members = group.members();
+        // Together: some may hang.
+        join_all(groups.iter().map(|group| {
+            let members = group.group().members();
             let there = members.voters.iter().chain(&members.learners).filter(|(_, node)| back.contains(node));
-            group.retry(there.map(|(replica, _)| *replica).collect()).await;
-        }
+            group.group().retry(there.map(|(replica, _)| *replica).collect())
+        }))
+        .await;
     }
 
     /// Spreads the heartbeats of all leaders over [`HEARTBEAT`].
@@ -202,26 +213,26 @@ impl Elections {
 
 impl Watch {
     fn new(ballot: Ballot, now: Instant) -> Self {
-        Self { ballot, since: now, gone: None, rank: None, next: now }
+        Self { ballot, since: now, doubt: None, gone: None, rank: None, next: now }
     }
 }
 
 /// Whether the replica's group has no leader, as far as this node knows, and the replica may stand.
 fn is_gone(member: &Member, replica: ReplicaId, watch: &Watch) -> bool {
-    let Watch { ballot, since, .. } = watch;
+    let Watch { ballot, since, doubt, .. } = watch;
     let (us, known) = (member.identity.node, since.elapsed());
     if ballot.unfit || !ballot.voters.contains_key(&replica) || !matches!(ballot.role, Role::Follower | Role::Candidate)
     {
         return false;
     }
-    if !member.detector.reaches_majority(us, &ballot.voters) {
+    if !member.detector.reaches_majority(us, &ballot.quorums) {
         return false;
     }
-    let lost = |node| member.detector.is_lost(node, us, &ballot.voters, Instant::now());
+    let lost = |node| member.detector.is_lost(node, us, &ballot.quorums, Instant::now());
     let lost = ballot.node().is_some_and(lost);
     if !ballot.is_elected() {
         // An election is under way, or has failed.
-        return lost || known >= ELECTION_MAX;
+        return lost || known >= ELECTION_MAX && !somebody_leads(member, replica, ballot);
     }
     if ballot.candidate() == replica {
         // It led before it was started anew.
@@ -229,7 +240,9 @@ fn is_gone(member: &Member, replica: ReplicaId, watch: &Watch) -> bool {
     }
     match ballot.node() {
         Some(_) if lost => true,
-        Some(node) => says_it_does_not_lead(member, node, ballot, *since) && known >= STATUS_AFTER + GRACE,
+        // It was removed, or is not known here yet.
+        Some(node) if node != us && !member.detector.knows(node) => known >= ELECTION_MAX,
+        Some(_) => doubt.is_some_and(|doubt| doubt.elapsed() >= GRACE),
         // It was a member before, and is none any more.
         None => known >= ELECTION_MAX,
     }
@@ -243,6 +256,16 @@ fn says_it_does_not_lead(member: &Member, node: NodeId, ballot: &Ballot, since: 
         leads || at < since + STATUS_AFTER
     };
     member.board.said(node, leads).is_some_and(|leads| !leads)
+}
+
+/// Whether a node that is there leads the partition in that term or a later one: its word has not come to this replica yet.
+fn somebody_leads(member: &Member, replica: ReplicaId, ballot: &Ballot) -> bool {
+    let Some(partition) = member.replicas.partition_of(replica) else { return false };
+    let suspects = member.detector.suspects();
+    member.board.up().iter().filter(|status| !suspects.contains(&status.node)).any(|status| {
+        let of_partition = status.replicas.iter().filter(|known| known.partition == partition);
+        of_partition.into_iter().any(|known| known.role == ReplicaRole::Leader && known.term >= ballot.term())
+    })
 }
 
 async fn tails_of(member: &Arc<Member>, node: NodeId, partitions: Vec<PartitionId>) -> Vec<Option<LogTail>> {

@@ -91,7 +91,7 @@ async fn drive(member: &Arc<Member>, row: MoveRow, metadata_index: u64) {
     match ask(member, &request).await {
         Ok(done @ (StepProgress::Done | StepProgress::TooLate)) => {
             let command = match done {
-                StepProgress::TooLate => MetadataCommand::ResumeMove { partition: row.partition },
+                StepProgress::TooLate => MetadataCommand::ResumeMove { row },
                 _ => MetadataCommand::AdvanceMove { done: row },
             };
             match member.execute(&command, Instant::now() + NOTE_TIMEOUT).await {

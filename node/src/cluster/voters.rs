@@ -80,13 +80,23 @@ fn next_step(
     if chosen.is_empty() {
         return None;
     }
-    let add = chosen.iter().find(|node| !voting.contains_key(node));
-    let add = add.and_then(|node| Some((*wanted.get(node)?, *node)));
-    // Those that do not come back first.
+    // Those that do not come back go first and alone: nothing is gained by waiting for others in their place.
+    let switch = |add, drop| Some((ReplacementStep::Switch, Replacement { add, drop }));
+    if let Some((_, replica)) = voting.iter().find(|(node, _)| !wanted.contains_key(node)) {
+        return switch(None, Some(*replica));
+    }
+    let missing: Vec<NodeId> = chosen.iter().copied().filter(|node| !voting.contains_key(node)).collect();
+    let add = missing.iter().find(|node| heard(**node)).and_then(|node| Some((*wanted.get(node)?, *node)));
     let mut drops: Vec<NodeId> = voting.keys().copied().filter(|node| !chosen.contains(node)).collect();
-    drops.sort_by_key(|node| (wanted.contains_key(node), heard(*node), *node));
-    let drop = drops.first().and_then(|node| voting.get(node)).copied();
-    (add.is_some() || drop.is_some()).then_some((ReplacementStep::Switch, Replacement { add, drop }))
+    drops.sort_by_key(|node| (heard(*node), *node));
+    // One that leaves does not wait for another one that is not there; others do.
+    let leaves = |node: &NodeId| state.node(*node).is_some_and(|row| row.leaving.is_some());
+    let drop = drops.iter().find(|node| add.is_some() || missing.is_empty() || leaves(node));
+    let drop = drop.and_then(|node| voting.get(node)).copied();
+    if add.is_none() && drop.is_none() {
+        return None;
+    }
+    switch(add, drop)
 }
 
 /// The nodes that are to have the metadata, with their replicas of it: all that are registered, but for those that are dead
@@ -226,5 +236,19 @@ mod tests {
         assert_eq!(cluster.settle(), (vec![2, 4, 5], vec![]));
         cluster.apply(&MetadataCommand::ForgetNode { node: NodeId(3) });
         assert_eq!(cluster.settle(), (vec![2, 4, 5], vec![]));
+    }
+
+    #[test]
+    fn one_that_leaves_does_not_wait_for_one_that_is_not_there() {
+        for leaving in [Leaving::Serving, Leaving::Dead] {
+            let mut cluster = Cluster::new();
+            (4..=6).for_each(|token| cluster.join(token));
+            assert_eq!(cluster.settle(), (vec![1, 2, 3, 4, 5], vec![6]));
+            cluster.dead.insert(NodeId(6));
+            cluster.leave(1, leaving);
+            assert_eq!(cluster.settle(), (vec![2, 3, 4, 5], vec![6]));
+            cluster.dead.clear();
+            assert_eq!(cluster.settle(), (vec![2, 3, 4, 5, 6], vec![]));
+        }
     }
 }

@@ -151,8 +151,8 @@ pub(crate) trait PeerApi {
     async fn execute(command: MetadataCommand, patience: Duration) -> Result<(MetadataReply, u64), PeerFailure>;
     /// Take a step of replacing a replica, as the leader of its partition.
     async fn take_step(request: StepRequest) -> Result<StepProgress, PeerFailure>;
-    /// I am there, and these nodes I have not heard of lately: which ones have you not?
-    async fn ping(from: NodeId, suspects: Vec<NodeId>) -> Vec<NodeId>;
+    /// I am there, these nodes I have not heard of lately, and whether I have heard of you: which ones have you not?
+    async fn ping(from: NodeId, suspects: Vec<NodeId>, heard: bool) -> Vec<NodeId>;
     /// How far do the logs of your replicas of these partitions go?
     async fn log_tails(partitions: Vec<PartitionId>) -> Vec<Option<LogTail>>;
     /// How are your replicas? The answer is short if that is as it was when it had this version.

@@ -30,7 +30,7 @@ use super::{
     handshake::{self, Greeting, Purpose},
 };
 use crate::{
-    cluster::Cluster,
+    cluster::{Cluster, Member},
     identity::Formation,
     net::{Listener, Stream},
 };
@@ -260,8 +260,9 @@ impl PeerApi for PeerServer {
         self.cluster.take_step(&request).await
     }
 
-    async fn ping(self, _: Context, from: NodeId, suspects: Vec<NodeId>) -> Vec<NodeId> {
-        self.cluster.member().map(|member| member.detector.hear(from, suspects, Instant::now())).unwrap_or_default()
+    async fn ping(self, _: Context, from: NodeId, suspects: Vec<NodeId>, heard: bool) -> Vec<NodeId> {
+        let hear = |member: &Arc<Member>| member.detector.hear_ping(from, suspects, heard, Instant::now());
+        self.cluster.member().map(hear).unwrap_or_default()
     }
 
     async fn log_tails(self, _: Context, partitions: Vec<PartitionId>) -> Vec<Option<LogTail>> {

@@ -73,8 +73,8 @@ pub enum MetadataCommand {
     },
     /// Has a move go on that was to be taken back: its new replica votes already.
     ResumeMove {
-        /// The partition.
-        partition: PartitionId,
+        /// The move as it was when it was to be taken back.
+        row: MoveRow,
     },
     /// Creates a topic and places its replicas.
     CreateTopic {

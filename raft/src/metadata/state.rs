@@ -140,7 +140,7 @@ impl MetadataState {
             MetadataCommand::StartMoves { changes } => self.start_moves(changes),
             MetadataCommand::AdvanceMove { done } => self.advance_move(done),
             MetadataCommand::CancelMove { partition } => self.cancel_move(*partition),
-            MetadataCommand::ResumeMove { partition } => self.resume_move(*partition),
+            MetadataCommand::ResumeMove { row } => self.resume_move(row),
             MetadataCommand::CreateTopic { name, config, live } => self.create_topic(name, config, live, index),
             MetadataCommand::AlterTopic { topic, name, alteration, live } => {
                 self.alter_topic(*topic, name, alteration, live)

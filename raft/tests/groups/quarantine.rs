@@ -12,7 +12,7 @@ use crate::support::cluster::{PARTITION, PATIENCE, Setup, TestCluster, eventuall
 const SCRUB: ScrubOptions = ScrubOptions { bytes_per_second: 1 << 30, interval: Duration::from_millis(50) };
 
 async fn start() -> TestCluster {
-    TestCluster::start_with(Setup { segment_bytes: 1_500, scrub: Some(SCRUB), eager: None }).await
+    TestCluster::start_with(Setup { segment_bytes: 1_500, scrub: Some(SCRUB), ..Setup::default() }).await
 }
 
 /// Appends batches of one record of a producer of this round.

@@ -127,9 +127,10 @@ impl MetadataState {
     }
 
     /// Has a move go on that was to be taken back.
-    pub(super) fn resume_move(&mut self, partition: PartitionId) -> Applied {
-        let taken_back = self.moves.get(&partition).filter(|row| row.step == MoveStep::TakingBack);
-        let row = *taken_back.ok_or(MetadataRefusal::NoSuchMove(partition))?;
+    pub(super) fn resume_move(&mut self, row: &MoveRow) -> Applied {
+        let taken_back = self.moves.get(&row.partition).filter(|known| *known == row);
+        let taken_back = taken_back.filter(|row| row.step == MoveStep::TakingBack);
+        let row = *taken_back.ok_or(MetadataRefusal::NoSuchMove(row.partition))?;
         Ok(self.go_to(MoveRow { step: MoveStep::Switching, ..row }))
     }
 

@@ -12,8 +12,8 @@ use quorate_cluster_config::{ClusterId, GroupId, NodeId, PartitionId, RaftConfig
 use quorate_faulty_vfs::{Disk, PowerCut};
 use quorate_log_engine::{EngineOptions, Log, LogEngine, LogOptions, RecoveredEntry, Recovery, ScrubOptions};
 use quorate_raft::{
-    AppendTicket, CatchUp, ColdReads, DiskSpace, Environment, GroupOpenError, Mended, MetadataGroup, PartitionGroup,
-    ReplicaPhase, ReplicaRecord, ReplicaRecords, Role, SystemClock,
+    AppendTicket, CatchUp, ColdReads, DiskSpace, Elections, Environment, GroupOpenError, Mended, MetadataGroup,
+    PartitionGroup, ReplicaPhase, ReplicaRecord, ReplicaRecords, Role, SystemClock,
 };
 use quorate_record::{BatchBuilder, BatchHeader, Compression, DecodeLimits, ProducerStamp, Record, decode_batch};
 use tokio::runtime::Runtime;
@@ -37,11 +37,13 @@ pub(crate) struct Setup {
     pub(crate) scrub: Option<ScrubOptions>,
     /// The node that stands for leader long before any other.
     pub(crate) eager: Option<NodeId>,
+    /// What has the partition elect leaders.
+    pub(crate) elections: Elections,
 }
 
 impl Default for Setup {
     fn default() -> Self {
-        Self { segment_bytes: 1 << 20, scrub: None, eager: None }
+        Self { segment_bytes: 1 << 20, scrub: None, eager: None, elections: Elections::Timers }
     }
 }
 
@@ -264,7 +266,7 @@ impl TestCluster {
                 election_timeout_max: Duration::from_millis(600) * patience,
                 ..RaftConfig::default()
             },
-            elections: Elections::Timers,
+            elections: self.setup.elections,
         }
     }
 

@@ -55,7 +55,7 @@ fn a_move_goes_through_all_steps_and_ends_with_the_new_replica_in_the_old_ones_p
     let cancel = MetadataCommand::CancelMove { partition: wanted.partition };
     let advanced = |step| MetadataReply::MoveAdvanced { step: Some(step) };
     assert_eq!(state.apply(&cancel, 32).0, advanced(MoveStep::TakingBack));
-    let resume = MetadataCommand::ResumeMove { partition: wanted.partition };
+    let resume = MetadataCommand::ResumeMove { row: *state.move_of(wanted.partition).unwrap() };
     assert_eq!(state.apply(&resume, 33).0, advanced(MoveStep::Switching));
     assert_eq!(state.apply(&resume, 34).0, MetadataReply::Refused(MetadataRefusal::NoSuchMove(wanted.partition)));
     let row = *state.move_of(wanted.partition).unwrap();
