@@ -70,6 +70,9 @@ fn every_setting_can_be_given_in_the_file() {
         advertise = 'node1:1'
         peer_listen = '0.0.0.0:2'
         peer_advertise = 'node1:2'
+http_listen = '127.0.0.1:7301'
+join = []
+standby = false
         seeds = ['node1:2', 'node2:2']
         rack = 'cellar'
         [raft]
@@ -127,7 +130,8 @@ fn every_setting_can_be_given_in_the_file() {
     assert_eq!(found, expected);
     assert!(loaded.settings.iter().all(|setting| matches!(setting.origin, Origin::File(_))));
 
-    // What was shown can be given back, as flags and as variables, and means the same.
+    // What was shown can be given back, as flags and as variables, and means the same; what has no value is not given.
+    let expected: Vec<_> = expected.into_iter().filter(|(_, value)| !value.is_empty()).collect();
     assert_eq!(load_flags(&expected).unwrap().config, loaded.config);
     let named: Vec<_> =
         expected.iter().map(|(key, value)| (quorate_cluster_config::variable_name(key), *value)).collect();

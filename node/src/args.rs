@@ -18,10 +18,10 @@ const WORKERS_MIN: usize = 2;
     args_conflicts_with_subcommands = false,
     after_help = "Example: a cluster of three on one machine; run this three times with other ports and directories:\n  \
     quorate-node --data-dir /var/lib/quorate/1 --listen 127.0.0.1:7101 --peer-listen 127.0.0.1:7201 \\\n      \
-    --seeds 127.0.0.1:7201,127.0.0.1:7202,127.0.0.1:7203\n\n\
+    --http-listen 127.0.0.1:7301 --seeds 127.0.0.1:7201,127.0.0.1:7202,127.0.0.1:7203\n\n\
 Example: another node for that cluster:\n  \
     quorate-node --data-dir /var/lib/quorate/4 --listen 127.0.0.1:7104 --peer-listen 127.0.0.1:7204 \\\n      \
-    --join 127.0.0.1:7201,127.0.0.1:7202"
+    --http-listen 127.0.0.1:7304 --join 127.0.0.1:7201,127.0.0.1:7202"
 )]
 pub(crate) struct Args {
     /// A TOML file with settings

@@ -128,3 +128,33 @@ async fn missing_topics_and_partitions_are_refused_without_retries() {
     let error = client.create_topic(&orders(), config(0)).await.unwrap_err();
     assert!(matches!(error, Error::InvalidArgument(_)));
 }
+
+#[tokio::test]
+async fn nodes_are_added_and_removed_and_lost_answers_are_asked_for_again() {
+    let cluster = FakeCluster::start(2, 0).await;
+    let client = cluster.client().await;
+    let address = |text: &str| quorate::Address::parse(text).unwrap();
+    assert_eq!(client.add_node(&address("127.0.0.1:9")).await.unwrap(), quorate::NodeId(3));
+    let error = client.add_node(&address("127.0.0.1:1")).await.unwrap_err();
+    assert_eq!(error.code(), Some(ErrorCode::NodeUnreachable));
+    assert!(!error.is_retryable() && error.to_string().starts_with("cannot add the node at 127.0.0.1:1: "), "{error}");
+    cluster.state().lose_answers = 1;
+    client.remove_node(quorate::NodeId(2), Some(quorate::Departure::Dead)).await.unwrap();
+    let error = client.remove_node(quorate::NodeId(7), None).await.unwrap_err();
+    assert_eq!(error.code(), Some(ErrorCode::NodeRemoved));
+    assert!(error.to_string().starts_with("cannot keep node 7: "), "{error}");
+    client.rebalance().await.unwrap();
+    assert_eq!(client.tasks().await.unwrap(), quorate::Tasks::default());
+}
+
+#[tokio::test]
+async fn only_what_is_set_of_an_alteration_is_sent() {
+    let cluster = FakeCluster::start(1, 1).await;
+    let client = cluster.client().await;
+    let alteration = quorate::TopicAlteration::default().replication_factor(5).retention_bytes(None);
+    cluster.state().lose_answers = 1;
+    client.alter_topic(&orders(), &alteration).await.unwrap();
+    let sent = cluster.state().altered.clone().unwrap();
+    assert_eq!((sent.partitions, sent.replication_factor), (None, Some(5)));
+    assert_eq!((sent.retention_time, sent.retention_bytes), (None, Some(None)));
+}
