@@ -11,9 +11,24 @@ async fn start() -> TestCluster {
     TestCluster::start_with(Setup { elections: Elections::Node, ..Setup::default() }).await
 }
 
-async fn stand(cluster: &TestCluster, node: NodeId) {
+/// As long as an election may take before it is tried again.
+const TRY: Duration = Duration::from_millis(400);
+
+async fn stand_once(cluster: &TestCluster, node: NodeId) {
     let group = cluster.partition(node);
     group.group().stand(&group.group().ballot()).await;
+}
+
+/// Has it stand until it leads: votes may be lost, as when the others are still being started.
+async fn stand(cluster: &TestCluster, node: NodeId) {
+    eventually("it leads", async || {
+        if role(cluster, node) != Role::Leader {
+            stand_once(cluster, node).await;
+            tokio::time::sleep(TRY).await;
+        }
+        (role(cluster, node) == Role::Leader).then_some(())
+    })
+    .await;
 }
 
 async fn append(cluster: &TestCluster, node: NodeId, sequence: i32) -> Result<Appended, AppendError> {
@@ -64,7 +79,7 @@ async fn a_replica_whose_log_is_behind_wins_nothing_and_the_longer_tail_says_so(
     cluster.restart(c).await.unwrap_or_else(|error: GroupOpenError| unreachable!("{error}"));
     let tail = |node| cluster.partition(node).group().log_tail();
     assert!(tail(b) > tail(c), "{:?} and {:?}", tail(b), tail(c));
-    stand(&cluster, c).await;
+    stand_once(&cluster, c).await;
     stand(&cluster, b).await;
     assert_eq!(cluster.leader(PARTITION, &[b, c]).await, b);
     append(&cluster, b, 1).await.unwrap();

@@ -142,7 +142,8 @@ impl MetadataState {
                 NodeRow { id, place: place.clone(), metadata_replica, join_token: 0, drained: false, leaving: None }
             }
         };
-        let rows = vec![Row::Node(row)];
+        let mut rows = self.reserve([(row.metadata_replica, row.id)].into_iter());
+        rows.push(Row::Node(row));
         self.load(rows.clone());
         Ok((MetadataReply::NodeRegistered, rows))
     }
