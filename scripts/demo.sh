@@ -24,7 +24,9 @@ fi
 mkdir -p "$work"
 
 say "the file"
-sources=$(cargo metadata --format-version 1 --offline 2>/dev/null \
+# Only what this platform needs has been downloaded.
+host=$(rustc -vV | sed -n 's/^host: //p')
+sources=$(cargo metadata --format-version 1 --offline --filter-platform "$host" 2>/dev/null \
     | grep -o '"manifest_path":"[^"]*librocksdb-sys[^"]*Cargo.toml"' | head -n 1 | cut -d'"' -f4 | xargs dirname)/rocksdb
 [ -d "$sources" ] || { echo "demo: the sources of RocksDB are not where cargo keeps them; run make demo again" >&2; exit 1; }
 find "$sources" -name '*.cc' | sort | xargs cat | awk '{ printf "%d\t%s\n", NR, $0 }' >"$work/lines.txt"
