@@ -251,7 +251,9 @@ fn is_gone(member: &Member, replica: ReplicaId, watch: &Watch) -> bool {
 /// Whether the leader's node says that its replica does not lead in that term.
 fn says_it_does_not_lead(member: &Member, node: NodeId, ballot: &Ballot, since: Instant) -> bool {
     let leads = |at: Instant, status: &crate::peers::NodeStatus| {
-        let leader = status.replicas.iter().find(|known| known.replica == ballot.candidate());
+        // Looked at for every replica again and again: a search through all would be quadratic.
+        let leader = status.replicas.binary_search_by_key(&ballot.candidate(), |known| known.replica);
+        let leader = leader.ok().map(|at| &status.replicas[at]);
         let leads = leader.is_some_and(|known| known.role == ReplicaRole::Leader && known.term >= ballot.term());
         leads || at < since + STATUS_AFTER
     };

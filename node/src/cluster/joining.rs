@@ -141,7 +141,7 @@ impl Cluster {
 /// Why a node was not added.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum InviteError {
-    /// Nobody answers there, for now.
+    /// Nobody answers there.
     #[error("{0}; is the node started, with --standby, and is this its peer address?")]
     Unreachable(String),
     /// It cannot or will not join.

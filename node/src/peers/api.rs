@@ -70,7 +70,7 @@ pub(crate) struct NodeStatus {
     pub node: NodeId,
     /// Whether its disk has less room than it keeps free: it is about to take no batches any more.
     pub low_on_disk: bool,
-    /// Its partition replicas.
+    /// Its partition replicas, by id.
     pub replicas: Vec<ReplicaStatus>,
 }
 
