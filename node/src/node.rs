@@ -222,7 +222,7 @@ impl Node {
         let groups = member.replicas.all_running();
         futures::future::join_all(groups.iter().map(|group| group.group().shutdown())).await;
         member.metadata.group().shutdown().await;
-        let ticked = tokio::task::spawn_blocking(move || member.replicas.tick(member.metadata.group())).await;
+        let ticked = tokio::task::spawn_blocking(move || member.replicas.tick(&member.metadata)).await;
         if let Ok(Err(error)) = ticked {
             tracing::error!(%error, "the committed marks could not be written");
         }
@@ -261,5 +261,5 @@ fn metadata_record(store: &Arc<dyn KvStore>, identity: &Identity) -> Result<Repl
     }))
 }
 
-/// Bytes of a segment of the metadata log.
-const METADATA_SEGMENT_BYTES: u64 = 16 << 20;
+/// Bytes of a segment of the metadata log: what is applied and lies in a finished one is given up.
+const METADATA_SEGMENT_BYTES: u64 = 1 << 20;

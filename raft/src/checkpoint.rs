@@ -1,19 +1,23 @@
 //! What a replica derives from its log, kept where a segment begins: an open reads the log from there on only.
 //!
 //! ```text
-//!  0  version u8 = 2       1  u8: 1 if a partition's state follows, else 0
+//!  0  version u8 = 2       1  what follows u8: 0 nothing, 1 a partition's state, 2 the metadata
 //!  2  log id of the membership (see the codec)      19  bytes of the membership u32, and the membership
 //!  …  the partition's end offset u64                 …  its log start offset u64        …  producers u32
 //!  …  each producer, ascending by id: id i64, epoch i16, leader time of its last batch i64, batches u8; each batch,
 //!     oldest first: first sequence i32, last sequence i32, base offset u64, log index u64
+//!  …  or the metadata: bincode of its rows
 //! ```
 //! Little-endian. The log engine keeps it in a file of its own with a checksum over all of it. What the metadata group
-//! has applied is not here but in the keyed store, which is never ahead of the log.
+//! has applied is in the keyed store, which is never ahead of the log; only snapshots hold it, too.
+
+use std::sync::Arc;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
 use crate::{
     codec::{self, DecodeError},
+    metadata::MetadataState,
     partition::PartitionState,
     types::StoredMembership,
 };
@@ -25,8 +29,30 @@ const VERSION: u8 = 2;
 pub(crate) struct Checkpoint {
     /// The last membership in the log.
     pub(crate) membership: StoredMembership,
+    /// What else.
+    pub(crate) state: GroupState,
+}
+
+/// What a group's entries up to some log index have made, as far as it is in the checkpoint.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) enum GroupState {
+    /// It is elsewhere.
+    #[default]
+    Elsewhere,
     /// Of a partition: its end offset and producers.
-    pub(crate) partition: Option<PartitionState>,
+    Partition(PartitionState),
+    /// All metadata.
+    Metadata(Arc<MetadataState>),
+}
+
+impl GroupState {
+    fn code(&self) -> u8 {
+        match self {
+            Self::Elsewhere => 0,
+            Self::Partition(_) => 1,
+            Self::Metadata(_) => 2,
+        }
+    }
 }
 
 impl Checkpoint {
@@ -37,12 +63,14 @@ impl Checkpoint {
         };
         let mut buffer = BytesMut::new();
         buffer.put_u8(VERSION);
-        buffer.put_u8(self.partition.is_some().into());
+        buffer.put_u8(self.state.code());
         codec::put_log_id(&mut buffer, self.membership.log_id().as_ref());
         buffer.put_u32_le(membership.len() as u32);
         buffer.put(membership);
-        if let Some(partition) = &self.partition {
-            partition.encode(&mut buffer);
+        match &self.state {
+            GroupState::Elsewhere => {}
+            GroupState::Partition(partition) => partition.encode(&mut buffer),
+            GroupState::Metadata(metadata) => buffer.put(metadata.encode().as_slice()),
         }
         buffer.freeze()
     }
@@ -52,11 +80,7 @@ impl Checkpoint {
         if bytes.get_u8() != VERSION {
             return Err(DecodeError::Malformed("checkpoint: this build does not know its version"));
         }
-        let of_partition = match bytes.get_u8() {
-            0 => false,
-            1 => true,
-            _ => return Err(DecodeError::Malformed("checkpoint")),
-        };
+        let code = bytes.get_u8();
         let id = codec::get_log_id(&mut bytes)?;
         codec::need(&bytes, 4)?;
         let size = bytes.get_u32_le() as usize;
@@ -66,9 +90,14 @@ impl Checkpoint {
             Some(_) => StoredMembership::new(id, codec::decode_membership(membership)?),
             None => StoredMembership::default(),
         };
-        let partition = of_partition.then(|| PartitionState::decode(&mut bytes)).transpose()?;
+        let state = match code {
+            0 => GroupState::Elsewhere,
+            1 => GroupState::Partition(PartitionState::decode(&mut bytes)?),
+            2 => GroupState::Metadata(Arc::new(MetadataState::decode(&bytes.split_off(0))?)),
+            _ => return Err(DecodeError::Malformed("checkpoint")),
+        };
         codec::end(&bytes, "checkpoint")?;
-        Ok(Self { membership, partition })
+        Ok(Self { membership, state })
     }
 }
 
@@ -110,7 +139,7 @@ mod tests {
     fn a_full_producer_table_survives_the_encoding() {
         let each = |producer: usize| (0..7).map(move |sequence| (producer as i64 * 3, 2, sequence));
         let script: Vec<_> = (0..PRODUCERS_PER_PARTITION_MAX).flat_map(each).collect();
-        let checkpoint = Checkpoint { membership: membership(), partition: Some(state(&script)) };
+        let checkpoint = Checkpoint { membership: membership(), state: GroupState::Partition(state(&script)) };
         let bytes = checkpoint.encode();
         assert!(bytes.len() < 2 << 20, "{}", bytes.len());
         assert_eq!(Checkpoint::decode(bytes).unwrap(), checkpoint);
@@ -118,8 +147,10 @@ mod tests {
 
     #[test]
     fn a_cut_a_tail_or_another_version_is_refused() {
-        let checkpoint =
-            Checkpoint { membership: membership(), partition: Some(state(&[(1, 0, 0), (1, 0, 1), (2, 0, 0)])) };
+        let checkpoint = Checkpoint {
+            membership: membership(),
+            state: GroupState::Partition(state(&[(1, 0, 0), (1, 0, 1), (2, 0, 0)])),
+        };
         let bytes = checkpoint.encode();
         for cut in 0..bytes.len() {
             assert!(Checkpoint::decode(bytes.slice(..cut)).is_err(), "cut at {cut}");
@@ -131,7 +162,8 @@ mod tests {
 
     #[test]
     fn producers_out_of_order_or_beyond_their_bound_are_refused() {
-        let empty = Checkpoint { partition: Some(PartitionState::default()), ..Checkpoint::default() }.encode();
+        let empty =
+            Checkpoint { state: GroupState::Partition(PartitionState::default()), ..Checkpoint::default() }.encode();
         let with = |count: u32, ids: &[i64]| {
             let mut bytes = BytesMut::from(&empty[..empty.len() - 4]);
             bytes.put_u32_le(count);
@@ -158,7 +190,8 @@ mod tests {
             of_partition: bool,
         ) {
             let membership = if has_membership { membership() } else { StoredMembership::default() };
-            let checkpoint = Checkpoint { membership, partition: of_partition.then(|| state(&script)) };
+            let state = if of_partition { GroupState::Partition(state(&script)) } else { GroupState::Elsewhere };
+            let checkpoint = Checkpoint { membership, state };
             prop_assert_eq!(Checkpoint::decode(checkpoint.encode()).unwrap(), checkpoint);
         }
 
@@ -175,8 +208,8 @@ mod tests {
         fn no_damage_makes_the_decoder_panic_or_take_more_than_it_was_given(
             damage in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6),
         ) {
-            let partition = Some(state(&[(1, 0, 0), (1, 0, 1), (2, 0, 0), (5, 1, 0)]));
-            let mut bytes = Checkpoint { membership: membership(), partition }.encode().to_vec();
+            let state = GroupState::Partition(state(&[(1, 0, 0), (1, 0, 1), (2, 0, 0), (5, 1, 0)]));
+            let mut bytes = Checkpoint { membership: membership(), state }.encode().to_vec();
             for (at, byte) in damage {
                 let at = at.index(bytes.len());
                 bytes[at] = byte;

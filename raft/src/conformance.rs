@@ -25,7 +25,7 @@ use quorate_log_engine::{EngineOptions, Log, LogEngine, LogOptions, LogStart, Re
 
 use crate::{
     catch_up::CatchUp,
-    checkpoint::Checkpoint,
+    checkpoint::{Checkpoint, GroupState},
     codec,
     log_store::{LogStore, lock},
     memberships::Memberships,
@@ -107,12 +107,11 @@ impl RaftLogReader<TypeConfig> for AnyLog {
 impl AnyLog {
     /// Begins the log behind `last`, whatever it held.
     async fn begin_behind(&self, last: LogId) {
-        let checkpoint = Checkpoint { membership: StoredMembership::default(), partition: Some(Default::default()) };
+        let state = GroupState::Partition(Default::default());
+        let checkpoint = Checkpoint { membership: StoredMembership::default(), state };
         let meta = SnapshotMeta { last_log_id: Some(last), last_membership: StoredMembership::default() };
         let snapshot = Snapshot { meta, snapshot: checkpoint.encode() };
-        let state = checkpoint.partition.unwrap();
-        let store = &self.0.store;
-        let restarted = store.restart_behind(&self.0.partition, last, &state, &snapshot).unwrap();
+        let restarted = self.0.store.restart_behind(last, &checkpoint.state, &snapshot).unwrap();
         restarted.await.unwrap().unwrap();
     }
 }
@@ -199,8 +198,8 @@ impl RaftStateMachine<TypeConfig> for AnyMachine {
 
     async fn try_create_snapshot_builder(&mut self, _: bool) -> Option<Built> {
         let (last_log_id, last_membership) = self.machine.applied_state().await.unwrap();
-        let partition = Some(self.bent.partition.tracker().state().clone());
-        let checkpoint = Checkpoint { membership: last_membership.clone(), partition };
+        let state = GroupState::Partition(self.bent.partition.tracker().state().clone());
+        let checkpoint = Checkpoint { membership: last_membership.clone(), state };
         let snapshot = Snapshot { meta: SnapshotMeta { last_log_id, last_membership }, snapshot: checkpoint.encode() };
         *lock(&self.built) = Some(snapshot.clone());
         Some(Built(snapshot))

@@ -22,7 +22,7 @@ use quorate_log_engine::FrameKind;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::{
-    checkpoint::Checkpoint,
+    checkpoint::{Checkpoint, GroupState},
     codec::{self, Call},
     disk_space::DiskSpace,
     environment::{Environment, PAYLOAD_BYTES_MAX},
@@ -428,10 +428,15 @@ impl Group {
                 codec::encode_vote_response(&self.raft.pre_vote(request).await.map_err(io::Error::other)?)
             }
             Call::Snapshot(vote, snapshot) => {
-                // A group that has none must not have Raft begin what it cannot finish.
-                let of_partition = Checkpoint::decode(snapshot.snapshot.clone()).map_err(io::Error::other)?;
-                if of_partition.partition.is_none() || self.id.kind() != GroupKind::Partition {
-                    return Err(io::Error::other("this group has no snapshots"));
+                // Raft must not begin what it cannot finish.
+                let checkpoint = Checkpoint::decode(snapshot.snapshot.clone()).map_err(io::Error::other)?;
+                let fits = match checkpoint.state {
+                    GroupState::Partition(_) => self.id.kind() == GroupKind::Partition,
+                    GroupState::Metadata(_) => self.id.kind() == GroupKind::Metadata,
+                    GroupState::Elsewhere => false,
+                };
+                if !fits {
+                    return Err(io::Error::other("a snapshot of another kind of group"));
                 }
                 let response = self.raft.install_full_snapshot(vote, snapshot).await.map_err(io::Error::other)?;
                 codec::encode_snapshot_response(&response)

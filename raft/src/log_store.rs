@@ -21,11 +21,11 @@ use tokio::sync::{oneshot, watch};
 
 use crate::{
     catch_up::CatchUp,
-    checkpoint::Checkpoint,
+    checkpoint::{Checkpoint, GroupState},
     codec,
     memberships::Memberships,
     open::OpenedLog,
-    partition::{PartitionMachine, PartitionState},
+    partition::PartitionMachine,
     snapshots::{Snapshot, Snapshots},
     types::{Claim, Entry, LogId, StoredMembership, TypeConfig, Vote, log_id},
 };
@@ -172,9 +172,8 @@ impl LogStore {
     /// storage; until then a crash brings the old log back.
     pub(crate) fn restart_behind(
         &self,
-        machine: &PartitionMachine,
         last: LogId,
-        state: &PartitionState,
+        state: &GroupState,
         snapshot: &Snapshot,
     ) -> io::Result<oneshot::Receiver<io::Result<()>>> {
         if self.0.log.next_index() > last.index + 1 {
@@ -182,20 +181,28 @@ impl LogStore {
             return Err(io::Error::other(format!("the log contradicts the snapshot that ends at {last}")));
         }
         let (done, durable) = oneshot::channel();
-        let start = LogStart { index: last.index + 1, term: last.leader_id.term, offset: state.end_offset() };
+        let offset = match state {
+            GroupState::Partition(state) => state.end_offset(),
+            GroupState::Metadata(_) | GroupState::Elsewhere => 0,
+        };
+        let start = LogStart { index: last.index + 1, term: last.leader_id.term, offset };
         let shared = self.0.clone();
         let done = move |result: Result<(), LogFailure>| {
             shared.send_durable_end();
             drop(done.send(result.map_err(io::Error::from)));
         };
         let _order = lock(&self.0.order);
-        machine.restart(last.index, state, || {
+        let restart_log = || {
             *lock(&self.0.truncations) += 1;
             *lock(&self.0.memberships) = Memberships::from(snapshot.meta.last_membership.clone());
             let mut committed = lock(&self.0.committed);
             *committed = (*committed).max(Some(last));
             self.0.log.restart_at(start, snapshot.snapshot.clone(), Box::new(done));
-        });
+        };
+        match (&self.0.partition, state) {
+            (Some(partition), GroupState::Partition(state)) => partition.restart(last.index, state, restart_log),
+            _ => restart_log(),
+        }
         Ok(durable)
     }
 
@@ -259,10 +266,11 @@ impl LogStore {
     /// what was appended right behind it is undone. What takes long, to encode up to ten thousand producers, is done elsewhere.
     fn checkpoint(&self, base_index: u64) {
         let membership = lock(&self.0.memberships).before(base_index);
-        let checkpoint = Checkpoint {
-            membership,
-            partition: self.0.partition.as_ref().map(|partition| partition.tracker().state_before(base_index)),
+        let state = match &self.0.partition {
+            Some(partition) => GroupState::Partition(partition.tracker().state_before(base_index)),
+            None => GroupState::Elsewhere,
         };
+        let checkpoint = Checkpoint { membership, state };
         let (shared, truncations) = (self.0.clone(), *lock(&self.0.truncations));
         tokio::task::spawn_blocking(move || shared.keep(base_index, &checkpoint, truncations));
     }

@@ -5,7 +5,7 @@ use quorate_cluster_config::ReplicaId;
 use quorate_log_engine::{FrameKind, Log, LogOptions, OpenError, Opened, RecoveredEntry, Recovery};
 
 use crate::{
-    checkpoint::Checkpoint,
+    checkpoint::{Checkpoint, GroupState},
     codec,
     environment::{Environment, PAYLOAD_BYTES_MAX},
     memberships::Memberships,
@@ -87,9 +87,10 @@ impl Recovery for LogRecovery<'_> {
     fn restore(&mut self, next_index: u64, state: Bytes) -> Result<(), String> {
         self.check_new()?;
         let checkpoint = Checkpoint::decode(state).map_err(|error| error.to_string())?;
-        match (&mut self.partition, checkpoint.partition) {
-            (Some(recovery), Some(state)) => recovery.restore(state),
-            (None, None) => {}
+        match (&mut self.partition, checkpoint.state) {
+            (Some(recovery), GroupState::Partition(state)) => recovery.restore(state),
+            // What the metadata machine lacks it takes once the log is open.
+            (None, GroupState::Elsewhere | GroupState::Metadata(_)) => {}
             _ => return Err("its checkpoint is that of another kind of group".to_owned()),
         }
         if checkpoint.membership.log_id().as_ref().is_some_and(|id| id.index >= next_index) {

@@ -10,10 +10,10 @@ use openraft::{
 };
 
 use crate::{
-    checkpoint::Checkpoint,
+    checkpoint::{Checkpoint, GroupState},
     log_store::LogStore,
     metadata::MetadataMachine,
-    partition::{PartitionMachine, PartitionState},
+    partition::PartitionMachine,
     snapshots::{Snapshot, SnapshotMeta},
     types::{Applied, Entry, LogId, StoredMembership, TypeConfig},
 };
@@ -27,7 +27,7 @@ pub(crate) enum Machine {
 
 /// A group's machine with what openraft wants to know of it.
 ///
-/// Only partitions have snapshots. The log of the metadata group is kept whole; what it decided is in the keyed store.
+/// A snapshot of a partition is one of its checkpoints. That of the metadata group is what it has applied.
 #[derive(Debug)]
 pub(crate) struct StateMachine {
     machine: Machine,
@@ -56,13 +56,25 @@ impl StateMachine {
     }
 
     /// The state in a snapshot's data, if that is what its name says.
-    fn decode(&self, meta: &SnapshotMeta, data: Bytes) -> Result<PartitionState, String> {
+    fn decode(&self, meta: &SnapshotMeta, data: Bytes) -> Result<GroupState, String> {
         let checkpoint = Checkpoint::decode(data).map_err(|error| error.to_string())?;
-        match checkpoint.partition {
-            Some(state) if checkpoint.membership == meta.last_membership => Ok(state),
-            Some(_) => Err("its membership is another one than its name says".to_owned()),
-            None => Err("it is that of another kind of group".to_owned()),
+        match (&self.machine, &checkpoint.state) {
+            _ if checkpoint.membership != meta.last_membership => {
+                Err("its membership is another one than its name says".to_owned())
+            }
+            (Machine::Partition(_), GroupState::Partition(_)) | (Machine::Metadata(_), GroupState::Metadata(_)) => {
+                Ok(checkpoint.state)
+            }
+            _ => Err("it is that of another kind of group".to_owned()),
         }
+    }
+
+    /// All metadata as they are applied now; `None` if nothing is.
+    fn metadata_snapshot(&self, machine: &MetadataMachine) -> Option<Snapshot> {
+        let meta = SnapshotMeta { last_log_id: Some(self.applied?), last_membership: self.membership.clone() };
+        let state = GroupState::Metadata(machine.state());
+        let data = Checkpoint { membership: self.membership.clone(), state }.encode();
+        Some(Snapshot { meta, snapshot: data })
     }
 }
 
@@ -90,30 +102,41 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
     /// A builder of the snapshot that was offered; none if none was: without a checkpoint to begin behind, nothing may
     /// be purged.
     async fn try_create_snapshot_builder(&mut self, _: bool) -> Option<SnapshotBuilder> {
-        let offered = self.store.snapshots().take_offered();
-        offered.map(|snapshot| SnapshotBuilder(Some(snapshot)))
+        Some(self.get_snapshot_builder().await).filter(|builder| builder.snapshot.is_some())
     }
 
     /// Not asked for: [`RaftStateMachine::try_create_snapshot_builder`] is.
     async fn get_snapshot_builder(&mut self) -> SnapshotBuilder {
-        SnapshotBuilder(self.store.snapshots().take_offered())
+        match self.machine.clone() {
+            Machine::Partition(_) => SnapshotBuilder { snapshot: self.store.snapshots().take_offered(), machine: None },
+            Machine::Metadata(machine) => {
+                SnapshotBuilder { snapshot: self.metadata_snapshot(&machine), machine: Some(machine) }
+            }
+        }
     }
 
     /// Goes on from a snapshot, once that is on stable storage. If the log goes beyond it, nothing of the log is touched.
     async fn install_snapshot(&mut self, meta: &SnapshotMeta, data: Bytes) -> Result<(), io::Error> {
         let malformed = |reason: String| io::Error::new(io::ErrorKind::InvalidData, format!("a snapshot: {reason}"));
-        let (Machine::Partition(machine), Some(last)) = (&self.machine, meta.last_log_id) else {
-            return Err(malformed("this group has none".to_owned()));
+        let Some(last) = meta.last_log_id else {
+            return Err(malformed("it stands for nothing".to_owned()));
         };
         let state = self.decode(meta, data.clone()).map_err(malformed)?;
         let snapshot = Snapshot { meta: meta.clone(), snapshot: data };
-        if self.store.holds(last) {
-            machine.skip_through(last.index, &state);
-            self.store.snapshots().install(snapshot, false);
-        } else {
-            let restarted = self.store.restart_behind(machine, last, &state, &snapshot)?;
+        let behind = !self.store.holds(last);
+        if behind {
+            let restarted = self.store.restart_behind(last, &state, &snapshot)?;
             restarted.await.map_err(io::Error::other)??;
-            self.store.snapshots().install(snapshot, true);
+        }
+        match (&self.machine, &state) {
+            (Machine::Partition(machine), GroupState::Partition(state)) => {
+                if !behind {
+                    machine.skip_through(last.index, state);
+                }
+                self.store.snapshots().install(snapshot, behind);
+            }
+            (Machine::Metadata(machine), GroupState::Metadata(state)) => machine.install(meta, state).await?,
+            _ => return Err(malformed("it is that of another kind of group".to_owned())),
         }
         self.applied = Some(last);
         self.membership = meta.last_membership.clone();
@@ -121,20 +144,30 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
     }
 
     async fn get_current_snapshot(&mut self) -> Result<Option<Snapshot>, io::Error> {
+        if let Machine::Metadata(machine) = &self.machine {
+            return Ok(self.metadata_snapshot(machine));
+        }
         let store = self.store.clone();
         let read = move || store.snapshots().current(store.log());
         tokio::task::spawn_blocking(read).await?.map_err(io::Error::other)
     }
 }
 
-/// Hands a snapshot that was made before to openraft.
+/// Hands a snapshot that was made before to openraft, once it is on stable storage.
 #[derive(Debug)]
-pub(crate) struct SnapshotBuilder(Option<Snapshot>);
+pub(crate) struct SnapshotBuilder {
+    snapshot: Option<Snapshot>,
+    /// Of the metadata group: what the snapshot was made of may not be on stable storage yet.
+    machine: Option<Arc<MetadataMachine>>,
+}
 
 impl RaftSnapshotBuilder<TypeConfig> for SnapshotBuilder {
     type SnapshotData = Bytes;
 
     async fn build_snapshot(&mut self) -> Result<Snapshot, io::Error> {
-        self.0.clone().ok_or_else(|| io::Error::other("no snapshot was offered"))
+        if let Some(machine) = self.machine.clone() {
+            tokio::task::spawn_blocking(move || machine.flush()).await?.map_err(io::Error::other)?;
+        }
+        self.snapshot.clone().ok_or_else(|| io::Error::other("no snapshot was offered"))
     }
 }

@@ -185,7 +185,7 @@ pub(crate) async fn tick(member: Arc<Member>) {
     loop {
         ticks.tick().await;
         let ticking = member.clone();
-        let ticked = tokio::task::spawn_blocking(move || ticking.replicas.tick(ticking.metadata.group())).await;
+        let ticked = tokio::task::spawn_blocking(move || ticking.replicas.tick(&ticking.metadata)).await;
         if let Ok(Err(error)) = ticked {
             tracing::error!(%error, "the committed marks could not be written");
         }

@@ -156,7 +156,7 @@ impl Replicas {
     }
 
     /// Work of once a second for all replicas, and one flush for what it wrote.
-    pub(crate) fn tick(&self, metadata: &Group) -> Result<(), KvError> {
+    pub(crate) fn tick(&self, metadata: &MetadataGroup) -> Result<(), KvError> {
         let mut written = metadata.tick()?;
         let mut settled = BTreeMap::new();
         for group in self.all_running() {

@@ -116,7 +116,11 @@ async fn a_segment_begins_with_the_state_before_it_also_in_the_middle_of_an_appe
     let mut bases = BTreeSet::new();
     for index in 5..40 {
         let (base_index, checkpoint) = checkpoint_at(&store, &engine, index).await;
-        assert_eq!(checkpoint.partition, Some(state_of(&entries[..base_index as usize])), "before {base_index}");
+        assert_eq!(
+            checkpoint.state,
+            GroupState::Partition(state_of(&entries[..base_index as usize])),
+            "before {base_index}"
+        );
         assert_eq!(checkpoint.membership.log_id(), &Some(log_id(1, 0)));
         bases.insert(base_index);
     }
@@ -143,13 +147,13 @@ async fn what_was_truncated_leaves_no_trace_in_a_checkpoint() {
     store.truncate_after(Some(log_id(1, 10))).await.unwrap();
     let mut kept = entries[..11].to_vec();
     let (base_index, checkpoint) = checkpoint_at(&store, &engine, 23).await;
-    assert_eq!((base_index, checkpoint.partition), (11, Some(state_of(&kept))));
+    assert_eq!((base_index, checkpoint.state), (11, GroupState::Partition(state_of(&kept))));
     assert_eq!(checkpoint.membership.log_id(), &Some(log_id(1, 0)));
     kept.extend((11..24).map(|index| batch(2, index)));
     append(&mut store, &kept[11..]).await;
     let (base_index, checkpoint) = checkpoint_at(&store, &engine, 23).await;
     assert!(base_index > 11);
-    assert_eq!(checkpoint.partition, Some(state_of(&kept[..base_index as usize])));
+    assert_eq!(checkpoint.state, GroupState::Partition(state_of(&kept[..base_index as usize])));
     assert_eq!(checkpoint.membership.log_id(), &Some(log_id(1, 0)), "the other membership is gone");
 }
 

@@ -4,22 +4,24 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use quorate_cluster_config::GroupId;
-use quorate_log_engine::FrameKind;
+use quorate_log_engine::{FrameKind, Log, SegmentInfo};
 use tokio::sync::watch;
 
 use super::{
     command::{MetadataCommand, MetadataReply},
-    machine::MetadataMachine,
+    machine::{Loaded, MetadataMachine},
     state::MetadataState,
 };
 use crate::{
+    checkpoint::{Checkpoint, GroupState},
     clock::WallClock,
     environment::Environment,
     group::{Group, ProposeError},
     log_store::LogStore,
     open::{GroupOpenError, open_log},
+    snapshots,
     state_machine::{Machine, StateMachine},
-    store::ReplicaRecord,
+    store::{KvError, ReplicaRecord},
     types::{Applied, Proposal},
 };
 
@@ -32,6 +34,24 @@ pub enum MetadataError {
     /// Command or reply could not be encoded.
     #[error("malformed command or reply: {0}")]
     Codec(String),
+}
+
+/// Completes what a crash interrupted: the log goes on behind a snapshot, and what that holds is not in the store yet.
+/// Blocks.
+fn catch_up(loaded: &mut Loaded, log: &Log) -> Result<(), String> {
+    let start = log.start().index;
+    if start <= loaded.applied.map_or(0, |id| id.index + 1) {
+        return Ok(());
+    }
+    let refused = || format!("its log starts at {start}, and the store holds less: restore both or neither");
+    let snapshot = snapshots::of_checkpoint(log, start).ok_or_else(refused)?;
+    let checkpoint = Checkpoint::decode(snapshot.snapshot).map_err(|error| error.to_string())?;
+    let (GroupState::Metadata(state), Some(last)) = (checkpoint.state, snapshot.meta.last_log_id) else {
+        return Err(refused());
+    };
+    loaded.machine.replace_all(last, &checkpoint.membership, state).map_err(|error| error.to_string())?;
+    (loaded.applied, loaded.membership) = (Some(last), checkpoint.membership);
+    Ok(())
 }
 
 /// A running replica of the metadata group.
@@ -51,8 +71,10 @@ impl MetadataGroup {
         debug_assert!(matches!(record.group, GroupId::Metadata));
         let (env, rec) = (environment.clone(), record.clone());
         let open = move || {
-            let loaded = MetadataMachine::load(env.store.clone())?;
+            let mut loaded = MetadataMachine::load(env.store.clone())?;
             let opened = open_log(&env, &rec, loaded.applied, None)?;
+            catch_up(&mut loaded, &opened.log)
+                .map_err(|reason| GroupOpenError::Inconsistent { replica: rec.replica, reason })?;
             Ok::<_, GroupOpenError>((loaded, opened))
         };
         let failed =
@@ -84,6 +106,30 @@ impl MetadataGroup {
     #[must_use]
     pub fn applied_end(&self) -> watch::Receiver<u64> {
         self.machine.applied_end()
+    }
+
+    /// [`Group::tick`] of the metadata group: gives up what is applied and lies in finished segments, too. Blocks.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn tick(&self) -> Result<bool, KvError> {
+        let log = self.group.store().log();
+        let (start, applied_end) = (log.start().index, *self.machine.applied_end().borrow());
+        let can_go = |segment: &SegmentInfo| {
+            let begins = segment.checkpointed && segment.durable && segment.base_index > start;
+            begins && segment.base_index <= applied_end
+        };
+        if log.segments().iter().any(can_go) {
+            let raft = self.group.raft().clone();
+            tokio::spawn(async move { raft.trigger().snapshot().await });
+        }
+        self.group.tick()
+    }
+
+    /// The first log index that the log still holds.
+    #[must_use]
+    pub fn log_start(&self) -> u64 {
+        self.group.store().log().start().index
     }
 
     /// Waits until the entry of this log index is applied; false if that takes longer than `patience`.

@@ -8,6 +8,7 @@
 //! store is never ahead of the log.
 
 use std::{
+    collections::BTreeSet,
     io,
     sync::{Arc, PoisonError, RwLock},
 };
@@ -24,6 +25,7 @@ use super::{
 use crate::{
     codec,
     log_store::DurableEnd,
+    snapshots::SnapshotMeta,
     store::{KvBatch, KvError, KvStore, family},
     types::{Applied, Entry, LogId, StoredMembership},
 };
@@ -86,13 +88,52 @@ impl MetadataMachine {
         self.applied_end.subscribe()
     }
 
-    pub(crate) async fn apply(&self, entry: &Entry, membership: &StoredMembership) -> io::Result<Applied> {
-        let index = entry.log_id.index;
+    /// Brings what was applied to stable storage. Blocks.
+    pub(crate) fn flush(&self) -> Result<(), KvError> {
+        self.store.flush()
+    }
+
+    /// Goes on from a snapshot, once the log is durable up to there; returns once that is on stable storage.
+    pub(crate) async fn install(self: &Arc<Self>, meta: &SnapshotMeta, state: &Arc<MetadataState>) -> io::Result<()> {
+        let Some(last) = meta.last_log_id else { return Ok(()) };
+        self.wait_durable(last.index).await?;
+        let (machine, meta, state) = (self.clone(), meta.clone(), state.clone());
+        let install = move || machine.replace_all(last, &meta.last_membership, state);
+        tokio::task::spawn_blocking(install).await?.map_err(io::Error::other)
+    }
+
+    /// Puts this state in the place of all there is. Blocks.
+    pub(super) fn replace_all(
+        &self,
+        last: LogId,
+        membership: &StoredMembership,
+        state: Arc<MetadataState>,
+    ) -> Result<(), KvError> {
+        let batch = KvBatch::default().put(APPLIED.to_vec(), encode_position(last, membership));
+        let mut batch = state.rows().iter().try_fold(batch, put_row)?;
+        let kept: BTreeSet<Vec<u8>> = batch.puts.iter().map(|(key, _)| key.clone()).collect();
+        let known = self.store.scan(ROWS)?.into_iter().map(|(key, _)| key);
+        batch.deletes.extend(known.filter(|key| !kept.contains(key)));
+        self.store.write(batch)?;
+        self.store.flush()?;
+        *self.state.write().unwrap_or_else(PoisonError::into_inner) = state;
+        self.applied_end.send_replace(last.index + 1);
+        Ok(())
+    }
+
+    /// Waits until the log is on stable storage up to this entry.
+    async fn wait_durable(&self, index: u64) -> io::Result<()> {
         let mut durable =
             self.durable_end.get().ok_or_else(|| io::Error::other("the metadata log is not open"))?.clone();
         // A failed log ends the wait, or the group could not stop.
         let reached = |end: &DurableEnd| end.as_ref().map_or(true, |end| *end > index);
         durable.wait_for(reached).await.map_err(io::Error::other)?.clone()?;
+        Ok(())
+    }
+
+    pub(crate) async fn apply(&self, entry: &Entry, membership: &StoredMembership) -> io::Result<Applied> {
+        let index = entry.log_id.index;
+        self.wait_durable(index).await?;
         let mut state = MetadataState::clone(&self.state());
         let (applied, rows) = match &entry.payload {
             EntryPayload::Blank => (Applied::Nothing, Vec::new()),
@@ -106,28 +147,8 @@ impl MetadataMachine {
                 (Applied::Reply(encode_reply(&reply)?), rows)
             }
         };
-        let mut position = BytesMut::new();
-        codec::put_log_id(&mut position, Some(&entry.log_id));
-        codec::put_log_id(&mut position, membership.log_id().as_ref());
-        position.put(codec::encode_membership(membership.membership()));
-        let mut batch = KvBatch::default().put(APPLIED.to_vec(), position.to_vec());
-        for row in &rows {
-            batch = match row {
-                Row::TopicGone(id) => batch.delete(row_key(b't', id.0)),
-                Row::Counters(_) => batch.put(row_key(b'c', 0), encode_row(row)?),
-                Row::Node(node) => batch.put(row_key(b'n', node.id.0), encode_row(row)?),
-                // In the place of the node's row.
-                Row::NodeRetired(node) => batch.put(row_key(b'n', node.0), encode_row(row)?),
-                Row::Evening(_) => batch.put(row_key(b'e', 0), encode_row(row)?),
-                Row::Stream(name) => {
-                    batch.put([&row_key(b's', 0), name.as_str().as_bytes()].concat(), encode_row(row)?)
-                }
-                Row::Topic(topic) => batch.put(row_key(b't', topic.id.0), encode_row(row)?),
-                Row::Tombstone(ReplicaId(replica)) => batch.put(row_key(b'x', *replica), encode_row(row)?),
-                Row::Move(moving) => batch.put(move_key(moving.partition), encode_row(row)?),
-                Row::MoveGone(partition) => batch.delete(move_key(*partition)),
-            };
-        }
+        let batch = KvBatch::default().put(APPLIED.to_vec(), encode_position(entry.log_id, membership));
+        let batch = rows.iter().try_fold(batch, put_row).map_err(io::Error::other)?;
         self.store.write(batch).map_err(io::Error::other)?;
         *self.state.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(state);
         self.applied_end.send_replace(index + 1);
@@ -143,8 +164,29 @@ fn move_key(partition: PartitionId) -> Vec<u8> {
     [row_key(b'v', partition.topic.0).as_slice(), &partition.index.to_be_bytes()].concat()
 }
 
-fn encode_row(row: &Row) -> io::Result<Vec<u8>> {
-    bincode::serialize(row).map_err(io::Error::other)
+fn encode_position(applied: LogId, membership: &StoredMembership) -> Vec<u8> {
+    let mut position = BytesMut::new();
+    codec::put_log_id(&mut position, Some(&applied));
+    codec::put_log_id(&mut position, membership.log_id().as_ref());
+    position.put(codec::encode_membership(membership.membership()));
+    position.to_vec()
+}
+
+fn put_row(batch: KvBatch, row: &Row) -> Result<KvBatch, KvError> {
+    let key = match row {
+        Row::TopicGone(id) => return Ok(batch.delete(row_key(b't', id.0))),
+        Row::MoveGone(partition) => return Ok(batch.delete(move_key(*partition))),
+        Row::Counters(_) => row_key(b'c', 0),
+        Row::Node(node) => row_key(b'n', node.id.0),
+        // In the place of the node's row.
+        Row::NodeRetired(node) => row_key(b'n', node.0),
+        Row::Evening(_) => row_key(b'e', 0),
+        Row::Stream(name) => [&row_key(b's', 0), name.as_str().as_bytes()].concat(),
+        Row::Topic(topic) => row_key(b't', topic.id.0),
+        Row::Tombstone(ReplicaId(replica)) => row_key(b'x', *replica),
+        Row::Move(moving) => move_key(moving.partition),
+    };
+    Ok(batch.put(key, bincode::serialize(row).map_err(|error| KvError(error.to_string()))?))
 }
 
 fn encode_reply(reply: &MetadataReply) -> io::Result<Bytes> {

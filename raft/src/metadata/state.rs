@@ -12,6 +12,7 @@ use super::{
     moves::MoveRow,
     placement::Placed,
 };
+use crate::codec::DecodeError;
 
 pub use nodes::{Leaving, NodePlace, NodeRow};
 pub use topics::TopicAlteration;
@@ -174,6 +175,30 @@ impl MetadataState {
             (0..).zip(&topic.partitions).map(placed).collect::<Vec<_>>()
         };
         self.topics.values().flat_map(of_topic).collect()
+    }
+
+    /// All of it as rows: [`MetadataState::load`] makes the same of them.
+    pub(crate) fn rows(&self) -> Vec<Row> {
+        let Self { counters, nodes, retired, streams, topics, names: _, tombstones, moves, evening } = self;
+        let rows = [Row::Counters(*counters), Row::Evening(*evening)].into_iter();
+        let rows = rows.chain(nodes.values().cloned().map(Row::Node));
+        let rows = rows.chain(retired.iter().copied().map(Row::NodeRetired));
+        let rows = rows.chain(streams.iter().cloned().map(Row::Stream));
+        let rows = rows.chain(topics.values().cloned().map(Row::Topic));
+        let rows = rows.chain(tombstones.iter().copied().map(Row::Tombstone));
+        rows.chain(moves.values().copied().map(Row::Move)).collect()
+    }
+
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        // Nothing in a row makes this fail; if it did, whoever reads nothing would refuse it.
+        bincode::serialize(&self.rows()).unwrap_or_default()
+    }
+
+    pub(crate) fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        let rows = bincode::deserialize(bytes).map_err(|_| DecodeError::Malformed("metadata"))?;
+        let mut state = Self::default();
+        state.load(rows);
+        Ok(state)
     }
 
     /// Takes rows in, as a command made them or as the store kept them.

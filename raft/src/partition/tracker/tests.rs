@@ -6,7 +6,10 @@ use quorate_log_engine::FrameHeader;
 use quorate_record::{BatchBuilder, Compression, ProducerStamp, Record};
 
 use super::*;
-use crate::{checkpoint::Checkpoint, partition::Outcome};
+use crate::{
+    checkpoint::{Checkpoint, GroupState},
+    partition::Outcome,
+};
 
 fn frame(index: u64, producer_id: i64, base_sequence: i32, records: i32, expected_end_offset: Option<u64>) -> Frame {
     let mut builder = BatchBuilder::new(Compression::None);
@@ -165,9 +168,10 @@ proptest! {
         let begin = begin.min(committed);
         let mut prefix = Tracker::default();
         append(&mut prefix, 0, &[kept.clone(), after.clone()].concat()[..begin]);
-        let partition = Some(prefix.state().clone());
-        let checkpoint = Checkpoint { partition, ..Checkpoint::default() }.encode();
-        let mut resumed = Tracker::new(Checkpoint::decode(checkpoint).unwrap().partition.unwrap());
+        let state = GroupState::Partition(prefix.state().clone());
+        let checkpoint = Checkpoint { state, ..Checkpoint::default() }.encode();
+        let GroupState::Partition(begun) = Checkpoint::decode(checkpoint).unwrap().state else { unreachable!() };
+        let mut resumed = Tracker::new(begun);
         for frame in &log[begin..] {
             recover(&mut resumed, frame, committed.checked_sub(1).map(|last| last as u64)).unwrap();
         }

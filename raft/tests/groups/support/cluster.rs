@@ -322,7 +322,7 @@ impl TestCluster {
     /// The tick of once a second of a node's replicas, and a flush of its store.
     pub(crate) fn mark(&self, id: NodeId) {
         self.partition(id).tick().unwrap();
-        self.metadata(id).group().tick().unwrap();
+        self.metadata(id).tick().unwrap();
         self.store(id).flush();
     }
 

@@ -16,6 +16,7 @@ struct State {
     life: u64,
     live: BTreeMap<Vec<u8>, Vec<u8>>,
     flushed: BTreeMap<Vec<u8>, Vec<u8>>,
+    refuses: bool,
 }
 
 impl Store {
@@ -30,6 +31,11 @@ impl Store {
         let mut state = self.0.lock().unwrap();
         state.life += 1;
         state.live = state.flushed.clone();
+    }
+
+    /// Fails all writes from now on, or no longer.
+    pub(crate) fn refuse(&self, refuses: bool) {
+        self.0.lock().unwrap().refuses = refuses;
     }
 
     /// Flushes, as the operating system may at any time.
@@ -64,9 +70,13 @@ impl KvStore for Mount {
 
     fn write(&self, batch: KvBatch) -> Result<(), KvError> {
         self.with(|state| {
+            if state.refuses {
+                return Err(KvError("the disk does not take it".into()));
+            }
             state.live.extend(batch.puts);
             batch.deletes.iter().for_each(|key| drop(state.live.remove(key)));
-        })
+            Ok(())
+        })?
     }
 
     fn flush(&self) -> Result<(), KvError> {
