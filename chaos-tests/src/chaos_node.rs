@@ -8,7 +8,7 @@ use std::{process::ExitCode, sync::Arc};
 use clap::Parser;
 use quorate_chaos_tests::power_loss::{HOLD_SYNC, PowerLossVfs};
 use quorate_cluster_config::{NodeConfig, Sources};
-use quorate_node::{Node, Seams};
+use quorate_node::{Build, Node, Seams};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
@@ -31,6 +31,10 @@ struct Args {
     /// Peer addresses of all nodes that form the cluster, this one included
     #[arg(long, value_name = "HOST:PORT,…")]
     seeds: Option<String>,
+    /// The highest level of the metadata, and the highest version of the peer protocol, that the node says it understands
+    /// beyond this build's: as a later build would
+    #[arg(long, value_name = "N", default_value_t = 0, env = "CHAOS_NODE_LATER")]
+    later: u16,
 }
 
 fn main() -> ExitCode {
@@ -58,7 +62,10 @@ fn run(args: Args) -> Result<(), Box<dyn std::error::Error>> {
         EnvFilter::try_from_env("QUORATE_LOG_FILTER").unwrap_or_else(|_| EnvFilter::new("info,openraft=error"));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false).init();
     let vfs = Arc::new(PowerLossVfs::new(config.data_dir.join(HOLD_SYNC)));
-    let seams = Seams { vfs, ..Seams::default() };
+    let mut build = Build::default();
+    build.levels.max += u32::from(args.later);
+    build.peer_versions.max += args.later;
+    let seams = Seams { vfs, build, ..Seams::default() };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
         let mut terminate = signal(SignalKind::terminate())?;

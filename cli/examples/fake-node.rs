@@ -12,10 +12,10 @@ use futures::StreamExt;
 use quorate_cluster_config::{Address, ClusterId, NodeId, ProducerId, ReplicaId, TopicId, TopicName};
 use quorate_protocol::{
     AddNodeRequest, AlterTopicRequest, ApiError, ClusterInfo, CreateTopicRequest, DeleteTopicRequest, DrainRequest,
-    ErrorCode, FetchRequest, FetchResponse, MoveInfo, MoveState, NodeInfo, NodeState, OffsetQuery, OffsetsRequest,
-    OffsetsResponse, PartitionInfo, ProduceRequest, ProduceResponse, QuorateApi, RemoveNodeRequest, ReplicaInfo,
-    ReplicaRole, ServeFrom, TasksResponse, TopicInfo, TopicSelector, TopicsRequest, TopicsResponse, TrimRequest,
-    TrimResponse,
+    ErrorCode, FetchRequest, FetchResponse, MissingInfo, MoveInfo, MoveState, NodeInfo, NodeState, OffsetQuery,
+    OffsetsRequest, OffsetsResponse, OutlookInfo, PartitionInfo, ProduceRequest, ProduceResponse, QuorateApi,
+    RecoverRequest, RemoveNodeRequest, ReplicaInfo, ReplicaRole, ServeFrom, SurvivorInfo, TasksResponse, TopicInfo,
+    TopicSelector, TopicsRequest, TopicsResponse, TrimRequest, TrimResponse,
 };
 use quorate_record::{BatchHeader, UNPROTECTED_SIZE, stamp};
 use tarpc::context::Context;
@@ -132,6 +132,8 @@ impl QuorateApi for FakeNode {
             partition_count: state.logs.len() as u32,
             leaderless_partition_count: 0,
             under_replicated_partition_count: 0,
+            metadata_level: 1,
+            metadata_recoveries: Vec::new(),
         })
     }
 
@@ -165,6 +167,7 @@ impl QuorateApi for FakeNode {
             id,
             name: request.name.clone(),
             created_at: 1,
+            recoveries: Vec::new(),
             partitions: partitions.collect(),
             config: request.config,
         };
@@ -219,6 +222,36 @@ impl QuorateApi for FakeNode {
         config.retention_time = request.retention_time.unwrap_or(config.retention_time);
         config.retention_bytes = request.retention_bytes.unwrap_or(config.retention_bytes);
         Ok(5)
+    }
+
+    /// Partition 0 of every topic has a majority; of partition 1 node 2 alone is left, of all others nothing.
+    async fn outlook(self, _: Context, topic: TopicId) -> Outcome<Vec<OutlookInfo>> {
+        let state = self.state();
+        let missing = |node| MissingInfo { replica: ReplicaId(node), node: NodeId(node) };
+        let survivor = SurvivorInfo {
+            replica: ReplicaId(22),
+            node: NodeId(2),
+            log_end_offset: 1_204,
+            high_watermark: 1_200,
+            damaged: false,
+        };
+        let outlook = |partition| OutlookInfo {
+            partition,
+            has_majority: partition == 0,
+            survivors: if partition == 1 { vec![survivor] } else { Vec::new() },
+            missing: if partition == 0 { Vec::new() } else { vec![missing(1), missing(3)] },
+        };
+        let partitions = state.logs.keys().filter(|(of, _)| *of == topic).map(|(_, partition)| *partition);
+        let mut outlooks: Vec<OutlookInfo> = partitions.map(outlook).collect();
+        outlooks.sort_by_key(|outlook| outlook.partition);
+        Ok(outlooks)
+    }
+
+    async fn recover_partition(self, _: Context, request: RecoverRequest) -> Outcome<u64> {
+        match (request.partition, request.survivor, request.log_end_offset) {
+            (1, ReplicaId(22), 1_204) => Ok(6),
+            _ => Err(ApiError::new(ErrorCode::InvalidRequest, "look again")),
+        }
     }
 
     async fn cancel_moves(self, _: Context) -> Outcome<u32> {

@@ -92,6 +92,22 @@ pub(crate) fn milliseconds(duration: Duration) -> u64 {
     duration.as_millis().try_into().unwrap_or(u64::MAX)
 }
 
+/// Nodes by their ids, in words.
+pub(crate) fn nodes(ids: &[u64]) -> String {
+    let named: Vec<String> = ids.iter().map(ToString::to_string).collect();
+    match &named[..] {
+        [] => "no other node".to_owned(),
+        [one] => format!("node {one}"),
+        many => format!("nodes {}", many.join(", ")),
+    }
+}
+
+/// A moment, given in milliseconds since 1970, in UTC.
+pub(crate) fn time(ms: i64) -> String {
+    let since = Duration::from_millis(u64::try_from(ms).unwrap_or(0));
+    humantime::format_rfc3339_seconds(std::time::UNIX_EPOCH + since).to_string()
+}
+
 /// A value that may be unknown.
 pub(crate) fn or_dash(value: Option<impl ToString>) -> String {
     value.map_or_else(|| "-".to_owned(), |value| value.to_string())

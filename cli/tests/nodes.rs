@@ -106,3 +106,35 @@ fn a_topic_is_altered_and_a_keyed_one_only_after_a_question() {
     assert!(code == Some(1) && said.contains("was not altered") && said.contains("--yes"), "{said}");
     assert_eq!(run(&["topic", "alter", "orders", "--partitions", "3", "--yes"], b"").0, Some(0));
 }
+
+#[test]
+fn what_a_recovery_would_lose_is_told_and_only_accepted_loss_is_taken() {
+    let local = Local::start();
+    json(&local, &["topic", "create", "orders", "--partitions", "3"]);
+    let told = local.run(&["topic", "recover", "orders"], b"");
+    let expected = "\
+partition 0: a majority of its replicas is there
+partition 1: could go on from replica 22 on node 2, which ends at offset 1204
+  lost: records from offset 1204 on that only nodes 1, 3 had, acknowledged or not
+  kept: offsets 1200 to 1203, which may never have been acknowledged
+partition 2: no replica is there; it was on nodes 1, 3
+nothing was changed; if the missing nodes are gone for good, add --accept-data-loss
+";
+    assert!(told.status.success());
+    assert_eq!(String::from_utf8(told.stdout).unwrap(), expected);
+    let one = json(&local, &["topic", "recover", "orders", "--partition", "1", "--accept-data-loss"]);
+    let partition = serde_json::json!({
+        "partition": 1, "state": "recoverable", "replica": 22, "node": 2, "log_end_offset": 1204, "high_watermark": 1200,
+        "damaged": false, "recovered": true, "missing_nodes": [1, 3],
+    });
+    assert_eq!(one, serde_json::json!({"topic": "orders", "partitions": [partition], "recovered": true}));
+    let all = local.run(&["topic", "recover", "orders", "--accept-data-loss"], b"");
+    let said = String::from_utf8(all.stderr).unwrap();
+    assert!(
+        all.status.code() == Some(1) && said.contains("1 partitions of topic orders have no replica left"),
+        "{said}"
+    );
+    assert!(String::from_utf8(all.stdout).unwrap().contains("partition 1: goes on from replica 22"));
+    let unknown = local.run(&["topic", "recover", "orders", "--partition", "7"], b"");
+    assert!(String::from_utf8(unknown.stderr).unwrap().contains("has no partition 7"));
+}

@@ -102,6 +102,15 @@ pub const TOPICS_MAX: usize = 10_000;
 /// The most replicas that one command may have moved: what is planned beyond that is planned again.
 pub const MOVES_PER_COMMAND_MAX: usize = 1_000;
 
+/// The most partitions in a cluster: what the metadata say of them fits into one message between nodes.
+pub const PARTITIONS_MAX: usize = 100_000;
+
+/// The most tombstones that one command forgets.
+pub const TOMBSTONES_PER_COMMAND_MAX: usize = 1_000;
+
+/// How many recoveries of partitions are remembered at least, unless they are still under way.
+pub const RECOVERIES_KEPT: usize = 1_000;
+
 /// The most partitions of one topic.
 pub const PARTITIONS_PER_TOPIC_MAX: u32 = 1_000;
 

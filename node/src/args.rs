@@ -68,6 +68,23 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: ConfigCommand,
     },
+    /// Has the metadata go on from this node, after a majority of the nodes that vote on them is gone for good: data are lost
+    ///
+    /// The node must be stopped. Without --accept-data-loss the command only tells what the node holds. Of several nodes that
+    /// are left, the one with the greatest last entry holds most: recover there and only there, then start it and the others;
+    /// they take the metadata from it. What was decided after its last entry is lost: topics, nodes, moves of replicas. The
+    /// lost nodes are given up as dead and must never be started again with their data. Partitions without a majority need
+    /// `quorate topic recover` after that.
+    #[command(after_help = "Examples:\n  quorate-node recover-metadata --data-dir /var/lib/quorate/1 --lost 2,3\n  \
+        quorate-node recover-metadata --data-dir /var/lib/quorate/1 --lost 2,3 --accept-data-loss")]
+    RecoverMetadata {
+        /// The nodes that are gone for good
+        #[arg(long, value_name = "N,…", value_delimiter = ',', required = true)]
+        lost: Vec<u64>,
+        /// Go on without what only the lost nodes have
+        #[arg(long)]
+        accept_data_loss: bool,
+    },
 }
 
 #[derive(Debug, Subcommand)]

@@ -12,9 +12,14 @@ mod metrics;
 mod net;
 mod node;
 mod peers;
+mod recover_metadata;
+mod store_format;
 
 pub use cluster::FormError;
 pub use data_dir::{DataDir, DataDirError};
 pub use identity::{Formation, Identity, Origin};
 pub use net::{ByteStream, Listener, Net, Stream, TcpNet};
-pub use node::{Node, NodeError, OpenStore, Seams};
+pub use node::{Build, Node, NodeError, OpenStore, Seams};
+pub use peers::{PEER_VERSIONS, PeerVersions};
+pub use quorate_raft::Levels;
+pub use recover_metadata::{MetadataRescue, RescueError, recover_metadata};

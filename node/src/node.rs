@@ -11,8 +11,8 @@ use std::{
 use quorate_cluster_config::{Address, GroupId, LogConfig, NodeConfig};
 use quorate_log_engine::{EngineOptions, LogEngine, RealVfs, ScrubOptions, Vfs};
 use quorate_raft::{
-    BoxFuture, CatchUp, ColdReads, DiskSpace, Elections, Environment, GroupOpenError, KvError, KvStore, MetadataGroup,
-    ReplicaPhase, ReplicaRecord, ReplicaRecords, RocksStore, SystemClock, WallClock,
+    BoxFuture, CatchUp, ColdReads, DiskSpace, Elections, Environment, GroupOpenError, KvError, KvStore, LEVELS, Levels,
+    MetadataGroup, ReplicaPhase, ReplicaRecord, ReplicaRecords, RocksStore, SystemClock, WallClock,
 };
 use tokio::task::JoinSet;
 
@@ -23,7 +23,8 @@ use crate::{
     http,
     identity::{Formation, Identity},
     net::{Net, TcpNet},
-    peers::{Directory, Greeting, NodeTransport, PeerServer, RpcPool},
+    peers::{Directory, Greeting, NodeTransport, PEER_VERSIONS, PeerServer, PeerVersions, RpcPool},
+    store_format,
 };
 
 /// How long a node that stops waits for others to lead what it led.
@@ -43,6 +44,24 @@ pub struct Seams {
     pub net: Arc<dyn Net>,
     /// The time of day.
     pub clock: Arc<dyn WallClock>,
+    /// What the node says that it understands: something else than it does only where upgrades are tested.
+    pub build: Build,
+}
+
+/// What a build understands of what other builds say and have written down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Build {
+    /// The levels of the metadata.
+    pub levels: Levels,
+    /// The versions of the peer protocol.
+    pub peer_versions: PeerVersions,
+}
+
+impl Default for Build {
+    /// This one.
+    fn default() -> Self {
+        Self { levels: LEVELS, peer_versions: PEER_VERSIONS }
+    }
 }
 
 impl Default for Seams {
@@ -53,6 +72,7 @@ impl Default for Seams {
             store: |directory| Ok(Arc::new(RocksStore::open(directory)?)),
             net: Arc::new(TcpNet),
             clock: Arc::new(SystemClock),
+            build: Build::default(),
         }
     }
 }
@@ -136,10 +156,11 @@ impl Node {
             .await
             .unwrap_or_else(|error| Err(KvError(error.to_string())))?;
         let identity = Identity::load(&store)?;
+        store_format::check(&store, identity.is_some())?;
         if identity.is_none() && data_dir.has_replicas() {
             return Err(NodeError::IdentityLost { path: config.data_dir });
         }
-        let cluster = Cluster::new(config.clone(), store.clone(), seams.net.clone(), identity);
+        let cluster = Cluster::new(config.clone(), store.clone(), seams.net.clone(), seams.build, identity);
         let mut tasks = JoinSet::new();
         tasks.spawn(PeerServer { cluster: cluster.clone() }.run(peer_listener));
         tasks.spawn(ClientServer { cluster: cluster.clone() }.run(client_listener));
@@ -152,28 +173,10 @@ impl Node {
         let Some(identity) = cluster.identity().cloned() else {
             return Err(NodeError::Store(KvError("the node has no identity".to_owned())));
         };
-        let us = Greeting { cluster: Some(identity.cluster), node: Some(identity.node) };
-        let directory = Arc::new(Directory::default());
-        directory.update(identity.first_known().clone());
-        let rpc = Arc::new(RpcPool::new(seams.net.clone(), us, directory.clone()));
-        let transport = NodeTransport::new(seams.net.clone(), us, directory.clone(), rpc.clone());
-        let environment = Environment {
-            cluster: identity.cluster,
-            directory: data_dir.replicas(),
-            vfs: seams.vfs,
-            store: store.clone(),
-            engine: LogEngine::start(engine_options(&config.log)).map_err(NodeError::Threads)?,
-            cold_reads: ColdReads::default(),
-            catch_up: CatchUp::new(config.raft.catch_up_bytes_per_second),
-            space: DiskSpace::new(config.log.reserve_bytes),
-            transport: Arc::new(transport),
-            clock: seams.clock,
-            raft: config.raft.clone(),
-            elections: Elections::Node,
-        };
+        let (directory, rpc, environment) = surroundings(&config, &seams, &data_dir, &store, &identity)?;
         let record = metadata_record(&store, &identity)?;
         let metadata = MetadataGroup::open(&environment, &record).await?;
-        let member = Member::new(identity, config, environment, seams.net, directory, rpc.clone(), metadata);
+        let member = Member::new(identity, config, environment, seams.net.clone(), directory, rpc.clone(), metadata);
         cluster.set_member(member.clone());
         tasks.spawn(cluster::begin(cluster.clone(), rpc));
         tasks.spawn(cluster::register(member.clone()));
@@ -189,6 +192,7 @@ impl Node {
         tasks.spawn(cluster::keep_voters(member.clone()));
         tasks.spawn(cluster::watch_nodes(member.clone()));
         tasks.spawn(cluster::elect(member.clone()));
+        tasks.spawn(cluster::forget_tombstones(member.clone()));
         tasks.spawn(cluster::tick(member));
         Ok(Self { cluster, tasks, _data_dir: data_dir })
     }
@@ -249,11 +253,44 @@ fn engine_options(config: &LogConfig) -> EngineOptions {
     }
 }
 
+/// What a node with an identity lends to its groups, and its ways to the other nodes.
+pub(crate) fn surroundings(
+    config: &NodeConfig,
+    seams: &Seams,
+    data_dir: &DataDir,
+    store: &Arc<dyn KvStore>,
+    identity: &Identity,
+) -> Result<(Arc<Directory>, Arc<RpcPool>, Environment), NodeError> {
+    let versions = seams.build.peer_versions;
+    let us = Greeting { cluster: Some(identity.cluster), node: Some(identity.node), versions };
+    let directory = Arc::new(Directory::default());
+    directory.update(identity.first_known().clone());
+    let rpc = Arc::new(RpcPool::new(seams.net.clone(), us, directory.clone()));
+    let transport = NodeTransport::new(seams.net.clone(), us, directory.clone(), rpc.clone());
+    let environment = Environment {
+        cluster: identity.cluster,
+        directory: data_dir.replicas(),
+        vfs: seams.vfs.clone(),
+        store: store.clone(),
+        engine: LogEngine::start(engine_options(&config.log)).map_err(NodeError::Threads)?,
+        cold_reads: ColdReads::default(),
+        catch_up: CatchUp::new(config.raft.catch_up_bytes_per_second),
+        space: DiskSpace::new(config.log.reserve_bytes),
+        transport: Arc::new(transport),
+        clock: seams.clock.clone(),
+        raft: config.raft.clone(),
+        elections: Elections::Node,
+        levels: seams.build.levels,
+    };
+    Ok((directory, rpc, environment))
+}
+
 /// The creation record of this node's metadata replica: the one it has, or that of a beginning.
-fn metadata_record(store: &Arc<dyn KvStore>, identity: &Identity) -> Result<ReplicaRecord, KvError> {
+pub(crate) fn metadata_record(store: &Arc<dyn KvStore>, identity: &Identity) -> Result<ReplicaRecord, KvError> {
     let replica = identity.metadata_replica;
     Ok(ReplicaRecords::new(store.clone()).get(replica)?.unwrap_or_else(|| ReplicaRecord {
         replica,
+        log: replica,
         group: GroupId::Metadata,
         phase: ReplicaPhase::Creating,
         first_members: identity.formation().map(Formation::metadata_members).unwrap_or_default(),

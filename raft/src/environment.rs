@@ -7,8 +7,8 @@ use quorate_cluster_config::{ClusterId, GroupId, GroupKind, RaftConfig, ReplicaI
 use quorate_log_engine::{LogEngine, Vfs};
 
 use crate::{
-    catch_up::CatchUp, clock::WallClock, cold_reads::ColdReads, disk_space::DiskSpace, store::KvStore,
-    transport::PeerTransport,
+    catch_up::CatchUp, clock::WallClock, cold_reads::ColdReads, disk_space::DiskSpace, metadata::Levels,
+    store::KvStore, transport::PeerTransport,
 };
 
 /// Longest payload of a frame: a record batch with some room for commands and memberships.
@@ -45,6 +45,8 @@ pub struct Environment {
     pub raft: RaftConfig,
     /// What has partitions elect leaders. The metadata group always does so by its own timers.
     pub elections: Elections,
+    /// What this build understands of the metadata.
+    pub levels: Levels,
 }
 
 /// What notices that a group has no leader.
@@ -62,10 +64,10 @@ pub enum Elections {
 const ENDLESS_LEASE_MS: u64 = 10 * 365 * 24 * 60 * 60 * 1000;
 
 impl Environment {
-    /// The directory of a replica's log.
+    /// The directory of the log that a replica began.
     #[must_use]
-    pub fn replica_directory(&self, replica: ReplicaId) -> PathBuf {
-        self.directory.join(format!("replica-{replica}"))
+    pub fn replica_directory(&self, log: ReplicaId) -> PathBuf {
+        self.directory.join(format!("replica-{log}"))
     }
 
     pub(crate) fn raft_config(&self, group: GroupId, may_stand: bool) -> Result<Arc<Config>, String> {

@@ -1,7 +1,6 @@
 //! A replica's membership in a Raft group of any kind: starting it, serving its peers, proposing, reading.
 
 use std::{
-    collections::VecDeque,
     io,
     sync::{
         Arc, Mutex,
@@ -11,32 +10,28 @@ use std::{
 };
 
 use bytes::Bytes;
-use futures::{StreamExt, stream};
 use openraft::{
-    EntryPayload, LinearizerOption, Raft, ReadPolicy, ServerState,
+    LinearizerOption, Raft, ReadPolicy, ServerState,
     async_runtime::watch::WatchReceiver,
     errors::{ClientWriteError, Fatal, InitializeError, LinearizableReadError, RaftError},
 };
 use quorate_cluster_config::{GroupId, GroupKind, NodeId, ReplicaId};
-use quorate_log_engine::FrameKind;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 
 use crate::{
     checkpoint::{Checkpoint, GroupState},
     codec::{self, Call},
     disk_space::DiskSpace,
-    environment::{Environment, PAYLOAD_BYTES_MAX},
+    environment::Environment,
     log_store::{LogStore, lock},
-    network::{IN_FLIGHT_REQUESTS_MAX, NetworkFactory},
+    network::NetworkFactory,
     open::GroupOpenError,
     state_machine::StateMachine,
     store::{CommittedMarks, KvError, ReplicaRecord},
     transport::PeerTransport,
-    types::{Applied, Entry, FnResponder, LogId, Members, Proposal, TypeConfig},
+    types::{Applied, FnResponder, LogId, Members, Proposal, TypeConfig},
 };
 
-/// Requests of one session that wait for Raft: as many as a leader may have without an answer.
-pub(crate) const SESSION_REQUESTS_MAX: usize = IN_FLIGHT_REQUESTS_MAX;
 /// How long a stopping group may take before it is left behind.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -238,6 +233,10 @@ impl Group {
         &self.transport
     }
 
+    pub(crate) fn space(&self) -> &DiskSpace {
+        &self.space
+    }
+
     pub(crate) fn raft(&self) -> &Raft<TypeConfig, StateMachine> {
         &self.raft
     }
@@ -362,59 +361,6 @@ impl Group {
         }
     }
 
-    /// Serves a peer's session of AppendEntries: requests go in, answers come out, both in order. The session ends
-    /// when the sender is dropped, when the answers are dropped, when a request is malformed, or when it brings batches
-    /// while the disk is full.
-    ///
-    /// What comes with each request is dropped once that is answered: a claim on a budget of memory, say.
-    #[must_use]
-    pub fn append_session<C: Send + 'static>(&self) -> (mpsc::Sender<(Bytes, C)>, mpsc::Receiver<Bytes>) {
-        let (sender, receiver) = mpsc::channel::<(Bytes, C)>(SESSION_REQUESTS_MAX);
-        let (replica, space, store) = (self.replica, self.space.clone(), self.store.clone());
-        let claims = Arc::new(Mutex::new(VecDeque::new()));
-        let unanswered = claims.clone();
-        let requests = stream::unfold(receiver, move |mut receiver| {
-            let (unanswered, space, store) = (unanswered.clone(), space.clone(), store.clone());
-            async move {
-                let (request, claim) = receiver.recv().await?;
-                let request = match codec::decode_append(request, PAYLOAD_BYTES_MAX) {
-                    Ok(request) => request,
-                    Err(error) => {
-                        tracing::warn!(%replica, %error, "a peer sent a malformed AppendEntries; its session ends");
-                        return None;
-                    }
-                };
-                let bytes = bytes_of_batches(&request.entries);
-                // A new leader may send what is here already before it knows.
-                let news = |entry: &Entry| is_batch(entry) && !store.holds(entry.log_id);
-                if bytes > 0 && space.is_exhausted() && request.entries.iter().any(news) {
-                    tracing::debug!(%replica, "the disk is full: batches of the leader are not taken");
-                    return None;
-                }
-                space.take(bytes);
-                lock(&unanswered).push_back(claim);
-                Some((request, receiver))
-            }
-        });
-        let (answer, answers) = mpsc::channel(SESSION_REQUESTS_MAX);
-        let raft = self.raft.clone();
-        tokio::spawn(async move {
-            let mut replies = std::pin::pin!(raft.stream_append(Box::pin(requests)));
-            loop {
-                let reply = tokio::select! {
-                    () = answer.closed() => return,
-                    reply = replies.next() => reply,
-                };
-                let Some(Ok(reply)) = reply else { return };
-                drop(lock(&claims).pop_front());
-                if answer.send(codec::encode_reply(&reply)).await.is_err() {
-                    return;
-                }
-            }
-        });
-        (sender, answers)
-    }
-
     /// Answers a peer's call.
     ///
     /// # Errors
@@ -480,19 +426,6 @@ impl Group {
             tracing::warn!(replica = %self.replica, "the replica did not stop in time");
         }
     }
-}
-
-/// The bytes of the batches among these entries.
-fn bytes_of_batches(entries: &[Entry]) -> u64 {
-    let bytes = |entry: &Entry| match &entry.payload {
-        EntryPayload::Normal(proposal) if is_batch(entry) => proposal.payload.len() as u64,
-        _ => 0,
-    };
-    entries.iter().map(bytes).sum()
-}
-
-fn is_batch(entry: &Entry) -> bool {
-    matches!(&entry.payload, EntryPayload::Normal(proposal) if proposal.kind == FrameKind::Batch)
 }
 
 fn stopped(fatal: Fatal<TypeConfig>) -> ProposeError {

@@ -6,6 +6,7 @@
 //!
 //! Not here: sockets, clients, and which replicas a node should run.
 
+mod append_session;
 mod catch_up;
 mod checkpoint;
 mod clock;
@@ -31,6 +32,7 @@ mod retention;
 mod snapshots;
 mod state_machine;
 mod store;
+mod survivor;
 mod transport;
 mod types;
 
@@ -42,9 +44,10 @@ pub use election::{Ballot, LogTail};
 pub use environment::{Elections, Environment};
 pub use group::{Group, GroupStatus, ProposalResult, ProposeError, Proposed, Role};
 pub use metadata::{
-    Assignment, Change, Goal, Join, Leaving, MetadataCommand, MetadataError, MetadataGroup, MetadataRefusal,
-    MetadataReply, MetadataState, MoveRow, MoveStep, NodeLoad, NodePlace, NodeRow, Placed, Row, TopicAlteration,
-    TopicRow, choose_voters, place, plan, plan_at_most, prefer_leaders,
+    Assignment, Change, Goal, Join, LEVELS, Leaving, Levels, MetadataCommand, MetadataError, MetadataGroup,
+    MetadataRecoveryRow, MetadataRefusal, MetadataReply, MetadataState, MoveRow, MoveStep, NodeLoad, NodePlace,
+    NodeRow, Placed, RecoverMetadata, RecoverPartition, RecoveryRow, Row, Tombstone, TopicAlteration, TopicRow,
+    choose_voters, place, plan, plan_at_most, prefer_leaders,
 };
 pub use open::GroupOpenError;
 pub use partition::{
@@ -55,5 +58,6 @@ pub use repair::Mended;
 pub use replacement::{GroupMembers, Replacement, ReplacementStep, StepError, StepProgress};
 pub use retention::Retention;
 pub use store::{FAMILY_NODE, KvBatch, KvError, KvStore, ReplicaPhase, ReplicaRecord, ReplicaRecords, RocksStore};
+pub use survivor::{MetadataRemains, go_on_alone, metadata_go_on_alone, metadata_remains};
 pub use transport::{BoxFuture, Lane, PeerTransport, PeerUnreachable, Route, Session, SessionSender};
 pub use types::{Applied, Claim, Members, Proposal, Queue, Queued};

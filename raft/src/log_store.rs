@@ -59,6 +59,9 @@ struct Shared {
     durable_end: watch::Sender<DurableEnd>,
 }
 
+/// What is told when entries are on stable storage.
+pub(crate) type Forced = oneshot::Receiver<Result<(), LogFailure>>;
+
 /// One past the greatest log index on stable storage, or why there will be no more.
 pub(crate) type DurableEnd = Result<u64, LogFailure>;
 
@@ -206,7 +209,12 @@ impl LogStore {
         Ok(durable)
     }
 
-    fn last_log_id(&self) -> Option<LogId> {
+    /// The last membership in the log, committed or not.
+    pub(crate) fn last_membership(&self) -> StoredMembership {
+        lock(&self.0.memberships).before(u64::MAX)
+    }
+
+    pub(crate) fn last_log_id(&self) -> Option<LogId> {
         let last = self.0.log.next_index().checked_sub(1)?;
         Some(log_id(self.0.log.term_of(last)?, last))
     }
@@ -258,6 +266,17 @@ impl LogStore {
             Ok(frame)
         };
         entries.into_iter().map(decide).collect()
+    }
+
+    /// Appends entries and a vote, for a replica that Raft does not run; answered when they are on stable storage.
+    pub(crate) fn force(&self, entries: Vec<Entry>, vote: quorate_log_engine::Vote) -> io::Result<Forced> {
+        let (done, forced) = oneshot::channel();
+        let _order = lock(&self.0.order);
+        let frames = self.frames(entries, &mut Vec::new())?;
+        self.0.log.save_vote(vote, Box::new(|_| ()));
+        let done = Box::new(move |result| drop(done.send(result)));
+        self.0.log.append(frames, done).into_iter().for_each(|base_index| self.checkpoint(base_index));
+        Ok(forced)
     }
 
     /// Keeps the replica's state before the first entry of a segment that has just begun.

@@ -139,7 +139,7 @@ pub(crate) fn open_log(
         records.put(record)?;
     }
     let options = LogOptions {
-        replica: replica.0,
+        replica: record.log.0,
         owner: environment.cluster.0,
         segment_bytes: record.segment_bytes,
         payload_bytes_max: PAYLOAD_BYTES_MAX,
@@ -153,7 +153,7 @@ pub(crate) fn open_log(
         memberships: Memberships::default(),
         restored_through: None,
     };
-    let directory = environment.replica_directory(replica);
+    let directory = environment.replica_directory(record.log);
     let opened = Log::open(&environment.engine, environment.vfs.clone(), &directory, &options, &mut recovery)?;
     let LogRecovery { memberships, restored_through, .. } = recovery;
     let Opened { log, torn_bytes, rewritten_bytes, scanned_from } = opened;

@@ -5,8 +5,9 @@ use std::time::{Duration, Instant};
 use quorate_cluster_config::{Address, NodeId, PartitionIndex, ProducerId, TopicConfig, TopicId, TopicName};
 use quorate_protocol::{
     AddNodeRequest, AlterTopicRequest, ApiError, ClusterInfo, CreateTopicRequest, DeleteTopicRequest, Departure,
-    DrainRequest, ErrorCode, OffsetQuery, OffsetsRequest, QuorateApiClient, RemoveNodeRequest, TasksResponse as Tasks,
-    TopicInfo, TopicSelector, TopicsRequest, TopicsResponse, TrimRequest,
+    DrainRequest, ErrorCode, OffsetQuery, OffsetsRequest, OutlookInfo, QuorateApiClient, RecoverRequest,
+    RemoveNodeRequest, SurvivorInfo, TasksResponse as Tasks, TopicInfo, TopicSelector, TopicsRequest, TopicsResponse,
+    TrimRequest,
 };
 use tarpc::{client::RpcError, context::Context};
 
@@ -194,6 +195,38 @@ impl Client {
             async move { api.alter_topic(context, request).await }
         })
         .await
+    }
+
+    /// What could become of a topic's partitions without the replicas that are missing: unsafe recovery, for partitions whose
+    /// majority is gone for good.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] with [`ErrorCode::UnknownTopic`], or with [`ErrorCode::Unavailable`] if a node that is up does not say
+    /// what it has.
+    pub async fn outlook(&self, name: &TopicName) -> Result<Vec<OutlookInfo>, Error> {
+        let topic = self.topic(name).await?.id;
+        let call = self.call(format!("look at the replicas of topic {name}"));
+        self.router().call_any(call, |api, context| async move { api.outlook(context, topic).await }).await
+    }
+
+    /// Has a partition go on from this replica alone, as [`outlook`](Self::outlook) has named it first. *Records are lost*:
+    /// those that only the missing replicas had, acknowledged or not. Returns once that is decided.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] with [`ErrorCode::InvalidRequest`] if a majority is there, or if the replica is not, or not any more,
+    /// the best one to go on from; [`Error::Unreachable`] or [`Error::TimedOut`] if no node answers in time: then it may be
+    /// decided all the same.
+    pub async fn recover_partition(
+        &self,
+        name: &TopicName,
+        partition: PartitionIndex,
+        survivor: &SurvivorInfo,
+    ) -> Result<(), Error> {
+        let topic = self.topic(name).await?.id;
+        let SurvivorInfo { replica, log_end_offset, .. } = *survivor;
+        let request = RecoverRequest { topic, partition, survivor: replica, log_end_offset };
+        let call = self.call(format!("recover partition {partition} of topic {name}"));
+        self.change(call, |api, context| async move { api.recover_partition(context, request).await }).await
     }
 
     /// A change that may be repeated, and whose metadata index is sent along from then on.

@@ -88,8 +88,9 @@ pub use quorate_cluster_config::{
     TopicNameError, limits,
 };
 pub use quorate_protocol::{
-    ClusterInfo, Departure, ErrorCode, LeavingInfo, MoveInfo, MoveState, NodeInfo, NodeState, OffsetQuery,
-    PartitionInfo, ReplicaInfo, ReplicaRole, ServeFrom, TasksResponse as Tasks, TopicInfo,
+    ClusterInfo, Departure, ErrorCode, LeavingInfo, MetadataRecoveryInfo, MissingInfo, MoveInfo, MoveState, NodeInfo,
+    NodeState, OffsetQuery, OutlookInfo, PartitionInfo, RecoveryInfo, ReplicaInfo, ReplicaRole, ServeFrom,
+    SurvivorInfo, TasksResponse as Tasks, TopicInfo,
 };
 pub use quorate_record::{
     BatchError, BatchHeader, Batches, Compression, DecodeLimits, DecodedRecord, Header, ParseCompressionError, Record,

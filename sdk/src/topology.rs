@@ -192,6 +192,7 @@ mod tests {
                 name: TopicName::parse("orders").unwrap(),
                 config: TopicConfig::default(),
                 created_at: 3,
+                recoveries: Vec::new(),
                 partitions: vec![partition],
             }],
         }

@@ -22,7 +22,7 @@ pub(super) fn work_until(deadline: std::time::Instant) -> Instant {
     Instant::now() + left.saturating_sub(MARGIN.min(left / 4))
 }
 
-async fn execute(
+pub(super) async fn execute(
     member: &Arc<Member>,
     command: &MetadataCommand,
     deadline: Instant,

@@ -79,6 +79,9 @@ pub(super) fn of_refusal(refusal: &MetadataRefusal) -> ApiError {
         MetadataRefusal::NodeRemoved(_) => ErrorCode::NodeRemoved,
         MetadataRefusal::NotEnoughNodes { .. } | MetadataRefusal::TooFewNodesLeft { .. } => ErrorCode::NotEnoughNodes,
         MetadataRefusal::TooManyTopics(_)
+        | MetadataRefusal::TooManyPartitions(_)
+        | MetadataRefusal::NoSuchReplica { .. }
+        | MetadataRefusal::NotUnderstood { .. }
         | MetadataRefusal::InvalidConfig(_)
         | MetadataRefusal::FewerPartitions { .. }
         | MetadataRefusal::NoSuchMove(_)

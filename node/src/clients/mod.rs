@@ -4,6 +4,7 @@ mod admin;
 mod errors;
 mod fetch;
 mod produce;
+mod recovery;
 mod server;
 mod trim;
 

@@ -3,12 +3,12 @@
 use std::{sync::Arc, time::Duration};
 
 use futures::StreamExt;
-use quorate_cluster_config::{NodeId, ProducerId, limits};
+use quorate_cluster_config::{NodeId, ProducerId, TopicId, limits};
 use quorate_protocol::{
     AddNodeRequest, AlterTopicRequest, ApiError, ClusterInfo, CreateTopicRequest, DeleteTopicRequest, DrainRequest,
-    FetchRequest, FetchResponse, HandshakeError, OffsetsRequest, OffsetsResponse, ProduceRequest, ProduceResponse,
-    QuorateApi, QuorateApiRequest, QuorateApiResponse, RemoveNodeRequest, TasksResponse, TopicInfo, TopicsRequest,
-    TopicsResponse, TrimRequest, TrimResponse,
+    FetchRequest, FetchResponse, HandshakeError, OffsetsRequest, OffsetsResponse, OutlookInfo, ProduceRequest,
+    ProduceResponse, QuorateApi, QuorateApiRequest, QuorateApiResponse, RecoverRequest, RemoveNodeRequest,
+    TasksResponse, TopicInfo, TopicsRequest, TopicsResponse, TrimRequest, TrimResponse,
 };
 use tarpc::{
     context::Context,
@@ -18,7 +18,7 @@ use tokio::sync::Semaphore;
 
 use super::{
     admin::{self, work_until},
-    errors, fetch, produce, trim,
+    errors, fetch, produce, recovery, trim,
 };
 use crate::{
     cluster::{Cluster, Member},
@@ -139,6 +139,14 @@ impl QuorateApi for ClientServer {
 
     async fn alter_topic(self, context: Context, request: AlterTopicRequest) -> Result<u64, ApiError> {
         admin::alter_topic(self.member()?, request, work_until(context.deadline)).await
+    }
+
+    async fn outlook(self, _: Context, topic: TopicId) -> Result<Vec<OutlookInfo>, ApiError> {
+        recovery::outlook(self.member()?, topic).await
+    }
+
+    async fn recover_partition(self, context: Context, request: RecoverRequest) -> Result<u64, ApiError> {
+        recovery::recover(self.member()?, request, work_until(context.deadline)).await
     }
 
     async fn rebalance(self, context: Context) -> Result<u64, ApiError> {

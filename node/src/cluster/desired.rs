@@ -4,18 +4,25 @@
 //! What is wanted is in the metadata (nodes that leave, replication factors, whether replicas are to be evened out), so any
 //! later metadata leader wants the same.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use quorate_cluster_config::{NodeId, ReplicaId, limits};
 use quorate_raft::{Change, Goal, MetadataCommand, MetadataReply, MetadataState, MoveStep, Role, plan_at_most};
 use tokio::time::{Instant, MissedTickBehavior};
 
 use super::Member;
+use crate::peers::ReplicaStatus;
 
 /// Between two looks.
 const INTERVAL: Duration = Duration::from_millis(500);
 /// While there are moves under way, the metadata changes with each step; it is not planned anew at each.
 const PLAN_INTERVAL: Duration = Duration::from_secs(2);
+/// A replica whose log is in doubt is replaced after so long: somebody may be about to put its files back.
+const REPLACE_AFTER: Duration = Duration::from_secs(10);
 /// How long a change of the metadata may take.
 const CHANGE_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -28,6 +35,7 @@ pub(crate) async fn drive_desired(member: Arc<Member>) {
     // The new replicas whose moves were to be taken back although they were switching: those that vote already are not
     // asked for again.
     let mut asked_back: BTreeSet<ReplicaId> = BTreeSet::new();
+    let mut in_doubt: BTreeMap<ReplicaId, Instant> = BTreeMap::new();
     let mut ticks = tokio::time::interval(INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -39,7 +47,8 @@ pub(crate) async fn drive_desired(member: Arc<Member>) {
         let state = member.metadata.state();
         let moved: BTreeSet<ReplicaId> = state.moves().filter_map(|row| Some(row.add?.replica)).collect();
         asked_back.retain(|replica| moved.contains(replica));
-        for command in due(&member, &state, &mut asked_back) {
+        let replaced = replacements(&member, &state, &mut in_doubt);
+        for command in due(&member, &state, &mut asked_back).into_iter().chain(replaced) {
             change(&member, &command).await;
         }
         let outlook = (*member.metadata.applied_end().borrow(), member.live_nodes().into_iter().collect());
@@ -73,7 +82,41 @@ fn due(member: &Member, state: &MetadataState, asked_back: &mut BTreeSet<Replica
     let is_member = |node: NodeId| members.voters.values().chain(members.learners.values()).any(|at| *at == node);
     let gone = state.nodes().filter(|row| row.leaving.is_some() && !state.carries(row.id));
     let gone = gone.filter(|row| members.committed && !members.joint && !is_member(row.id));
-    taken_back.into_iter().chain(gone.map(|row| MetadataCommand::ForgetNode { node: row.id })).collect()
+    let forgotten = gone.map(|row| MetadataCommand::ForgetNode { node: row.id });
+    let level = state.level_within_reach().map(|level| MetadataCommand::RaiseLevel { level });
+    taken_back.into_iter().chain(forgotten).chain(level).collect()
+}
+
+/// Has replicas whose logs are in doubt, and have been for a while, replaced by new ones on their own nodes.
+fn replacements(
+    member: &Member,
+    state: &MetadataState,
+    since: &mut BTreeMap<ReplicaId, Instant>,
+) -> Option<MetadataCommand> {
+    let statuses = member.board.up().into_iter().chain([Arc::new(member.status())]);
+    let doubted: Vec<(NodeId, ReplicaStatus)> = statuses
+        .flat_map(|status| {
+            let doubted = status.replicas.iter().filter(|replica| replica.in_doubt).cloned();
+            doubted.map(|replica| (status.node, replica)).collect::<Vec<_>>()
+        })
+        .collect();
+    since.retain(|replica, _| doubted.iter().any(|(_, doubted)| doubted.replica == *replica));
+    let is_due = |(node, doubted): &&(NodeId, ReplicaStatus)| {
+        let placed = state.topic(doubted.partition.topic);
+        let placed = placed.and_then(|topic| topic.partitions.get(doubted.partition.index as usize));
+        let is_placed = placed.is_some_and(|placed| placed.iter().any(|placed| placed.replica == doubted.replica));
+        let stays = state.node(*node).is_some_and(|row| row.leaving.is_none());
+        let long = since.entry(doubted.replica).or_insert_with(Instant::now).elapsed() >= REPLACE_AFTER;
+        long && is_placed && stays && state.move_of(doubted.partition).is_none()
+    };
+    let room = limits::MOVES_PER_COMMAND_MAX.saturating_sub(state.moves().count());
+    let changes: Vec<Change> = doubted
+        .iter()
+        .filter(is_due)
+        .map(|(node, doubted)| Change { partition: doubted.partition, add: Some(*node), drop: Some(*node) })
+        .take(room)
+        .collect();
+    (!changes.is_empty()).then_some(MetadataCommand::StartMoves { changes })
 }
 
 /// Nodes that stay and do not answer: until they do, nothing is evened out, for all of it might have to be undone.

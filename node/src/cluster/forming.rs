@@ -12,7 +12,7 @@ use quorate_raft::KvError;
 use super::{Cluster, joining};
 use crate::{
     identity::Formation,
-    peers::{Greeting, HandshakeError, Hello, PeerFailure, Purpose, RpcPool},
+    peers::{HandshakeError, Hello, PeerFailure, Purpose, RpcPool},
 };
 
 pub(super) const PAUSE: Duration = Duration::from_millis(200);
@@ -78,9 +78,7 @@ enum Answer {
 }
 
 async fn ask(cluster: &Arc<Cluster>, seed: &Address) -> Answer {
-    let identity = cluster.identity();
-    let us = Greeting { cluster: identity.map(|identity| identity.cluster), node: identity.map(|i| i.node) };
-    let stream = match crate::peers::connect(&cluster.net, seed, us, None, Purpose::Rpc).await {
+    let stream = match crate::peers::connect(&cluster.net, seed, cluster.greeting(), None, Purpose::Rpc).await {
         Ok((stream, _)) => stream,
         Err(error) => {
             return match error.source {

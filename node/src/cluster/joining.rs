@@ -38,7 +38,7 @@ pub(super) async fn join(cluster: &Arc<Cluster>, nodes: &[Address]) -> Result<()
     let mut round = 0;
     while cluster.identity().is_none() {
         for node in nodes {
-            match ask(cluster, node, Join { token, place: place.clone() }).await {
+            match ask(cluster, node, Join { token, place: place.clone(), levels: cluster.levels() }).await {
                 Ok(joined) => {
                     let Joined { cluster: of, node, metadata_replica, nodes } = joined;
                     let origin = Origin::Joined(nodes);
@@ -71,7 +71,8 @@ async fn token(cluster: &Arc<Cluster>) -> Result<u128, FormError> {
 
 async fn ask(cluster: &Arc<Cluster>, node: &Address, join: Join) -> Result<Joined, PeerFailure> {
     let unknown = |error: String| PeerFailure::Unknown(error);
-    let (stream, _) = crate::peers::connect(&cluster.net, node, Greeting::default(), None, Purpose::Rpc)
+    let us = Greeting { cluster: None, node: None, ..cluster.greeting() };
+    let (stream, _) = crate::peers::connect(&cluster.net, node, us, None, Purpose::Rpc)
         .await
         .map_err(|error| unknown(error.to_string()))?;
     let call = crate::peers::client(stream);
@@ -159,7 +160,7 @@ pub(crate) enum InviteError {
 
 /// Invites the node at a peer address to the cluster; returns its id.
 pub(crate) async fn invite(member: &Member, address: &Address) -> Result<NodeId, InviteError> {
-    let us = Greeting { cluster: Some(member.identity.cluster), node: Some(member.identity.node) };
+    let us = member.rpc.us();
     let refused = |reason: String| InviteError::Refused { address: address.clone(), reason };
     let (stream, them) = match crate::peers::connect(&member.net, address, us, None, Purpose::Rpc).await {
         Ok(connected) => connected,
@@ -168,7 +169,7 @@ pub(crate) async fn invite(member: &Member, address: &Address) -> Result<NodeId,
                 let reason = format!("it is part of cluster {theirs}; start it with an empty data directory");
                 return Err(refused(reason));
             }
-            HandshakeError::Version | HandshakeError::Removed(_) => return Err(refused(error.source.to_string())),
+            HandshakeError::Version(_) | HandshakeError::Removed(_) => return Err(refused(error.source.to_string())),
             source => return Err(InviteError::Unreachable(format!("{address}: {source}"))),
         },
     };

@@ -153,10 +153,12 @@ pub(crate) async fn register(member: Arc<Member>) {
             peer_address: member.config.peer_advertised().clone(),
             rack: member.config.rack.clone(),
         },
+        levels: member.replicas.environment().levels,
     };
     loop {
         match execute::anywhere(&member, &command, Instant::now() + REGISTER_PATIENCE).await {
             Ok((MetadataReply::NodeRegistered, _)) => return,
+            Ok((MetadataReply::Refused(refusal), _)) => tracing::error!(%refusal, "this node cannot be registered"),
             Ok((reply, _)) => tracing::error!(?reply, "this node cannot be registered"),
             Err(error) => tracing::debug!(%error, "this node is not registered yet"),
         }

@@ -11,7 +11,9 @@ mod leaders;
 mod member;
 mod mover;
 mod reconciler;
+mod recovery;
 mod replicas;
+mod tombstones;
 mod upkeep;
 mod view;
 mod voters;
@@ -19,7 +21,7 @@ mod voters;
 use std::sync::{Arc, OnceLock};
 
 use quorate_cluster_config::{NodeConfig, ReplicaId};
-use quorate_raft::{Group, KvStore, MetadataCommand, MetadataReply, StepProgress};
+use quorate_raft::{Group, KvStore, Levels, MetadataCommand, MetadataReply, StepProgress};
 use std::time::Duration;
 use tokio::sync::{Mutex, Notify, Semaphore};
 
@@ -35,14 +37,17 @@ pub(crate) use leaders::balance;
 pub(crate) use member::{Member, keep_directory, register, tick};
 pub(crate) use mover::drive_moves;
 pub(crate) use reconciler::run as reconcile;
+pub(crate) use recovery::{Outlook, outlook, recover};
 pub(crate) use replicas::{AnyGroup, Slot};
+pub(crate) use tombstones::forget as forget_tombstones;
 pub(crate) use upkeep::{mend, retain, watch_space};
 pub(crate) use voters::keep_voters;
 
 use crate::{
     identity::{Formation, Identity},
     net::Net,
-    peers::{Hello, PeerFailure, Purpose, StepRequest},
+    node::Build,
+    peers::{Greeting, Hello, PeerFailure, Purpose, StepRequest},
 };
 
 /// A budget of bytes.
@@ -57,6 +62,7 @@ pub(crate) struct Cluster {
     config: NodeConfig,
     store: Arc<dyn KvStore>,
     net: Arc<dyn Net>,
+    build: Build,
     identity: OnceLock<Identity>,
     /// One formation at a time is considered.
     accepting: Mutex<()>,
@@ -72,6 +78,7 @@ impl Cluster {
         config: NodeConfig,
         store: Arc<dyn KvStore>,
         net: Arc<dyn Net>,
+        build: Build,
         identity: Option<Identity>,
     ) -> Arc<Self> {
         let cell = OnceLock::new();
@@ -85,11 +92,27 @@ impl Cluster {
             config,
             store,
             net,
+            build,
             identity: cell,
             accepting: Mutex::default(),
             accepted: Notify::new(),
             member: OnceLock::new(),
         })
+    }
+
+    /// How this node introduces itself to others.
+    pub(crate) fn greeting(&self) -> Greeting {
+        let identity = self.identity();
+        Greeting {
+            cluster: identity.map(|identity| identity.cluster),
+            node: identity.map(|identity| identity.node),
+            versions: self.build.peer_versions,
+        }
+    }
+
+    /// What this build understands of the metadata.
+    pub(crate) fn levels(&self) -> Levels {
+        self.build.levels
     }
 
     pub(crate) fn config(&self) -> &NodeConfig {

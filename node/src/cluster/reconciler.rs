@@ -1,4 +1,5 @@
-//! Makes this node's replicas what the metadata says: creates what is assigned to it, deletes what has a tombstone.
+//! Makes this node's replicas what the metadata says: creates what is assigned to it, deletes what has a tombstone, and has a
+//! partition go on from what is here where that was decided.
 //!
 //! *Architecture invariant:* data is deleted only on a committed tombstone that names the replica, never because the
 //! local metadata does not know it.
@@ -7,7 +8,9 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use futures::{StreamExt, stream};
 use quorate_cluster_config::{GroupId, PartitionId, ReplicaId};
-use quorate_raft::{Members, MetadataState, MoveRow, MoveStep, PartitionGroup, ReplicaPhase, ReplicaRecord};
+use quorate_raft::{
+    Assignment, Members, MetadataState, MoveRow, MoveStep, PartitionGroup, RecoveryRow, ReplicaPhase, ReplicaRecord,
+};
 
 use super::{Member, Slot};
 
@@ -29,7 +32,9 @@ pub(crate) async fn run(member: Arc<Member>) {
         }
         tokio::time::sleep(RETRY_PAUSE).await;
     };
-    let partitions = records.into_iter().filter(|record| record.group != GroupId::Metadata);
+    let is_started =
+        |record: &ReplicaRecord| record.group != GroupId::Metadata && record.phase != ReplicaPhase::SetAside;
+    let partitions = records.into_iter().filter(is_started);
     stream::iter(partitions).for_each_concurrent(OPENED_AT_ONCE, |record| start(&member, record)).await;
     let mut applied = member.metadata.applied_end();
     loop {
@@ -49,16 +54,23 @@ async fn reconcile(member: &Arc<Member>) -> bool {
     let records = member.replicas.records().clone();
     let Ok(Ok(records)) = tokio::task::spawn_blocking(move || records.all()).await else { return false };
     let mut done = true;
-    for record in records.iter().filter(|record| state.has_tombstone(record.replica)) {
-        match member.replicas.delete(record.replica).await {
-            Ok(()) => tracing::info!(replica = %record.replica, group = %record.group, "deleted a replica"),
+    for record in records.iter().filter(|record| record.phase != ReplicaPhase::SetAside) {
+        let Some(tombstone) = state.tombstone(record.replica) else { continue };
+        // Damage never deletes.
+        let is_refused = matches!(member.replicas.slot(record.replica), Some(Slot::Refused(_)));
+        let gone = match tombstone.keep_files || is_refused {
+            true => member.replicas.set_aside(record).await,
+            false => member.replicas.delete(record).await,
+        };
+        match gone {
+            Ok(()) => tracing::info!(replica = %record.replica, group = %record.group, "gave a replica up"),
             Err(error) => {
-                tracing::error!(replica = %record.replica, error, "a replica could not be deleted");
+                tracing::error!(replica = %record.replica, error, "a replica could not be given up");
                 done = false;
             }
         }
     }
-    let held: BTreeSet<ReplicaId> = records.into_iter().map(|record| record.replica).collect();
+    let held: BTreeSet<ReplicaId> = records.iter().map(|record| record.replica).collect();
     let mut missing = Vec::new();
     for topic in state.topics() {
         for (index, replicas) in (0..).zip(&topic.partitions) {
@@ -68,8 +80,15 @@ async fn reconcile(member: &Arc<Member>) -> bool {
                 false => replicas.iter().map(|placed| (placed.replica, placed.node)).collect(),
             };
             let ours = replicas.iter().filter(|placed| placed.node == member.identity.node);
-            missing.extend(ours.filter(|placed| !held.contains(&placed.replica)).map(|placed| ReplicaRecord {
+            let ours = ours.filter(|placed| !held.contains(&placed.replica));
+            let (recovered, new): (Vec<_>, Vec<_>) =
+                ours.partition(|placed| state.recovery_of(placed.replica).is_some());
+            for row in recovered.iter().filter_map(|placed: &&Assignment| state.recovery_of(placed.replica)) {
+                done &= go_on(member, &records, row).await;
+            }
+            missing.extend(new.into_iter().map(|placed| ReplicaRecord {
                 replica: placed.replica,
+                log: placed.replica,
                 group: GroupId::Partition(PartitionId { topic: topic.id, index }),
                 phase: ReplicaPhase::Creating,
                 first_members: first_members.clone(),
@@ -82,13 +101,34 @@ async fn reconcile(member: &Arc<Member>) -> bool {
     done
 }
 
+/// Has a partition go on from the replica that is here; tells whether that is done. What was decided to go on is never made anew.
+async fn go_on(member: &Arc<Member>, records: &[ReplicaRecord], row: &RecoveryRow) -> bool {
+    let (partition, survivor) = (row.decided.partition, row.decided.survivor);
+    let Some(record) = records.iter().find(|record| record.replica == survivor) else {
+        tracing::error!(%partition, replica = %survivor, "the replica that a partition is to go on from is not here any more");
+        return true;
+    };
+    match member.replicas.go_on_alone(record, (row.to.replica, row.to.node)).await {
+        Ok(()) => {
+            tracing::warn!(%partition, replica = %row.to.replica, log_end_offset = row.decided.log_end_offset, high_watermark = row.decided.high_watermark, lost = row.lost.len(), "a partition goes on from this node's replica alone, as was decided: records that only the lost replicas had are lost");
+            true
+        }
+        Err(error) => {
+            tracing::error!(%partition, replica = %survivor, error, "a partition cannot go on from its replica yet");
+            false
+        }
+    }
+}
+
 /// The replicas that are on their way here: they join groups that have begun long ago.
 fn joining<'a>(member: &'a Member, state: &'a MetadataState) -> impl Iterator<Item = ReplicaRecord> + 'a {
     let here =
         |row: &MoveRow| row.add.filter(|add| add.node == member.identity.node && row.step != MoveStep::TakingBack);
     state.moves().filter_map(move |row| {
+        let replica = here(row)?.replica;
         Some(ReplicaRecord {
-            replica: here(row)?.replica,
+            replica,
+            log: replica,
             group: GroupId::Partition(row.partition),
             phase: ReplicaPhase::Creating,
             first_members: Members::new(),

@@ -5,9 +5,13 @@ use std::{
     sync::{Arc, Mutex, PoisonError, RwLock},
 };
 
-use quorate_cluster_config::{GroupId, PartitionId, ReplicaId};
+use quorate_cluster_config::{GroupId, NodeId, PartitionId, ReplicaId};
+use quorate_log_engine::OpenError;
 use quorate_protocol::ReplicaRole;
-use quorate_raft::{Environment, Group, KvError, MetadataGroup, PartitionGroup, ReplicaRecord, ReplicaRecords, Role};
+use quorate_raft::{
+    Environment, Group, GroupOpenError, KvError, MetadataGroup, PartitionGroup, ReplicaPhase, ReplicaRecord,
+    ReplicaRecords, Role, go_on_alone,
+};
 
 use crate::peers::ReplicaStatus;
 
@@ -35,7 +39,27 @@ pub(crate) enum Slot {
     /// It runs.
     Running(Arc<PartitionGroup>),
     /// It was refused at start, and its files were left as they are.
-    Refused(String),
+    Refused(Refusal),
+}
+
+/// Why a replica is not started.
+#[derive(Clone, Debug)]
+pub(crate) struct Refusal {
+    pub(crate) reason: String,
+    /// Whether that is for good: what its log holds is in doubt.
+    in_doubt: bool,
+}
+
+impl From<&GroupOpenError> for Refusal {
+    fn from(error: &GroupOpenError) -> Self {
+        // What another build wrote, or what cannot be read just now, says nothing against the log.
+        let in_doubt = match error {
+            GroupOpenError::Log(OpenError::Io { .. } | OpenError::Format { .. }) | GroupOpenError::Store(_) => false,
+            GroupOpenError::Log(_) | GroupOpenError::Inconsistent { .. } => true,
+            GroupOpenError::Raft { .. } => false,
+        };
+        Self { reason: error.to_string(), in_doubt }
+    }
 }
 
 /// All partition replicas of this node, by id.
@@ -94,13 +118,16 @@ impl Replicas {
 
     /// Opens a replica as its creation record says, or refuses it.
     pub(crate) async fn start(&self, record: &ReplicaRecord) -> Slot {
-        let GroupId::Partition(partition) = record.group else { return Slot::Refused("not a partition".to_owned()) };
+        let GroupId::Partition(partition) = record.group else {
+            let reason = "it is not one of a partition".to_owned();
+            return Slot::Refused(Refusal { reason, in_doubt: false });
+        };
         self.write().insert(record.replica, (partition, Slot::Starting));
         let slot = match PartitionGroup::open(&self.environment, record).await {
             Ok(group) => Slot::Running(Arc::new(group)),
             Err(error) => {
                 tracing::error!(replica = %record.replica, %partition, %error, "a replica is not started; its files are left as they are");
-                Slot::Refused(error.to_string())
+                Slot::Refused(Refusal::from(&error))
             }
         };
         let unwanted = {
@@ -138,21 +165,50 @@ impl Replicas {
         }
     }
 
-    /// Stops a replica and deletes all it has. Only for replicas with a committed tombstone.
-    pub(crate) async fn delete(&self, replica: ReplicaId) -> Result<(), String> {
+    async fn stop(&self, replica: ReplicaId) {
         if let Some(group) = self.running(replica) {
             group.group().shutdown().await;
         }
         self.write().remove(&replica);
-        let (environment, records) = (self.environment.clone(), self.records.clone());
+    }
+
+    /// Stops a replica and deletes all it has. Only for replicas with a committed tombstone.
+    pub(crate) async fn delete(&self, record: &ReplicaRecord) -> Result<(), String> {
+        self.stop(record.replica).await;
+        let (environment, records, record) = (self.environment.clone(), self.records.clone(), record.clone());
         let delete = move || {
-            let directory = environment.replica_directory(replica);
+            let directory = environment.replica_directory(record.log);
             if environment.vfs.directory_exists(&directory) {
                 environment.vfs.remove_directory(&directory).map_err(|error| error.to_string())?;
             }
-            records.remove(replica).map_err(|error| error.to_string())
+            records.remove(record.replica).map_err(|error| error.to_string())
         };
         tokio::task::spawn_blocking(delete).await.map_err(|error| error.to_string())?
+    }
+
+    /// Stops a replica for good and leaves its files where they are. Only for replicas with a committed tombstone.
+    pub(crate) async fn set_aside(&self, record: &ReplicaRecord) -> Result<(), String> {
+        self.stop(record.replica).await;
+        let (records, directory) = (self.records.clone(), self.environment.replica_directory(record.log));
+        let aside = ReplicaRecord { phase: ReplicaPhase::SetAside, ..record.clone() };
+        tokio::task::spawn_blocking(move || records.put(&aside))
+            .await
+            .map_err(|error| error.to_string())?
+            .map_err(|error| error.to_string())?;
+        tracing::warn!(replica = %record.replica, group = %record.group, directory = %directory.display(), "a replica was put aside: its files stay, nothing reads them; delete the directory when they are not needed");
+        Ok(())
+    }
+
+    /// Has a replica of this node be another one that is the only one of its partition, and starts that.
+    pub(crate) async fn go_on_alone(&self, known: &ReplicaRecord, new: (ReplicaId, NodeId)) -> Result<(), String> {
+        self.stop(known.replica).await;
+        let (environment, known) = (self.environment.clone(), known.clone());
+        let renamed = tokio::task::spawn_blocking(move || go_on_alone(&environment, &known, new))
+            .await
+            .map_err(|error| error.to_string())?
+            .map_err(|error| error.to_string())?;
+        self.start(&renamed).await;
+        Ok(())
     }
 
     /// Work of once a second for all replicas, and one flush for what it wrote.
@@ -203,10 +259,13 @@ fn status(replica: ReplicaId, partition: PartitionId, slot: &Slot) -> ReplicaSta
         log_start_offset: 0,
         log_bytes: 0,
         failure: None,
+        in_doubt: false,
     };
     match slot {
         Slot::Starting => idle,
-        Slot::Refused(reason) => ReplicaStatus { role: ReplicaRole::Failed, failure: Some(reason.clone()), ..idle },
+        Slot::Refused(Refusal { reason, in_doubt }) => {
+            ReplicaStatus { role: ReplicaRole::Failed, failure: Some(reason.clone()), in_doubt: *in_doubt, ..idle }
+        }
         Slot::Running(group) => {
             let status = group.group().status();
             let role = match status.role {

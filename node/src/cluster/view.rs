@@ -4,10 +4,13 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use quorate_cluster_config::{NodeId, PartitionId, limits};
 use quorate_protocol::{
-    ApiError, ClusterInfo, Departure, ErrorCode, LeavingInfo, MoveInfo, MoveState, NodeInfo, NodeState, PartitionInfo,
-    ReplicaInfo, ReplicaRole, TasksResponse, TopicInfo, TopicSelector, TopicsRequest, TopicsResponse,
+    ApiError, ClusterInfo, Departure, ErrorCode, LeavingInfo, MetadataRecoveryInfo, MoveInfo, MoveState, NodeInfo,
+    NodeState, PartitionInfo, RecoveryInfo, ReplicaInfo, ReplicaRole, TasksResponse, TopicInfo, TopicSelector,
+    TopicsRequest, TopicsResponse,
 };
-use quorate_raft::{Assignment, Leaving, MetadataState, MoveRow, MoveStep, NodeRow, Placed, TopicRow};
+use quorate_raft::{
+    Assignment, Leaving, MetadataRecoveryRow, MetadataState, MoveRow, MoveStep, NodeRow, Placed, RecoveryRow, TopicRow,
+};
 
 use super::{Member, desired};
 use crate::peers::{LeaderHint, NodeStatus, ReplicaStatus};
@@ -98,6 +101,11 @@ impl Snapshot {
             config: topic.config.clone(),
             created_at: topic.created_at,
             partitions: partitions.map(with_joining).collect(),
+            recoveries: state
+                .recoveries()
+                .filter(|row| row.decided.partition.topic == topic.id)
+                .map(recovery)
+                .collect(),
         }
     }
 
@@ -121,6 +129,27 @@ impl Snapshot {
             }
         };
         state.nodes().map(info).collect()
+    }
+}
+
+fn recovery(row: &RecoveryRow) -> RecoveryInfo {
+    RecoveryInfo {
+        partition: row.decided.partition.index,
+        metadata_index: row.index,
+        decided_at_ms: row.decided.decided_at_ms,
+        node: row.to.node,
+        log_end_offset: row.decided.log_end_offset,
+        high_watermark: row.decided.high_watermark,
+        lost: row.lost.iter().map(|gone| gone.node).collect(),
+    }
+}
+
+fn metadata_recovery(row: &MetadataRecoveryRow) -> MetadataRecoveryInfo {
+    MetadataRecoveryInfo {
+        metadata_index: row.index,
+        decided_at_ms: row.decided.decided_at_ms,
+        node: row.decided.survivor,
+        lost: row.decided.lost.clone(),
     }
 }
 
@@ -156,6 +185,8 @@ impl Member {
             partition_count: count(partitions().count()),
             leaderless_partition_count: count(partitions().filter(|p| p.leader.is_none()).count()),
             under_replicated_partition_count: count(under_replicated),
+            metadata_level: state.level(),
+            metadata_recoveries: state.metadata_recoveries().map(metadata_recovery).collect(),
         }
     }
 

@@ -117,7 +117,7 @@ fn wanted(members: &GroupMembers, state: &MetadataState) -> BTreeMap<NodeId, Rep
 mod tests {
     #![expect(clippy::unwrap_used, reason = "tests")]
     use quorate_cluster_config::Address;
-    use quorate_raft::{Join, MetadataCommand, NodePlace};
+    use quorate_raft::{Join, LEVELS, MetadataCommand, NodePlace};
 
     use super::*;
 
@@ -136,7 +136,12 @@ mod tests {
             let mut cluster = Self { state: MetadataState::default(), members, dead: BTreeSet::new() };
             for id in 1..=3 {
                 let (node, metadata_replica) = (NodeId(id), ReplicaId(id));
-                cluster.apply(&MetadataCommand::RegisterNode { node, metadata_replica, place: place() });
+                cluster.apply(&MetadataCommand::RegisterNode {
+                    node,
+                    metadata_replica,
+                    place: place(),
+                    levels: LEVELS,
+                });
             }
             cluster
         }
@@ -146,7 +151,7 @@ mod tests {
         }
 
         fn join(&mut self, token: u128) {
-            self.apply(&MetadataCommand::AddNode(Join { token, place: place() }));
+            self.apply(&MetadataCommand::AddNode(Join { token, place: place(), levels: LEVELS }));
         }
 
         fn leave(&mut self, id: u64, leaving: Leaving) {
@@ -197,7 +202,7 @@ mod tests {
         cluster.state = MetadataState::default();
         assert_eq!(cluster.settle(), (vec![1, 2, 3], vec![]));
         let (node, metadata_replica) = (NodeId(1), ReplicaId(1));
-        cluster.apply(&MetadataCommand::RegisterNode { node, metadata_replica, place: place() });
+        cluster.apply(&MetadataCommand::RegisterNode { node, metadata_replica, place: place(), levels: LEVELS });
         assert_eq!(cluster.settle(), (vec![1, 2, 3], vec![]));
     }
 

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use bytes::Bytes;
 use quorate_cluster_config::{Address, ClusterId, NodeId, PartitionId, ReplicaId};
 use quorate_protocol::ReplicaRole;
-use quorate_raft::{Join, LogTail, MetadataCommand, MetadataReply, MoveRow, StepProgress};
+use quorate_raft::{Join, LogTail, Members, MetadataCommand, MetadataReply, MoveRow, StepProgress};
 use serde::{Deserialize, Serialize};
 
 use crate::identity::Formation;
@@ -61,6 +61,29 @@ pub(crate) struct ReplicaStatus {
     pub log_bytes: u64,
     /// Why it failed; with another role than that of a failure, what of its log is damaged.
     pub failure: Option<String>,
+    /// Whether its log is in doubt, so that it is not started: only another replica can take its place.
+    pub in_doubt: bool,
+}
+
+/// One running replica, as it is looked at before a partition goes on without a majority.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Survey {
+    /// The replica.
+    pub replica: ReplicaId,
+    /// Its partition.
+    pub partition: PartitionId,
+    /// Its node.
+    pub node: NodeId,
+    /// How far its log goes.
+    pub tail: LogTail,
+    /// The end of its log on stable storage.
+    pub log_end_offset: u64,
+    /// The first offset it does not know to be committed.
+    pub high_watermark: u64,
+    /// Whether its log is damaged.
+    pub damaged: bool,
+    /// Those that vote, as it knows; while a change is under way two sets of them.
+    pub quorums: Vec<Members>,
 }
 
 /// A node as it sees itself, told to every other node twice a second.
@@ -155,6 +178,8 @@ pub(crate) trait PeerApi {
     async fn ping(from: NodeId, suspects: Vec<NodeId>, heard: bool) -> Vec<NodeId>;
     /// How far do the logs of your replicas of these partitions go?
     async fn log_tails(partitions: Vec<PartitionId>) -> Vec<Option<LogTail>>;
+    /// Which running replicas of these partitions do you have, and how far have they come?
+    async fn survey(partitions: Vec<PartitionId>) -> Result<Vec<Survey>, PeerFailure>;
     /// How are your replicas? The answer is short if that is as it was when it had this version.
     async fn status(known: Option<u64>) -> Result<VersionedStatus, PeerFailure>;
 }

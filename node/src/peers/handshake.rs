@@ -17,9 +17,8 @@ use crate::net::Stream;
 const MAGIC: &[u8; 4] = b"QRTP";
 const SIZE: usize = 64;
 /// The versions of the peer protocol this build speaks. Version 1 sent log frames of format 0; version 2 knew neither
-/// snapshots nor trims; version 4 knew no nodes that join.
-const VERSION_MIN: u16 = 5;
-const VERSION_MAX: u16 = 5;
+/// snapshots nor trims; version 4 knew no nodes that join; version 5 no levels.
+pub const PEER_VERSIONS: PeerVersions = PeerVersions { min: 6, max: 6 };
 const DEADLINE: Duration = Duration::from_secs(2);
 
 /// What a connection between nodes is for.
@@ -35,11 +34,36 @@ pub(crate) enum Purpose {
     Bulk,
 }
 
+/// Versions of the peer protocol. Two nodes speak the highest one that both know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PeerVersions {
+    /// The lowest one.
+    pub min: u16,
+    /// The highest one.
+    pub max: u16,
+}
+
+impl PeerVersions {
+    /// The highest version that both know.
+    fn common(self, other: Self) -> Option<u16> {
+        let version = self.max.min(other.max);
+        (version >= self.min.max(other.min)).then_some(version)
+    }
+}
+
+impl Default for PeerVersions {
+    fn default() -> Self {
+        PEER_VERSIONS
+    }
+}
+
 /// Who speaks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Greeting {
     pub(crate) cluster: Option<ClusterId>,
     pub(crate) node: Option<NodeId>,
+    /// What it speaks; in an answer the version chosen, twice.
+    pub(crate) versions: PeerVersions,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,8 +86,8 @@ pub(crate) enum HandshakeError {
     Timeout,
     #[error("not the peer port of a Quorate node")]
     NotQuorate,
-    #[error("no common version of the peer protocol (ours {VERSION_MIN} to {VERSION_MAX}); upgrade the older node")]
-    Version,
+    #[error("no common version of the peer protocol (ours {} to {}); upgrade the older node", .0.min, .0.max)]
+    Version(PeerVersions),
     #[error("it belongs to cluster {theirs}, this node to {ours}")]
     OtherCluster { ours: ClusterId, theirs: ClusterId },
     #[error("it is not part of a cluster yet")]
@@ -81,8 +105,6 @@ impl Purpose {
 }
 
 struct Message {
-    version_min: u16,
-    version_max: u16,
     code: u8,
     who: Greeting,
     to: Option<NodeId>,
@@ -92,8 +114,8 @@ impl Message {
     fn encode(&self) -> [u8; SIZE] {
         let mut bytes = [0; SIZE];
         bytes[..4].copy_from_slice(MAGIC);
-        bytes[4..6].copy_from_slice(&self.version_min.to_be_bytes());
-        bytes[6..8].copy_from_slice(&self.version_max.to_be_bytes());
+        bytes[4..6].copy_from_slice(&self.who.versions.min.to_be_bytes());
+        bytes[6..8].copy_from_slice(&self.who.versions.max.to_be_bytes());
         bytes[8] = self.code;
         bytes[16..32].copy_from_slice(&self.who.cluster.map_or(0, |id| id.0).to_be_bytes());
         bytes[32..40].copy_from_slice(&self.who.node.map_or(0, |id| id.0).to_be_bytes());
@@ -110,13 +132,8 @@ impl Message {
         let number = |at: usize, size: usize| bytes[at..at + size].iter().fold(0u128, |n, b| n << 8 | u128::from(*b));
         let node = |at| Some(NodeId(number(at, 8) as u64)).filter(|node| node.0 != 0);
         let cluster = Some(ClusterId(number(16, 16))).filter(|cluster| cluster.0 != 0);
-        Ok(Self {
-            version_min: number(4, 2) as u16,
-            version_max: number(6, 2) as u16,
-            code: bytes[8],
-            who: Greeting { cluster, node: node(32) },
-            to: node(40),
-        })
+        let versions = PeerVersions { min: number(4, 2) as u16, max: number(6, 2) as u16 };
+        Ok(Self { code: bytes[8], who: Greeting { cluster, node: node(32), versions }, to: node(40) })
     }
 }
 
@@ -128,7 +145,7 @@ pub(crate) async fn greet(
     purpose: Purpose,
 ) -> Result<Greeting, HandshakeError> {
     let exchange = async {
-        let hello = Message { version_min: VERSION_MIN, version_max: VERSION_MAX, code: purpose as u8, who: us, to };
+        let hello = Message { code: purpose as u8, who: us, to };
         stream.write_all(&hello.encode()).await?;
         stream.flush().await?;
         let answer = Message::read(stream).await?;
@@ -141,7 +158,7 @@ pub(crate) async fn greet(
             code if code == Status::NotFormed as u8 => Err(HandshakeError::NotFormed),
             code if code == Status::OtherNode as u8 => Err(HandshakeError::OtherNode(answer.who.node)),
             code if code == Status::Removed as u8 => Err(HandshakeError::Removed(us.node)),
-            _ => Err(HandshakeError::Version),
+            _ => Err(HandshakeError::Version(us.versions)),
         }
     };
     tokio::time::timeout(DEADLINE, exchange).await.map_err(|_| HandshakeError::Timeout)?
@@ -157,9 +174,9 @@ pub(crate) async fn answer(
     let exchange = async {
         let hello = Message::read(stream).await?;
         let purpose = Purpose::from_code(hello.code);
-        let version = hello.version_max.min(VERSION_MAX);
+        let version = us.versions.common(hello.who.versions);
         let status = match (us.cluster, hello.who.cluster) {
-            _ if version < hello.version_min.max(VERSION_MIN) || purpose.is_none() => Status::Version,
+            _ if version.is_none() || purpose.is_none() => Status::Version,
             (Some(ours), Some(theirs)) if ours != theirs => Status::OtherCluster,
             (Some(_), Some(_)) if hello.who.node.is_some_and(&shunned) => Status::Removed,
             (Some(_), Some(_)) if hello.to.is_some() && hello.to != us.node => Status::OtherNode,
@@ -167,8 +184,8 @@ pub(crate) async fn answer(
             _ if purpose == Some(Purpose::Rpc) => Status::Accepted,
             _ => Status::NotFormed,
         };
-        let answer =
-            Message { version_min: version, version_max: version, code: status as u8, who: us, to: hello.who.node };
+        let versions = version.map_or(us.versions, |version| PeerVersions { min: version, max: version });
+        let answer = Message { code: status as u8, who: Greeting { versions, ..us }, to: hello.who.node };
         stream.write_all(&answer.encode()).await?;
         stream.flush().await?;
         match (status, purpose) {
@@ -180,7 +197,7 @@ pub(crate) async fn answer(
             (Status::NotFormed, _) => Err(HandshakeError::NotFormed),
             (Status::OtherNode, _) => Err(HandshakeError::OtherNode(us.node)),
             (Status::Removed, _) => Err(HandshakeError::Removed(hello.who.node)),
-            _ => Err(HandshakeError::Version),
+            _ => Err(HandshakeError::Version(us.versions)),
         }
     };
     tokio::time::timeout(DEADLINE, exchange).await.map_err(|_| HandshakeError::Timeout)?
@@ -211,7 +228,11 @@ mod tests {
     }
 
     fn member(cluster: u128, node: u64) -> Greeting {
-        Greeting { cluster: Some(ClusterId(cluster)), node: Some(NodeId(node)) }
+        Greeting { cluster: Some(ClusterId(cluster)), node: Some(NodeId(node)), ..Greeting::default() }
+    }
+
+    fn speaking(node: u64, min: u16, max: u16) -> Greeting {
+        Greeting { versions: PeerVersions { min, max }, ..member(7, node) }
     }
 
     #[tokio::test]
@@ -244,20 +265,25 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_build_that_speaks_only_another_version_is_refused() {
-        for (version, at_most) in [(VERSION_MIN - 1, VERSION_MIN - 1), (VERSION_MAX + 1, VERSION_MAX + 2)] {
-            let (near, far) = tokio::io::duplex(256);
-            let (mut near, mut far): (Stream, Stream) = (Box::new(near), Box::new(far));
-            let code = Purpose::Append as u8;
-            let hello =
-                Message { version_min: version, version_max: at_most, code, who: member(7, 1), to: Some(NodeId(2)) };
-            let old = async {
-                near.write_all(&hello.encode()).await.unwrap();
-                Message::read(&mut near).await.unwrap().code
-            };
-            let (told, ours) = tokio::join!(old, answer(&mut far, member(7, 2), |_| false));
-            assert_eq!(told, Status::Version as u8);
-            assert!(matches!(ours, Err(HandshakeError::Version)), "{ours:?}");
+    async fn an_older_and_a_newer_build_speak_the_highest_version_that_both_know() {
+        for (ours, theirs, chosen) in
+            [((5, 6), (6, 6), 6), ((6, 7), (5, 6), 6), ((3, 9), (4, 8), 8), ((6, 6), (2, 9), 6)]
+        {
+            let (us, them) = (speaking(1, ours.0, ours.1), speaking(2, theirs.0, theirs.1));
+            let (greeted, answered) = shake(us, Some(NodeId(2)), Purpose::Append, them).await;
+            assert_eq!(greeted.unwrap().versions, PeerVersions { min: chosen, max: chosen });
+            assert!(answered.is_ok());
+        }
+    }
+
+    #[tokio::test]
+    async fn builds_without_a_common_version_refuse_each_other_and_say_what_they_speak() {
+        for (ours, theirs) in [((5, 5), (6, 6)), ((7, 9), (5, 6))] {
+            let (us, them) = (speaking(1, ours.0, ours.1), speaking(2, theirs.0, theirs.1));
+            let (greeted, answered) = shake(us, Some(NodeId(2)), Purpose::Append, them).await;
+            let told = greeted.unwrap_err().to_string();
+            assert!(told.contains(&format!("ours {} to {}", ours.0, ours.1)) && told.contains("upgrade"), "{told}");
+            assert!(matches!(answered, Err(HandshakeError::Version(_))), "{answered:?}");
         }
     }
 

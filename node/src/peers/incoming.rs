@@ -25,9 +25,9 @@ use tokio::{
 };
 
 use super::{
-    api::{Hello, Joined, PeerApi, PeerFailure, StepRequest, VersionedStatus},
+    api::{Hello, Joined, PeerApi, PeerFailure, StepRequest, Survey, VersionedStatus},
     frame::{self, FrameReader, LaneFrameKind, SessionKey},
-    handshake::{self, Greeting, Purpose},
+    handshake::{self, Purpose},
 };
 use crate::{
     cluster::{Cluster, Member},
@@ -82,14 +82,9 @@ impl PeerServer {
         }
     }
 
-    fn greeting(&self) -> Greeting {
-        let identity = self.cluster.identity();
-        Greeting { cluster: identity.map(|identity| identity.cluster), node: identity.map(|identity| identity.node) }
-    }
-
     async fn connection(self, mut stream: Stream) {
         let shunned = |node| self.cluster.member().is_some_and(|member| member.metadata.state().is_shunned(node));
-        let (from, purpose) = match handshake::answer(&mut stream, self.greeting(), shunned).await {
+        let (from, purpose) = match handshake::answer(&mut stream, self.cluster.greeting(), shunned).await {
             Ok(accepted) => accepted,
             Err(error) => return tracing::info!(%error, "refused a connection to the peer port"),
         };
@@ -267,6 +262,11 @@ impl PeerApi for PeerServer {
 
     async fn log_tails(self, _: Context, partitions: Vec<PartitionId>) -> Vec<Option<LogTail>> {
         self.cluster.member().map(|member| member.log_tails(&partitions)).unwrap_or_default()
+    }
+
+    async fn survey(self, _: Context, partitions: Vec<PartitionId>) -> Result<Vec<Survey>, PeerFailure> {
+        let member = self.cluster.member().ok_or(PeerFailure::NotReady)?;
+        Ok(member.survey(&partitions))
     }
 
     async fn status(self, _: Context, known: Option<u64>) -> Result<VersionedStatus, PeerFailure> {

@@ -10,9 +10,12 @@ mod lane;
 mod rpc;
 mod transport;
 
-pub(crate) use api::{Hello, Joined, LeaderHint, NodeStatus, PeerFailure, ReplicaStatus, StepRequest, VersionedStatus};
+pub(crate) use api::{
+    Hello, Joined, LeaderHint, NodeStatus, PeerFailure, ReplicaStatus, StepRequest, Survey, VersionedStatus,
+};
 pub(crate) use directory::Directory;
 pub(crate) use handshake::{Greeting, HandshakeError, Purpose};
+pub use handshake::{PEER_VERSIONS, PeerVersions};
 pub(crate) use incoming::PeerServer;
 pub(crate) use rpc::{RpcPool, client, connect, within};
 pub(crate) use transport::NodeTransport;

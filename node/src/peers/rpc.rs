@@ -70,6 +70,11 @@ impl RpcPool {
         Self { net, us, directory, slots: std::sync::Mutex::default() }
     }
 
+    /// How this node introduces itself.
+    pub(crate) fn us(&self) -> Greeting {
+        self.us
+    }
+
     /// A client of a node, connected now or before.
     pub(crate) async fn get(&self, node: NodeId) -> Result<PeerApiClient, String> {
         let slot =

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     moves::{MoveRow, MoveStep},
     placement::Change,
-    state::{Leaving, NodePlace, TopicAlteration},
+    state::{Leaving, Levels, NodePlace, RecoverMetadata, RecoverPartition, TopicAlteration},
 };
 
 /// A node that asks to join.
@@ -16,6 +16,8 @@ pub struct Join {
     pub token: u128,
     /// Where it is.
     pub place: NodePlace,
+    /// What it understands.
+    pub levels: Levels,
 }
 
 /// A change of the metadata. Applying it is a pure function of the command and the state.
@@ -31,6 +33,8 @@ pub enum MetadataCommand {
         metadata_replica: ReplicaId,
         /// Where it is.
         place: NodePlace,
+        /// What it understands.
+        levels: Levels,
     },
     /// Has a node lead nothing, or lead again. Its replicas stay.
     SetDrained {
@@ -108,6 +112,22 @@ pub enum MetadataCommand {
         /// How many, at least 1.
         count: u32,
     },
+    /// Forgets tombstones: nothing of the replicas is on their node any more, nor will be.
+    ForgetTombstones {
+        /// The node, which says so itself.
+        node: NodeId,
+        /// The replicas.
+        replicas: Vec<ReplicaId>,
+    },
+    /// Has a partition go on from one of its replicas alone: the others are gone for good.
+    RecoverPartition(RecoverPartition),
+    /// The metadata go on from one of their replicas alone.
+    RecoverMetadata(RecoverMetadata),
+    /// Has the cluster go to a level that all nodes understand.
+    RaiseLevel {
+        /// The level.
+        level: u32,
+    },
 }
 
 /// What a command gave.
@@ -158,6 +178,17 @@ pub enum MetadataReply {
         /// The first of them.
         first: ProducerId,
     },
+    /// The tombstones are forgotten.
+    TombstonesForgotten,
+    /// The partition goes on.
+    PartitionRecovered {
+        /// As this replica, which is what the surviving one is from now on.
+        replica: ReplicaId,
+    },
+    /// The metadata go on.
+    MetadataRecovered,
+    /// The cluster is at the level.
+    LevelRaised,
     /// Nothing was changed.
     Refused(MetadataRefusal),
 }
@@ -180,6 +211,22 @@ pub enum MetadataRefusal {
     /// There is nothing to be taken back.
     #[error("the move of partition {0} only drops a replica and cannot be taken back")]
     MoveTooFar(PartitionId),
+    /// The partition has no such replica.
+    #[error("partition {partition} has no replica {replica} any more; look again")]
+    NoSuchReplica {
+        /// The partition.
+        partition: PartitionId,
+        /// The replica.
+        replica: ReplicaId,
+    },
+    /// The node's build does not fit the cluster.
+    #[error("{}", not_understood(*levels, *level))]
+    NotUnderstood {
+        /// What the node understands.
+        levels: Levels,
+        /// The level of the cluster.
+        level: u32,
+    },
     /// The node was removed.
     #[error("node {0} was removed from the cluster, its id is never used again")]
     NodeRemoved(NodeId),
@@ -214,12 +261,28 @@ pub enum MetadataRefusal {
     /// The cluster is at its limit.
     #[error("the cluster holds its maximum of {0} topics; delete some first")]
     TooManyTopics(usize),
+    /// The cluster is at its limit.
+    #[error("the cluster holds at most {0} partitions; use fewer, or delete topics first")]
+    TooManyPartitions(usize),
     /// The configuration is out of bounds.
     #[error("{0}")]
     InvalidConfig(String),
     /// The command makes no sense.
     #[error("{0}")]
     Invalid(String),
+}
+
+pub(crate) fn not_understood(levels: Levels, level: u32) -> String {
+    if levels.max < level {
+        return format!(
+            "the cluster's metadata are at level {level}, and this node's build understands them up to {}; run a newer build",
+            levels.max
+        );
+    }
+    format!(
+        "the cluster's metadata are at level {level}, and this node's build understands them from {} on; upgrade the other nodes first",
+        levels.min
+    )
 }
 
 /// How many topics a refusal names.

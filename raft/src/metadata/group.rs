@@ -38,7 +38,7 @@ pub enum MetadataError {
 
 /// Completes what a crash interrupted: the log goes on behind a snapshot, and what that holds is not in the store yet.
 /// Blocks.
-fn catch_up(loaded: &mut Loaded, log: &Log) -> Result<(), String> {
+pub(crate) fn catch_up(loaded: &mut Loaded, log: &Log) -> Result<(), String> {
     let start = log.start().index;
     if start <= loaded.applied.map_or(0, |id| id.index + 1) {
         return Ok(());
@@ -71,7 +71,7 @@ impl MetadataGroup {
         debug_assert!(matches!(record.group, GroupId::Metadata));
         let (env, rec) = (environment.clone(), record.clone());
         let open = move || {
-            let mut loaded = MetadataMachine::load(env.store.clone())?;
+            let mut loaded = MetadataMachine::load(env.store.clone(), env.levels)?;
             let opened = open_log(&env, &rec, loaded.applied, None)?;
             catch_up(&mut loaded, &opened.log)
                 .map_err(|reason| GroupOpenError::Inconsistent { replica: rec.replica, reason })?;

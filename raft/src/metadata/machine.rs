@@ -15,12 +15,12 @@ use std::{
 
 use bytes::{BufMut, Bytes, BytesMut};
 use openraft::EntryPayload;
-use quorate_cluster_config::{PartitionId, ReplicaId};
+use quorate_cluster_config::PartitionId;
 use tokio::sync::watch;
 
 use super::{
-    command::{MetadataCommand, MetadataReply},
-    state::{MetadataState, Row},
+    command::{MetadataCommand, MetadataReply, not_understood},
+    state::{Levels, MetadataState, Row},
 };
 use crate::{
     codec,
@@ -37,6 +37,8 @@ const ROWS: &[u8] = &[family::METADATA, b'r'];
 #[derive(Debug)]
 pub(crate) struct MetadataMachine {
     store: Arc<dyn KvStore>,
+    /// What this build understands.
+    levels: Levels,
     state: RwLock<Arc<MetadataState>>,
     /// One past the last applied log index.
     applied_end: watch::Sender<u64>,
@@ -52,12 +54,13 @@ pub(crate) struct Loaded {
 }
 
 impl MetadataMachine {
-    pub(crate) fn load(store: Arc<dyn KvStore>) -> Result<Loaded, KvError> {
+    pub(crate) fn load(store: Arc<dyn KvStore>, levels: Levels) -> Result<Loaded, KvError> {
         let malformed = |what: &str| KvError(format!("the metadata store holds a malformed {what}"));
         let mut state = MetadataState::default();
         for (_, value) in store.scan(ROWS)? {
             state.load(vec![bincode::deserialize(&value).map_err(|_| malformed("row"))?]);
         }
+        check_level(levels, &state).map_err(KvError)?;
         let (mut applied, mut membership) = (None, StoredMembership::default());
         if let Some(value) = store.get(APPLIED)? {
             let mut value = Bytes::from(value);
@@ -68,6 +71,7 @@ impl MetadataMachine {
         }
         let machine = Arc::new(Self {
             store,
+            levels,
             state: RwLock::new(Arc::new(state)),
             applied_end: watch::Sender::new(applied.map_or(0, |id| id.index + 1)),
             durable_end: std::sync::OnceLock::new(),
@@ -109,6 +113,7 @@ impl MetadataMachine {
         membership: &StoredMembership,
         state: Arc<MetadataState>,
     ) -> Result<(), KvError> {
+        check_level(self.levels, &state).map_err(KvError)?;
         let batch = KvBatch::default().put(APPLIED.to_vec(), encode_position(last, membership));
         let mut batch = state.rows().iter().try_fold(batch, put_row)?;
         let kept: BTreeSet<Vec<u8>> = batch.puts.iter().map(|(key, _)| key.clone()).collect();
@@ -147,6 +152,7 @@ impl MetadataMachine {
                 (Applied::Reply(encode_reply(&reply)?), rows)
             }
         };
+        check_level(self.levels, &state).map_err(io::Error::other)?;
         let batch = KvBatch::default().put(APPLIED.to_vec(), encode_position(entry.log_id, membership));
         let batch = rows.iter().try_fold(batch, put_row).map_err(io::Error::other)?;
         self.store.write(batch).map_err(io::Error::other)?;
@@ -154,6 +160,11 @@ impl MetadataMachine {
         self.applied_end.send_replace(index + 1);
         Ok(applied)
     }
+}
+
+/// Metadata that are not understood are not touched.
+fn check_level(levels: Levels, state: &MetadataState) -> Result<(), String> {
+    if levels.understands(state.level()) { Ok(()) } else { Err(not_understood(levels, state.level())) }
 }
 
 fn row_key(kind: u8, id: u64) -> Vec<u8> {
@@ -183,7 +194,12 @@ fn put_row(batch: KvBatch, row: &Row) -> Result<KvBatch, KvError> {
         Row::Evening(_) => row_key(b'e', 0),
         Row::Stream(name) => [&row_key(b's', 0), name.as_str().as_bytes()].concat(),
         Row::Topic(topic) => row_key(b't', topic.id.0),
-        Row::Tombstone(ReplicaId(replica)) => row_key(b'x', *replica),
+        Row::TombstoneGone(replica) => return Ok(batch.delete(row_key(b'x', replica.0))),
+        Row::RecoveryGone(replica) => return Ok(batch.delete(row_key(b'y', replica.0))),
+        Row::Tombstone(tombstone) => row_key(b'x', tombstone.replica.0),
+        Row::Recovery(row) => row_key(b'y', row.to.replica.0),
+        Row::MetadataRecovery(row) => row_key(b'z', row.index),
+        Row::Level(_) => row_key(b'l', 0),
         Row::Move(moving) => move_key(moving.partition),
     };
     Ok(batch.put(key, bincode::serialize(row).map_err(|error| KvError(error.to_string()))?))

@@ -14,7 +14,11 @@ use super::{
 };
 use crate::codec::DecodeError;
 
+use levels::Level;
+
+pub use levels::{LEVELS, Levels};
 pub use nodes::{Leaving, NodePlace, NodeRow};
+pub use recoveries::{MetadataRecoveryRow, RecoverMetadata, RecoverPartition, RecoveryRow};
 pub use topics::TopicAlteration;
 
 /// One replica and its place.
@@ -58,14 +62,35 @@ pub enum Row {
     Topic(TopicRow),
     /// A topic that is gone.
     TopicGone(TopicId),
-    /// A replica whose data may be deleted.
-    Tombstone(ReplicaId),
+    /// A replica that is no part of its group any more.
+    Tombstone(Tombstone),
+    /// A tombstone that has served its purpose.
+    TombstoneGone(ReplicaId),
     /// A move.
     Move(MoveRow),
     /// A move that is over.
     MoveGone(PartitionId),
     /// Whether replicas are to be evened out.
     Evening(bool),
+    /// A partition that went on from one of its replicas.
+    Recovery(RecoveryRow),
+    /// A recovery that need not be remembered any more, by its new replica.
+    RecoveryGone(ReplicaId),
+    /// The metadata went on from one of their replicas.
+    MetadataRecovery(MetadataRecoveryRow),
+    /// What all nodes understand.
+    Level(u32),
+}
+
+/// A replica that is no part of its group any more: what it has may go, and nothing of it is ever taken for current.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tombstone {
+    /// The replica.
+    pub replica: ReplicaId,
+    /// Its node, which forgets the tombstone once nothing of the replica is there.
+    pub node: NodeId,
+    /// Whether its files are put aside and not deleted: they may hold what was lost.
+    pub keep_files: bool,
 }
 
 /// The ids to be given next. None is ever given twice.
@@ -92,9 +117,14 @@ pub struct MetadataState {
     streams: BTreeSet<Name>,
     topics: BTreeMap<TopicId, TopicRow>,
     names: BTreeMap<TopicName, TopicId>,
-    tombstones: BTreeSet<ReplicaId>,
+    tombstones: BTreeMap<ReplicaId, Tombstone>,
     moves: BTreeMap<PartitionId, MoveRow>,
     evening: bool,
+    /// By new replica.
+    recoveries: BTreeMap<ReplicaId, RecoveryRow>,
+    /// By metadata index.
+    metadata_recoveries: BTreeMap<u64, MetadataRecoveryRow>,
+    level: Level,
 }
 
 impl MetadataState {
@@ -121,18 +151,23 @@ impl MetadataState {
         id.0 > 0 && id.0 < self.counters.topic && !self.topics.contains_key(&id)
     }
 
-    /// Whether the data of a replica may be deleted.
+    /// The tombstone of a replica.
     #[must_use]
-    pub fn has_tombstone(&self, replica: ReplicaId) -> bool {
-        self.tombstones.contains(&replica)
+    pub fn tombstone(&self, replica: ReplicaId) -> Option<&Tombstone> {
+        self.tombstones.get(&replica)
+    }
+
+    /// The tombstones of a node's replicas.
+    pub fn tombstones_of(&self, node: NodeId) -> impl Iterator<Item = &Tombstone> {
+        self.tombstones.values().filter(move |tombstone| tombstone.node == node)
     }
 
     /// Applies the command at log index `index`; returns the reply and the rows that changed.
     pub fn apply(&mut self, command: &MetadataCommand, index: u64) -> (MetadataReply, Vec<Row>) {
         let result = match command {
             MetadataCommand::AddNode(join) => self.add_node(join),
-            MetadataCommand::RegisterNode { node, metadata_replica, place } => {
-                self.register_node(*node, *metadata_replica, place)
+            MetadataCommand::RegisterNode { node, metadata_replica, place, levels } => {
+                self.register_node(*node, *metadata_replica, place, *levels)
             }
             MetadataCommand::SetDrained { node, drained } => self.set_drained(*node, *drained),
             MetadataCommand::SetLeaving { node, leaving } => self.set_leaving(*node, *leaving),
@@ -148,6 +183,10 @@ impl MetadataState {
             }
             MetadataCommand::DeleteTopic { topic, name } => self.delete_topic(*topic, name),
             MetadataCommand::ReserveProducerIds { count } => self.reserve_producers(*count),
+            MetadataCommand::ForgetTombstones { node, replicas } => self.forget_tombstones(*node, replicas),
+            MetadataCommand::RecoverPartition(recovery) => self.recover_partition(recovery, index),
+            MetadataCommand::RecoverMetadata(recovery) => self.recover_metadata(recovery, index),
+            MetadataCommand::RaiseLevel { level } => self.raise_level(*level),
         };
         result.unwrap_or_else(|refusal| (MetadataReply::Refused(refusal), Vec::new()))
     }
@@ -159,6 +198,18 @@ impl MetadataState {
         let rows = vec![Row::Counters(Counters { producer, ..self.counters })];
         self.load(rows.clone());
         Ok((MetadataReply::ProducerIds { first: ProducerId(first) }, rows))
+    }
+
+    /// Forgets tombstones of a node that says that nothing of the replicas is there.
+    fn forget_tombstones(
+        &mut self,
+        node: NodeId,
+        replicas: &[ReplicaId],
+    ) -> Result<(MetadataReply, Vec<Row>), MetadataRefusal> {
+        let known = replicas.iter().filter_map(|replica| self.tombstones.get(replica));
+        let rows: Vec<Row> = known.filter(|t| t.node == node).map(|t| Row::TombstoneGone(t.replica)).collect();
+        self.load(rows.clone());
+        Ok((MetadataReply::TombstonesForgotten, rows))
     }
 
     /// All partitions as placement sees them, by topic and index.
@@ -179,13 +230,16 @@ impl MetadataState {
 
     /// All of it as rows: [`MetadataState::load`] makes the same of them.
     pub(crate) fn rows(&self) -> Vec<Row> {
-        let Self { counters, nodes, retired, streams, topics, names: _, tombstones, moves, evening } = self;
-        let rows = [Row::Counters(*counters), Row::Evening(*evening)].into_iter();
+        let Self { counters, nodes, retired, streams, topics, names: _, tombstones, moves, evening, .. } = self;
+        let Self { recoveries, metadata_recoveries, level, .. } = self;
+        let rows = [Row::Counters(*counters), Row::Evening(*evening), Row::Level(level.0)].into_iter();
         let rows = rows.chain(nodes.values().cloned().map(Row::Node));
         let rows = rows.chain(retired.iter().copied().map(Row::NodeRetired));
         let rows = rows.chain(streams.iter().cloned().map(Row::Stream));
         let rows = rows.chain(topics.values().cloned().map(Row::Topic));
-        let rows = rows.chain(tombstones.iter().copied().map(Row::Tombstone));
+        let rows = rows.chain(tombstones.values().copied().map(Row::Tombstone));
+        let rows = rows.chain(recoveries.values().cloned().map(Row::Recovery));
+        let rows = rows.chain(metadata_recoveries.values().cloned().map(Row::MetadataRecovery));
         rows.chain(moves.values().copied().map(Row::Move)).collect()
     }
 
@@ -221,17 +275,24 @@ impl MetadataState {
                         self.names.remove(&topic.name);
                     }
                 }
-                Row::Tombstone(replica) => drop(self.tombstones.insert(replica)),
+                Row::Tombstone(tombstone) => drop(self.tombstones.insert(tombstone.replica, tombstone)),
+                Row::TombstoneGone(replica) => drop(self.tombstones.remove(&replica)),
                 Row::Move(row) => drop(self.moves.insert(row.partition, row)),
                 Row::MoveGone(partition) => drop(self.moves.remove(&partition)),
                 Row::Evening(evening) => self.evening = evening,
+                Row::Recovery(row) => drop(self.recoveries.insert(row.to.replica, row)),
+                Row::RecoveryGone(replica) => drop(self.recoveries.remove(&replica)),
+                Row::MetadataRecovery(row) => drop(self.metadata_recoveries.insert(row.index, row)),
+                Row::Level(level) => self.level = Level(level),
             }
         }
     }
 }
 
+mod levels;
 mod moves;
 mod nodes;
+mod recoveries;
 #[cfg(test)]
 mod tests;
 mod topics;

@@ -36,6 +36,15 @@ impl CommittedMarks {
         self.0.write(KvBatch::default().put(key(replica), value.to_le_bytes().into()))
     }
 
+    /// The batch, with the mark of one replica made that of another one.
+    pub(crate) fn renamed(&self, batch: KvBatch, from: ReplicaId, to: ReplicaId) -> Result<KvBatch, KvError> {
+        let batch = batch.delete(key(from));
+        Ok(match self.0.get(&key(from))? {
+            Some(mark) => batch.put(key(to), mark),
+            None => batch,
+        })
+    }
+
     pub(crate) fn forget(&self, replica: ReplicaId) -> Result<(), KvError> {
         self.0.write(KvBatch::default().delete(key(replica)))
     }

@@ -20,6 +20,8 @@ pub enum ReplicaPhase {
     Creating,
     /// The log exists on stable storage. Without one the replica is damaged, never new.
     Created,
+    /// The replica is no part of its group any more, and its files were left as they are: nothing reads them.
+    SetAside,
 }
 
 /// A replica on this node.
@@ -27,6 +29,9 @@ pub enum ReplicaPhase {
 pub struct ReplicaRecord {
     /// The replica.
     pub replica: ReplicaId,
+    /// What it was when its log was made: its directory has that name. Another one only where the group went on from this
+    /// replica alone.
+    pub log: ReplicaId,
     /// Its group.
     pub group: GroupId,
     /// How far its creation has come.
@@ -76,6 +81,20 @@ impl ReplicaRecords {
         let value = bincode::serialize(record).map_err(|error| KvError(error.to_string()))?;
         self.0.write(KvBatch::default().put(key(record.replica), value))?;
         self.0.flush()
+    }
+
+    /// Has a replica be another one from now on, durably and in one step.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn rename(&self, known: &ReplicaRecord, new: ReplicaId) -> Result<ReplicaRecord, KvError> {
+        let record = ReplicaRecord { replica: new, first_members: Members::new(), ..known.clone() };
+        let value = bincode::serialize(&record).map_err(|error| KvError(error.to_string()))?;
+        let marks = super::CommittedMarks(self.0.clone());
+        let batch = KvBatch::default().put(key(new), value).delete(key(known.replica));
+        self.0.write(marks.renamed(batch, known.replica, new)?)?;
+        self.0.flush()?;
+        Ok(record)
     }
 
     /// Forgets a replica durably, once its tombstone is committed and its files are gone.

@@ -3,7 +3,7 @@
 use std::{ops::Range, path::PathBuf};
 
 use quorate_cluster_config::{Address, GroupId, NodeId, ReplicaId};
-use quorate_raft::{AppendError, MetadataCommand, NodePlace, Outcome, Role};
+use quorate_raft::{AppendError, LEVELS, MetadataCommand, NodePlace, Outcome, Role};
 
 use crate::support::cluster::{PARTITION, Setup, TestCluster, eventually};
 
@@ -165,7 +165,8 @@ async fn the_metadata_log_is_read_from_a_checkpoint_on_whatever_its_store_has_ap
     let mut last = 0;
     for port in 0..40 {
         let place = NodePlace { client_address: address(port), peer_address: address(port + 100), rack: None };
-        let command = MetadataCommand::RegisterNode { node: NodeId(1), metadata_replica: ReplicaId(1), place };
+        let command =
+            MetadataCommand::RegisterNode { node: NodeId(1), metadata_replica: ReplicaId(1), place, levels: LEVELS };
         last = cluster.metadata(leader).execute(&command).await.unwrap().1;
     }
     let before = cluster.metadata(leader).state();

@@ -6,13 +6,14 @@ mod elections;
 mod metadata_log;
 mod quarantine;
 mod support;
+mod survivor;
 
 use std::sync::Arc;
 
 use quorate_cluster_config::{Address, GroupId, NodeId, ProducerId, ReplicaId, TopicConfig, TopicName};
 use quorate_faulty_vfs::PowerCut;
 use quorate_raft::{
-    GroupOpenError, MetadataCommand, MetadataReply, MetadataState, NodePlace, PartitionGroup, ReplicaPhase,
+    GroupOpenError, LEVELS, MetadataCommand, MetadataReply, MetadataState, NodePlace, PartitionGroup, ReplicaPhase,
     ReplicaRecord, ReplicaRecords,
 };
 use quorate_record::BatchHeader;
@@ -211,7 +212,7 @@ async fn a_replica_that_found_no_room_says_so_and_goes_on_when_there_is_some() {
 async fn register(cluster: &TestCluster, leader: NodeId, node: NodeId) -> (MetadataReply, u64) {
     let address = Address::parse(&format!("localhost:{}", 7100 + node.0)).unwrap();
     let place = NodePlace { client_address: address.clone(), peer_address: address, rack: None };
-    let command = MetadataCommand::RegisterNode { node, metadata_replica: ReplicaId(node.0), place };
+    let command = MetadataCommand::RegisterNode { node, metadata_replica: ReplicaId(node.0), place, levels: LEVELS };
     cluster.metadata(leader).execute(&command).await.unwrap()
 }
 

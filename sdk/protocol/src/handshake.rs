@@ -12,9 +12,9 @@ use std::{io, time::Duration};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 /// The oldest client protocol version this build speaks.
-pub const VERSION_MIN: u16 = 4;
+pub const VERSION_MIN: u16 = 5;
 /// The newest client protocol version this build speaks.
-pub const VERSION_MAX: u16 = 4;
+pub const VERSION_MAX: u16 = 5;
 
 const CLIENT_MAGIC: &[u8; 4] = b"QRTC";
 const NODE_MAGIC: &[u8; 4] = b"QRTN";

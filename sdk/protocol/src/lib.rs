@@ -11,6 +11,7 @@ mod membership;
 mod moves;
 mod payload;
 mod produce;
+mod recovery;
 mod service;
 mod topology;
 mod transport;
@@ -24,6 +25,7 @@ pub use membership::{AddNodeRequest, Departure, RemoveNodeRequest};
 pub use moves::{LeavingInfo, MoveInfo, MoveState, TasksResponse};
 pub use payload::{Carrier, Payload};
 pub use produce::{ProduceRequest, ProduceResponse};
+pub use recovery::{MetadataRecoveryInfo, MissingInfo, OutlookInfo, RecoverRequest, RecoveryInfo, SurvivorInfo};
 pub use service::{QuorateApi, QuorateApiClient, QuorateApiRequest, QuorateApiResponse};
 pub use topology::{
     AlterTopicRequest, ClusterInfo, CreateTopicRequest, DeleteTopicRequest, DrainRequest, NodeInfo, NodeState,

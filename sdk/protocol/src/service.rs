@@ -2,10 +2,11 @@
 
 use crate::{
     AddNodeRequest, AlterTopicRequest, ApiError, ClusterInfo, CreateTopicRequest, DeleteTopicRequest, DrainRequest,
-    FetchRequest, FetchResponse, OffsetsRequest, OffsetsResponse, ProduceRequest, ProduceResponse, RemoveNodeRequest,
-    TasksResponse, TopicInfo, TopicsRequest, TopicsResponse, TrimRequest, TrimResponse,
+    FetchRequest, FetchResponse, OffsetsRequest, OffsetsResponse, OutlookInfo, ProduceRequest, ProduceResponse,
+    RecoverRequest, RemoveNodeRequest, TasksResponse, TopicInfo, TopicsRequest, TopicsResponse, TrimRequest,
+    TrimResponse,
 };
-use quorate_cluster_config::{NodeId, ProducerId};
+use quorate_cluster_config::{NodeId, ProducerId, TopicId};
 
 /// What a client may ask of any node. Appends, offsets and trims are answered by the partition's leader
 /// only; fetches too, unless they say otherwise.
@@ -46,4 +47,9 @@ pub trait QuorateApi {
     async fn tasks(min_metadata_index: u64) -> Result<TasksResponse, ApiError>;
     /// Changes a topic. Returns the metadata index of the change: replicas move after it.
     async fn alter_topic(request: AlterTopicRequest) -> Result<u64, ApiError>;
+    /// What could become of a topic's partitions without the replicas that are missing.
+    async fn outlook(topic: TopicId) -> Result<Vec<OutlookInfo>, ApiError>;
+    /// Has a partition go on from one of its replicas alone, and gives up what only the others had. Returns the metadata index
+    /// of the decision.
+    async fn recover_partition(request: RecoverRequest) -> Result<u64, ApiError>;
 }

@@ -7,7 +7,7 @@ use quorate_cluster_config::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::Departure;
+use crate::{Departure, MetadataRecoveryInfo, RecoveryInfo};
 
 /// The cluster as the answering node sees it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,6 +30,10 @@ pub struct ClusterInfo {
     pub leaderless_partition_count: u32,
     /// Partitions of which a replica is down, missing or behind.
     pub under_replicated_partition_count: u32,
+    /// The level of the metadata: what all nodes understand.
+    pub metadata_level: u32,
+    /// When the metadata went on from one of their replicas alone, oldest first.
+    pub metadata_recoveries: Vec<MetadataRecoveryInfo>,
 }
 
 /// Whether a node answers.
@@ -113,6 +117,8 @@ pub struct TopicInfo {
     pub created_at: u64,
     /// Its partitions, by index.
     pub partitions: Vec<PartitionInfo>,
+    /// The partitions that went on from one of their replicas alone, oldest first.
+    pub recoveries: Vec<RecoveryInfo>,
 }
 
 /// A partition.

@@ -13,9 +13,9 @@ use quorate::{
 };
 use quorate_protocol::{
     AddNodeRequest, AlterTopicRequest, ApiError, ClientTransport, CreateTopicRequest, DeleteTopicRequest, DrainRequest,
-    FetchRequest, FetchResponse, OffsetsRequest, OffsetsResponse, ProduceRequest, ProduceResponse, QuorateApi,
-    RemoveNodeRequest, TasksResponse, TopicSelector, TopicsRequest, TopicsResponse, TrimRequest, TrimResponse,
-    accept_client,
+    FetchRequest, FetchResponse, OffsetsRequest, OffsetsResponse, OutlookInfo, ProduceRequest, ProduceResponse,
+    QuorateApi, RecoverRequest, RemoveNodeRequest, TasksResponse, TopicSelector, TopicsRequest, TopicsResponse,
+    TrimRequest, TrimResponse, accept_client,
 };
 use tarpc::{
     context::Context,
@@ -135,6 +135,7 @@ impl FakeCluster {
             id: TopicId(state.metadata_index),
             name: orders(),
             created_at: state.metadata_index,
+            recoveries: Vec::new(),
             partitions: Vec::new(),
             config,
         };
@@ -278,6 +279,8 @@ impl QuorateApi for Node {
             partition_count: state.partitions.len() as u32,
             leaderless_partition_count: 0,
             under_replicated_partition_count: 0,
+            metadata_level: 1,
+            metadata_recoveries: Vec::new(),
         })
     }
 
@@ -440,6 +443,14 @@ impl QuorateApi for Node {
         self.cluster.state().altered = Some(request);
         self.lose_answer().await;
         Ok(6)
+    }
+
+    async fn outlook(self, _: Context, _: TopicId) -> Result<Vec<OutlookInfo>, ApiError> {
+        Ok(Vec::new())
+    }
+
+    async fn recover_partition(self, _: Context, _: RecoverRequest) -> Result<u64, ApiError> {
+        Ok(7)
     }
 
     async fn trim(self, _: Context, request: TrimRequest) -> Result<TrimResponse, ApiError> {

@@ -156,6 +156,8 @@ mod tests {
             partition_count: 1,
             leaderless_partition_count: 0,
             under_replicated_partition_count: 0,
+            metadata_level: 1,
+            metadata_recoveries: Vec::new(),
         }
     }
 

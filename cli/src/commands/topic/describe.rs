@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use bytesize::ByteSize;
 use clap::Args;
-use quorate::{PartitionInfo, ReplicaInfo, ReplicaRole, TopicInfo};
+use quorate::{PartitionInfo, RecoveryInfo, ReplicaInfo, ReplicaRole, TopicInfo};
 use serde::Serialize;
 
 use crate::args::{TopicArg, UNLIMITED};
 use crate::context::Context;
 use crate::error::Failure;
-use crate::output::{Columns, View, fields, milliseconds, or_dash};
+use crate::output::{Columns, View, fields, milliseconds, nodes, or_dash, time};
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -40,6 +40,19 @@ struct TopicView {
     retention_bytes: Option<u64>,
     created_at_metadata_index: u64,
     partitions: Vec<PartitionView>,
+    recoveries: Vec<RecoveryView>,
+}
+
+/// A partition that went on from one replica after its majority was gone for good.
+#[derive(Serialize)]
+struct RecoveryView {
+    partition: u32,
+    decided_at_ms: i64,
+    metadata_index: u64,
+    node: u64,
+    log_end_offset: u64,
+    high_watermark: u64,
+    lost_nodes: Vec<u64>,
 }
 
 #[derive(Serialize)]
@@ -84,7 +97,34 @@ impl TopicView {
             retention_bytes: info.config.retention_bytes,
             created_at_metadata_index: info.created_at,
             partitions: info.partitions.iter().map(PartitionView::new).collect(),
+            recoveries: info.recoveries.iter().map(RecoveryView::new).collect(),
         }
+    }
+}
+
+impl RecoveryView {
+    fn new(info: &RecoveryInfo) -> Self {
+        Self {
+            partition: info.partition,
+            decided_at_ms: info.decided_at_ms,
+            metadata_index: info.metadata_index,
+            node: info.node.0,
+            log_end_offset: info.log_end_offset,
+            high_watermark: info.high_watermark,
+            lost_nodes: info.lost.iter().map(|node| node.0).collect(),
+        }
+    }
+
+    fn text(&self) -> String {
+        format!(
+            "{}: partition {} went on from node {} alone, which ended at offset {}, with offsets from {} on unconfirmed; given up: {}",
+            time(self.decided_at_ms),
+            self.partition,
+            self.node,
+            self.log_end_offset,
+            self.high_watermark,
+            nodes(&self.lost_nodes),
+        )
     }
 }
 
@@ -226,7 +266,9 @@ impl View for TopicView {
                 ]);
             }
         }
-        format!("{head}\n\n{}", columns.text())
+        let recoveries: Vec<String> = self.recoveries.iter().map(RecoveryView::text).collect();
+        let parts = [head, columns.text(), recoveries.join("\n")];
+        parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("\n\n")
     }
 }
 

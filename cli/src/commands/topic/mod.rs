@@ -5,6 +5,7 @@ mod create;
 mod delete;
 mod describe;
 mod list;
+mod recover;
 mod trim;
 
 use clap::Subcommand;
@@ -24,6 +25,8 @@ pub(crate) enum TopicCommand {
     Describe(describe::DescribeArgs),
     /// Delete the oldest records of a partition
     Trim(trim::TrimArgs),
+    /// Have partitions go on whose majority is gone for good: records are lost
+    Recover(recover::RecoverArgs),
     /// Delete a topic and all of its records
     Delete(delete::DeleteArgs),
 }
@@ -35,6 +38,7 @@ pub(crate) async fn run(context: &Context, command: TopicCommand) -> Result<(), 
         TopicCommand::List(_) => list::run(context).await,
         TopicCommand::Describe(args) => describe::run(context, args).await,
         TopicCommand::Trim(args) => trim::run(context, args).await,
+        TopicCommand::Recover(args) => recover::run(context, args).await,
         TopicCommand::Delete(args) => delete::run(context, args).await,
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use quorate_cluster_config::{PartitionId, ReplicaId, limits};
 
-use super::{Assignment, Counters, MetadataState, Row, TopicRow};
+use super::{Assignment, Counters, MetadataState, Row, Tombstone, TopicRow};
 use crate::metadata::{
     command::{MetadataRefusal, MetadataReply},
     moves::{MoveRow, MoveStep},
@@ -80,7 +80,10 @@ impl MetadataState {
         };
         let add = match change.add {
             Some(node) if self.nodes.get(&node).is_none_or(|node| node.leaving.is_some()) => return None,
-            Some(node) if replicas.iter().any(|assignment| assignment.node == node) => return None,
+            // A replica that cannot be used any more is replaced on its own node.
+            Some(node) if change.drop != Some(node) && replicas.iter().any(|placed| placed.node == node) => {
+                return None;
+            }
             Some(node) => {
                 counters.replica += 1;
                 Some(Assignment { replica: ReplicaId(counters.replica - 1), node })
@@ -103,13 +106,13 @@ impl MetadataState {
             (Some(step), _) => rows.push(Row::Move(MoveRow { step, ..row })),
             (None, MoveStep::TakingBack) => {
                 rows.push(Row::MoveGone(partition));
-                rows.extend(row.add.map(|add| Row::Tombstone(add.replica)));
+                rows.extend(row.add.map(tombstone));
             }
             (None, _) => {
                 let topic = self.topics.get(&partition.topic).ok_or(MetadataRefusal::NoSuchMove(partition))?;
                 rows.push(Row::Topic(replaced(topic, &row)));
                 rows.push(Row::MoveGone(partition));
-                rows.extend(row.drop.map(|drop| Row::Tombstone(drop.replica)));
+                rows.extend(row.drop.map(tombstone));
             }
         }
         self.load(rows.clone());
@@ -143,12 +146,14 @@ impl MetadataState {
     /// What becomes of a deleted topic's moves.
     pub(super) fn end_moves(&self, topic: &TopicRow) -> Vec<Row> {
         let moves = self.moves.values().filter(|row| row.partition.topic == topic.id);
-        let ended = |row: &MoveRow| {
-            let tombstone = row.add.map(|add| Row::Tombstone(add.replica));
-            tombstone.into_iter().chain([Row::MoveGone(row.partition)])
-        };
+        let ended = |row: &MoveRow| row.add.map(tombstone).into_iter().chain([Row::MoveGone(row.partition)]);
         moves.flat_map(ended).collect()
     }
+}
+
+/// What becomes of a replica that is no part of its partition any more.
+pub(super) fn tombstone(gone: Assignment) -> Row {
+    Row::Tombstone(Tombstone { replica: gone.replica, node: gone.node, keep_files: false })
 }
 
 /// The topic with the new replica in the place of the old one, or at the end.

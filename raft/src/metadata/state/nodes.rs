@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use quorate_cluster_config::{Address, Name, NodeId, ReplicaId, limits};
 use serde::{Deserialize, Serialize};
 
-use super::{Counters, MetadataState, Row};
+use super::{Counters, Levels, MetadataState, Row};
 use crate::metadata::{
     command::{Join, MetadataRefusal, MetadataReply},
     placement::NodeLoad,
@@ -39,6 +39,8 @@ pub struct NodeRow {
     pub drained: bool,
     /// Whether it is to be removed.
     pub leaving: Option<Leaving>,
+    /// What its build understands.
+    pub levels: Levels,
 }
 
 /// How a node leaves.
@@ -109,6 +111,7 @@ impl MetadataState {
             return Ok((added(known), Vec::new()));
         }
         self.check_room()?;
+        self.check_levels(join.levels)?;
         let row = NodeRow {
             id: NodeId(self.counters.node),
             place: join.place.clone(),
@@ -116,6 +119,7 @@ impl MetadataState {
             join_token: join.token,
             drained: false,
             leaving: None,
+            levels: join.levels,
         };
         let counters = Counters { node: row.id.0 + 1, replica: row.metadata_replica.0 + 1, ..self.counters };
         let reply = added(&row);
@@ -131,15 +135,23 @@ impl MetadataState {
         Err(MetadataRefusal::Invalid(format!("the cluster holds its maximum of {} nodes", limits::NODES_MAX)))
     }
 
-    pub(super) fn register_node(&mut self, id: NodeId, metadata_replica: ReplicaId, place: &NodePlace) -> Applied {
+    pub(super) fn register_node(
+        &mut self,
+        id: NodeId,
+        metadata_replica: ReplicaId,
+        place: &NodePlace,
+        levels: Levels,
+    ) -> Applied {
         if self.retired.contains(&id) {
             return Err(MetadataRefusal::NodeRemoved(id));
         }
+        self.check_levels(levels)?;
+        let place = place.clone();
         let row = match self.nodes.get(&id) {
-            Some(known) => NodeRow { place: place.clone(), ..known.clone() },
+            Some(known) => NodeRow { place, levels, ..known.clone() },
             None => {
                 self.check_room()?;
-                NodeRow { id, place: place.clone(), metadata_replica, join_token: 0, drained: false, leaving: None }
+                NodeRow { id, place, metadata_replica, join_token: 0, drained: false, leaving: None, levels }
             }
         };
         let mut rows = self.reserve([(row.metadata_replica, row.id)].into_iter());
@@ -187,7 +199,9 @@ impl MetadataState {
         if node.leaving.is_none() || self.carries(id) {
             return Err(MetadataRefusal::Invalid(format!("node {id} is not ready to be removed")));
         }
-        let rows = vec![Row::NodeRetired(id)];
+        // Nothing of it comes back: it is talked to no more.
+        let tombstones = self.tombstones_of(id).map(|tombstone| Row::TombstoneGone(tombstone.replica));
+        let rows: Vec<Row> = tombstones.chain([Row::NodeRetired(id)]).collect();
         self.load(rows.clone());
         Ok((MetadataReply::NodeForgotten, rows))
     }

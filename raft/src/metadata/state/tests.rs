@@ -15,7 +15,12 @@ fn place_of(port: u64, rack: Option<&str>) -> NodePlace {
 
 fn register(state: &mut MetadataState, id: u64, rack: Option<&str>) -> MetadataReply {
     let place = place_of(id, rack);
-    state.apply(&MetadataCommand::RegisterNode { node: NodeId(id), metadata_replica: ReplicaId(id), place }, id).0
+    state
+        .apply(
+            &MetadataCommand::RegisterNode { node: NodeId(id), metadata_replica: ReplicaId(id), place, levels: LEVELS },
+            id,
+        )
+        .0
 }
 
 fn three_nodes() -> MetadataState {
@@ -30,7 +35,7 @@ fn three_nodes() -> MetadataState {
 /// Adds a node; returns its id.
 fn join(state: &mut MetadataState, token: u128) -> (NodeId, ReplicaId) {
     let place = place_of(50, None);
-    match state.apply(&MetadataCommand::AddNode(Join { token, place }), 20).0 {
+    match state.apply(&MetadataCommand::AddNode(Join { token, place, levels: LEVELS }), 20).0 {
         MetadataReply::NodeAdded { node, metadata_replica } => (node, metadata_replica),
         reply => panic!("{reply:?}"),
     }
@@ -50,7 +55,7 @@ fn ids_are_never_given_twice() {
     assert_eq!(replicas, (4..13).map(ReplicaId).collect(), "beyond the metadata replicas, all different");
     let name = TopicName::parse("orders").unwrap();
     state.apply(&MetadataCommand::DeleteTopic { topic: first, name }, 10);
-    assert!(state.was_deleted(first) && replicas.iter().all(|replica| state.has_tombstone(*replica)));
+    assert!(state.was_deleted(first) && replicas.iter().all(|replica| state.tombstone(*replica).is_some()));
     let MetadataReply::TopicCreated { topic: second } = create(&mut state, "orders", 3) else { panic!("created") };
     assert_ne!(first, second);
     let again: BTreeSet<_> = state.topic(second).unwrap().partitions.iter().flatten().map(|a| a.replica).collect();
@@ -82,9 +87,10 @@ fn the_rows_rebuild_the_state() {
             node: NodeId(1),
             metadata_replica: ReplicaId(5),
             place: place_of(1, Some("a")),
+            levels: LEVELS,
         },
-        MetadataCommand::AddNode(Join { token: 7, place: place_of(2, None) }),
-        MetadataCommand::AddNode(Join { token: 8, place: place_of(3, None) }),
+        MetadataCommand::AddNode(Join { token: 7, place: place_of(2, None), levels: LEVELS }),
+        MetadataCommand::AddNode(Join { token: 8, place: place_of(3, None), levels: LEVELS }),
         MetadataCommand::SetLeaving { node: NodeId(3), leaving: Some(Leaving::Dead) },
         MetadataCommand::ForgetNode { node: NodeId(3) },
         MetadataCommand::SetEvening { evening: true },

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, time::Duration};
 use quorate_cluster_config::{NodeId, ReplicaId, TopicConfig, TopicId, TopicName, limits};
 use serde::{Deserialize, Serialize};
 
-use super::{Assignment, Counters, MetadataState, Row, TopicRow};
+use super::{Assignment, Counters, MetadataState, Row, TopicRow, moves::tombstone};
 use crate::metadata::{
     command::{MetadataRefusal, MetadataReply},
     placement::place,
@@ -52,6 +52,10 @@ impl MetadataState {
         live: &[NodeId],
         counters: &mut Counters,
     ) -> Result<Vec<Vec<Assignment>>, MetadataRefusal> {
+        let count = self.topics.values().map(|topic| topic.partitions.len()).sum::<usize>();
+        if count + partitions as usize > limits::PARTITIONS_MAX {
+            return Err(MetadataRefusal::TooManyPartitions(limits::PARTITIONS_MAX));
+        }
         let placed = place(partitions, replication_factor, &self.loads(live));
         let placed = placed.ok_or_else(|| self.not_enough_nodes(replication_factor))?;
         let mut assign = |node| {
@@ -98,7 +102,7 @@ impl MetadataState {
 
     pub(super) fn delete_topic(&mut self, id: TopicId, name: &TopicName) -> Applied {
         let topic = self.known_topic(id, name)?;
-        let replicas = topic.partitions.iter().flatten().map(|assignment| Row::Tombstone(assignment.replica));
+        let replicas = topic.partitions.iter().flatten().copied().map(tombstone);
         let rows: Vec<Row> = replicas.chain(self.end_moves(topic)).chain([Row::TopicGone(id)]).collect();
         self.load(rows.clone());
         Ok((MetadataReply::TopicDeleted { topic: id }, rows))

@@ -12,7 +12,7 @@ use quorate_cluster_config::{ClusterId, GroupId, NodeId, PartitionId, RaftConfig
 use quorate_faulty_vfs::{Disk, PowerCut};
 use quorate_log_engine::{EngineOptions, Log, LogEngine, LogOptions, RecoveredEntry, Recovery, ScrubOptions};
 use quorate_raft::{
-    AppendTicket, CatchUp, ColdReads, DiskSpace, Elections, Environment, GroupOpenError, Mended, MetadataGroup,
+    AppendTicket, CatchUp, ColdReads, DiskSpace, Elections, Environment, GroupOpenError, LEVELS, Mended, MetadataGroup,
     PartitionGroup, ReplicaPhase, ReplicaRecord, ReplicaRecords, Role, SystemClock,
 };
 use quorate_record::{BatchBuilder, BatchHeader, Compression, DecodeLimits, ProducerStamp, Record, decode_batch};
@@ -96,6 +96,7 @@ impl Recovery for Entries {
 fn record_of(group: GroupId, node: NodeId, segment_bytes: u64) -> ReplicaRecord {
     ReplicaRecord {
         replica: replica_of(group, node),
+        log: replica_of(group, node),
         group,
         phase: ReplicaPhase::Creating,
         first_members: NODES.iter().map(|node| (replica_of(group, *node), *node)).collect(),
@@ -267,6 +268,7 @@ impl TestCluster {
                 ..RaftConfig::default()
             },
             elections: self.setup.elections,
+            levels: LEVELS,
         }
     }
 

@@ -62,7 +62,7 @@ fn a_move_goes_through_all_steps_and_ends_with_the_new_replica_in_the_old_ones_p
     assert_eq!(advance(&mut state, row), MetadataReply::MoveAdvanced { step: None });
     let after: Vec<u64> = before.iter().map(|node| if *node == 2 { 4 } else { *node }).collect();
     assert_eq!(nodes(&state, wanted.partition), after);
-    assert!(state.has_tombstone(drop.replica) && !state.has_tombstone(add.replica));
+    assert!(state.tombstone(drop.replica).is_some() && state.tombstone(add.replica).is_none());
     assert_eq!(state.moves().count(), 0);
 }
 
@@ -84,7 +84,9 @@ fn a_move_is_cancelled_before_its_replica_votes() {
         assert_eq!(row.step, MoveStep::TakingBack);
         assert_eq!(advance(&mut state, row), MetadataReply::MoveAdvanced { step: None });
         assert_eq!(nodes(&state, wanted.partition), before);
-        assert!(state.has_tombstone(row.add.unwrap().replica) && !state.has_tombstone(row.drop.unwrap().replica));
+        assert!(
+            state.tombstone(row.add.unwrap().replica).is_some() && state.tombstone(row.drop.unwrap().replica).is_none()
+        );
     }
 }
 
@@ -135,7 +137,7 @@ fn a_deleted_topic_takes_its_moves_along() {
     start(&mut state, &[change(topic, 0, Some(4), Some(1))]);
     let add = state.moves().next().unwrap().add.unwrap();
     state.apply(&MetadataCommand::DeleteTopic { topic, name: TopicName::parse("orders").unwrap() }, 40);
-    assert!(state.moves().next().is_none() && state.has_tombstone(add.replica));
+    assert!(state.moves().next().is_none() && state.tombstone(add.replica).is_some());
 }
 
 #[test]
@@ -161,4 +163,54 @@ fn a_plan_is_carried_out_and_the_rows_rebuild_every_state_on_the_way() {
     let carried = |node| state.placed().iter().filter(|placed| placed.nodes.contains(&NodeId(node))).count();
     assert_eq!(moved, 2);
     assert_eq!([1, 2, 3, 4].map(carried).iter().filter(|count| **count == 2).count(), 3, "nine replicas on four nodes");
+}
+
+#[test]
+fn a_replica_is_replaced_on_its_own_node() {
+    let (mut state, topic) = four_nodes();
+    let wanted = change(topic, 0, Some(2), Some(2));
+    assert_eq!(start(&mut state, &[wanted]), 1);
+    let first = *state.move_of(wanted.partition).unwrap();
+    let (add, drop) = (first.add.unwrap(), first.drop.unwrap());
+    assert!(add.node == drop.node && add.replica != drop.replica);
+    assert_eq!(state.planned().iter().find(|placed| placed.partition == wanted.partition).unwrap().nodes.len(), 3);
+    while let Some(row) = state.move_of(wanted.partition).copied() {
+        advance(&mut state, row);
+    }
+    let placed = &state.topic(topic).unwrap().partitions[0];
+    assert!(placed.contains(&add) && !placed.contains(&drop) && placed.len() == 3);
+    assert!(state.tombstone(drop.replica).is_some());
+}
+
+#[test]
+fn a_partition_goes_on_from_one_replica_and_the_others_are_put_aside() {
+    let (mut state, topic) = four_nodes();
+    let moving = change(topic, 1, Some(4), Some(2));
+    start(&mut state, &[moving]);
+    let joining = state.move_of(moving.partition).unwrap().add.unwrap();
+    let placed = state.topic(topic).unwrap().partitions[1].clone();
+    let recover = |state: &mut MetadataState, survivor| {
+        let partition = moving.partition;
+        let decided = RecoverPartition { partition, survivor, log_end_offset: 7, high_watermark: 5, decided_at_ms: 1 };
+        state.apply(&MetadataCommand::RecoverPartition(decided), 40).0
+    };
+    let unknown = MetadataRefusal::NoSuchReplica { partition: moving.partition, replica: ReplicaId(999) };
+    assert_eq!(recover(&mut state, ReplicaId(999)), MetadataReply::Refused(unknown));
+    let MetadataReply::PartitionRecovered { replica } = recover(&mut state, placed[2].replica) else { panic!("it is") };
+    let to = Assignment { replica, node: placed[2].node };
+    assert_eq!(state.topic(topic).unwrap().partitions[1], [to]);
+    assert!(replica > joining.replica, "an id that was never used");
+    for gone in [placed[0], placed[1], joining] {
+        assert!(state.tombstone(gone.replica).is_some_and(|tombstone| tombstone.keep_files));
+    }
+    assert_eq!(state.tombstone(placed[2].replica), None, "its files are those of the new one");
+    assert!(state.move_of(moving.partition).is_none());
+    let row = state.recovery_of(replica).unwrap();
+    assert_eq!((row.to, row.index, row.decided.survivor, row.lost.len()), (to, 40, placed[2].replica, 3));
+    // Its other replicas are made again like any that are missing.
+    let changes = plan(&state.planned(), &state.loads(&(1..=4).map(NodeId).collect::<Vec<_>>()), Goal::Required);
+    assert_eq!(changes.iter().filter(|change| change.partition == moving.partition).count(), 2);
+    let mut rebuilt = MetadataState::default();
+    rebuilt.load(state.rows());
+    assert_eq!(rebuilt, state);
 }

@@ -1,0 +1,58 @@
+//! Tombstones are forgotten once their node says that nothing of the replicas is there any more.
+//!
+//! *Safety.* No replica of that id is ever made again on the node: what assigned it lies before the tombstone in the metadata
+//! log, and this node's store has the tombstone on stable storage before it says so.
+
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
+
+use quorate_cluster_config::{ReplicaId, limits::TOMBSTONES_PER_COMMAND_MAX};
+use quorate_raft::{KvError, MetadataCommand, ReplicaPhase};
+use tokio::time::{Instant, MissedTickBehavior};
+
+use super::Member;
+
+/// Between two looks.
+const INTERVAL: Duration = Duration::from_secs(5);
+/// How long the metadata group may take.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Has the tombstones of this node's replicas forgotten, as they have served their purpose.
+pub(crate) async fn forget(member: Arc<Member>) {
+    let mut ticks = tokio::time::interval(INTERVAL);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        let looking = member.clone();
+        match tokio::task::spawn_blocking(move || served(&looking)).await {
+            Ok(Ok(replicas)) if replicas.is_empty() => {}
+            Ok(Ok(replicas)) => {
+                let command = MetadataCommand::ForgetTombstones { node: member.identity.node, replicas };
+                if let Err(error) = member.execute(&command, Instant::now() + PATIENCE).await {
+                    tracing::debug!(%error, "tombstones are forgotten later");
+                }
+            }
+            Ok(Err(error)) => tracing::error!(%error, "the creation records cannot be read"),
+            Err(_) => return,
+        }
+    }
+}
+
+/// The replicas of this node with tombstones of which nothing is left that could be started. Blocks.
+fn served(member: &Member) -> Result<Vec<ReplicaId>, KvError> {
+    let state = member.metadata.state();
+    let mut replicas: Vec<ReplicaId> =
+        state.tombstones_of(member.identity.node).map(|tombstone| tombstone.replica).collect();
+    if replicas.is_empty() {
+        return Ok(replicas);
+    }
+    let records = member.replicas.records().all()?;
+    let live = records.into_iter().filter(|record| record.phase != ReplicaPhase::SetAside);
+    let live: BTreeSet<ReplicaId> = live.map(|record| record.replica).collect();
+    replicas.retain(|replica| !live.contains(replica));
+    replicas.truncate(TOMBSTONES_PER_COMMAND_MAX);
+    if !replicas.is_empty() {
+        // The tombstones themselves, before anybody forgets them.
+        member.replicas.environment().store.flush()?;
+    }
+    Ok(replicas)
+}
