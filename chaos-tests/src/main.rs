@@ -8,7 +8,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
-use commands::{check, failover, list, pipelining, run, verify_lines};
+use commands::{check, failover, grow, list, pipelining, run, verify_lines};
 
 /// Tortures clusters of real processes and judges what came out of them
 #[derive(Debug, Parser)]
@@ -39,6 +39,8 @@ enum Command {
     List,
     /// Measures how long partitions take no records after their leader is killed, and what idle ones cost
     Failover(failover::Arguments),
+    /// Measures what it costs those who produce that a fourth node is added, and how fast it gets its share
+    Grow(grow::Arguments),
     /// Measures what one partition takes with and without delay between the nodes
     Pipelining(pipelining::Arguments),
     /// Proves that a consumed stream on stdin holds every line of a file exactly once and in order
@@ -52,6 +54,7 @@ fn main() -> ExitCode {
         Command::Check(arguments) => check::run(&arguments, output),
         Command::List => list::run(output),
         Command::Failover(arguments) => failover::run(&arguments, output),
+        Command::Grow(arguments) => grow::run(&arguments, output),
         Command::Pipelining(arguments) => pipelining::run(&arguments, output),
         Command::VerifyLines(arguments) => verify_lines::run(&arguments, output),
     }

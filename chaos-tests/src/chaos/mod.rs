@@ -11,6 +11,7 @@ mod cluster;
 mod defects;
 mod drain;
 pub mod failover;
+pub mod grow;
 pub mod nemesis;
 mod options;
 pub mod pipelining;

@@ -3,13 +3,16 @@
 use std::process::ExitCode;
 
 use clap::Args;
-use quorate_chaos_tests::chaos::failover::failover;
+use quorate_chaos_tests::chaos::failover::{Failover, failover};
 use serde_json::json;
 
 use super::{block_on, fail};
 use crate::Format;
 
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Each time a node is killed that leads exactly a third of the partitions. The cluster evens leadership out gently, so it takes \
+a while until one does; after two minutes one that leads nearly a third is killed. Both are told apart in the end.")]
 pub(crate) struct Arguments {
     /// Partitions, each with a replica on all three nodes
     #[arg(long, default_value_t = 300, value_parser = clap::value_parser!(u32).range(3..=1_000))]
@@ -25,8 +28,9 @@ pub(crate) fn run(arguments: &Arguments, output: Format) -> ExitCode {
     match (measured, output) {
         (Ok(measured), Format::Table) => println!("{measured}"),
         (Ok(measured), Format::Json) => {
-            let gaps = measured.gaps.iter().map(|(led, gap)| json!({ "led": led, "seconds": gap.as_secs_f64() }));
-            println!("{}", json!({ "idle_share": measured.idle_share, "gaps": gaps.collect::<Vec<_>>() }));
+            let (third, all) = (measured.of_a_third(), measured.of_all());
+            let Failover { idle_share, kills, .. } = measured;
+            println!("{}", json!({ "idle_share": idle_share, "gaps": kills, "of_a_third": third, "of_all": all }));
         }
         (Err(error), _) => return fail(&error),
     }

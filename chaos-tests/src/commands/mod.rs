@@ -2,6 +2,7 @@
 
 pub(crate) mod check;
 pub(crate) mod failover;
+pub(crate) mod grow;
 pub(crate) mod list;
 pub(crate) mod pipelining;
 pub(crate) mod run;

@@ -16,13 +16,16 @@ mod membership;
 mod missing_node;
 mod move_steps;
 mod output;
+mod paused_node;
 mod power_cycle;
 mod rebalance;
+mod recovery;
 mod refused_start;
 mod retention;
 mod rolling_restart;
 mod topic_deletion;
 mod unresponsive;
+mod upgrade;
 mod verify_lines;
 
 use std::time::Duration;
