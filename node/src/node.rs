@@ -193,6 +193,7 @@ impl Node {
         tasks.spawn(cluster::watch_nodes(member.clone()));
         tasks.spawn(cluster::elect(member.clone()));
         tasks.spawn(cluster::forget_tombstones(member.clone()));
+        tasks.spawn(cluster::remove_strays(member.clone()));
         tasks.spawn(cluster::tick(member));
         Ok(Self { cluster, tasks, _data_dir: data_dir })
     }

@@ -6,9 +6,7 @@ use std::{
 };
 
 use quorate_cluster_config::{ClusterId, NodeConfig, NodeId};
-use quorate_raft::{
-    KvError, KvStore, MetadataRemains, RecoverMetadata, ReplicaPhase, metadata_go_on_alone, metadata_remains,
-};
+use quorate_raft::{KvStore, MetadataRemains, RecoverMetadata, ReplicaPhase, metadata_go_on_alone, metadata_remains};
 
 use crate::{
     data_dir::DataDir,
@@ -45,6 +43,9 @@ pub enum RescueError {
     /// There is nothing to go on from.
     #[error("{}: no node of a cluster has been here; name the data directory of one that was", .0.display())]
     NoIdentity(std::path::PathBuf),
+    /// The node was about to join, and has nothing.
+    #[error("node {0} never had the metadata: go on from another one")]
+    NoMetadata(NodeId),
     /// A node was named that is unknown.
     #[error("node {0} is none of this cluster's: {1}")]
     UnknownNode(NodeId, String),
@@ -101,7 +102,7 @@ fn run(
     let (_, _, environment) = surroundings(config, seams, &data_dir, &store, &identity)?;
     let record = metadata_record(&store, &identity)?;
     if record.phase != ReplicaPhase::Created {
-        return Err(KvError("this node never had the metadata".to_owned()).into());
+        return Err(RescueError::NoMetadata(identity.node));
     }
     let remains = metadata_remains(&environment, &record)?;
     check(&remains, identity.node, lost)?;
@@ -138,7 +139,9 @@ fn check(remains: &MetadataRemains, us: NodeId, lost: &BTreeSet<NodeId>) -> Resu
     }
     let voters: Vec<NodeId> = remains.voters.values().copied().collect();
     let left: Vec<NodeId> = voters.iter().copied().filter(|node| !lost.contains(node)).collect();
-    if left.len() * 2 > voters.len() {
+    let is_there =
+        |quorum: &quorate_raft::Members| quorum.values().filter(|node| !lost.contains(node)).count() * 2 > quorum.len();
+    if remains.quorums.iter().all(is_there) {
         return Err(RescueError::Majority { left: list(&left), voters: list(&voters) });
     }
     Ok(())

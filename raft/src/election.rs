@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     group::{Group, Role},
-    types::{Members, Vote},
+    types::{LogId, Members, Vote},
 };
 
 /// How long a replica waits until its own vote is on stable storage, before it stands.
@@ -42,6 +42,8 @@ pub struct LogTail {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ballot {
     vote: Vote,
+    /// What the voters are of.
+    membership: Option<LogId>,
     /// What the replica is doing.
     pub role: Role,
     /// Those that vote, while a change is under way those that did or will.
@@ -66,6 +68,11 @@ impl Ballot {
         *RaftLeaderId::node_id(self.vote.leader_id())
     }
 
+    /// Whether a replica is the only voter.
+    fn is_alone(&self, replica: ReplicaId) -> bool {
+        self.voters.len() == 1 && self.voters.contains_key(&replica)
+    }
+
     /// Whether that one was elected, as far as the replica knows.
     #[must_use]
     pub fn is_elected(&self) -> bool {
@@ -80,10 +87,23 @@ impl Ballot {
 }
 
 impl Group {
+    /// Whether a ballot is what this replica still knows; cheaper than a new one.
+    #[must_use]
+    pub fn is_current(&self, ballot: &Ballot) -> bool {
+        let metrics = self.raft().server_metrics();
+        let metrics = metrics.borrow_watched();
+        let same = metrics.vote == ballot.vote && *metrics.membership_config.log_id() == ballot.membership;
+        same && self.role_now(metrics.state, ballot.term()) == ballot.role
+            && (self.store().damage().is_some() && !ballot.is_alone(self.replica())) == ballot.unfit
+    }
+
+    fn role_now(&self, state: ServerState, term: u64) -> Role {
+        if self.store().log().failure().is_some() { Role::Stopped } else { self.role_in(state, term) }
+    }
+
     /// What this replica knows of its group's leader.
     #[must_use]
     pub fn ballot(&self) -> Ballot {
-        let failed = self.store().log().failure().is_some();
         let metrics = self.raft().server_metrics();
         let metrics = metrics.borrow_watched();
         let membership = metrics.membership_config.membership();
@@ -94,15 +114,17 @@ impl Group {
         };
         let quorums: Vec<Members> = membership.get_joint_config().iter().map(of_config).collect();
         let vote = metrics.vote;
-        let alone = voters.len() == 1 && voters.contains_key(&self.replica());
-        Ballot {
+        let ballot = Ballot {
             vote,
-            role: if failed { Role::Stopped } else { self.role_in(metrics.state, vote.leader_id().term()) },
+            membership: *metrics.membership_config.log_id(),
+            role: self.role_now(metrics.state, vote.leader_id().term()),
             leader_node: node_of(RaftLeaderId::node_id(vote.leader_id())),
-            unfit: self.store().damage().is_some() && !alone,
+            unfit: false,
             voters,
             quorums,
-        }
+        };
+        let unfit = self.store().damage().is_some() && !ballot.is_alone(self.replica());
+        Ballot { unfit, ..ballot }
     }
 
     /// How far this replica's log goes.

@@ -431,6 +431,10 @@ impl RaftLogStorage<TypeConfig> for LogStore {
         let _order = lock(&self.0.order);
         let last = last.map(|id| id.index);
         let from = last.map_or(0, |last| last + 1);
+        if let Some(committed) = self.committed().filter(|committed| committed.index >= from) {
+            let reason = format!("refused to truncate from {from} on: the entry at {committed} was committed");
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, reason));
+        }
         if let Some(partition) = &self.0.partition {
             partition.tracker().truncate_from(from);
         }

@@ -6,9 +6,9 @@
 //! stay.
 //!
 //! *Safety.* What was promised by a majority is broken on purpose here, and nothing else: offsets and duplicates are decided as
-//! ever. A partition goes on under a new replica id, so that the lost ones, should they come back, reach nobody. The metadata
-//! group keeps its ids; its lost nodes are given up as dead by the first entry that comes after the membership, and nobody
-//! talks to them.
+//! ever. A partition goes on under a new replica id, so that the lost ones, should they come back, do not reach it; and a node
+//! that comes back starts no replica before it has heard what the metadata are now. The metadata group keeps its ids; its lost
+//! nodes are given up as dead by the entry before the membership, and nobody talks to them.
 
 use std::{collections::BTreeSet, sync::mpsc, time::Duration};
 
@@ -27,6 +27,9 @@ use crate::{
     types::{Entry, LogId, Members, Membership, Proposal, log_id},
 };
 
+/// The terms that are left out: elections that this replica has not heard of, and recoveries on another replica, may have
+/// taken some of those that come next.
+const TERMS_SKIPPED: u64 = 1_000_000;
 /// How long the disk may take.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -52,7 +55,7 @@ pub fn go_on_alone(
     if !is_alone {
         force(&store, known.replica, new.0, (&alone, &Members::new()), None)?;
     }
-    close(store);
+    close(known.replica, store)?;
     Ok(ReplicaRecords::new(environment.store.clone()).rename(known, new.0)?)
 }
 
@@ -67,6 +70,8 @@ pub struct MetadataRemains {
     pub applied: Option<u64>,
     /// The replicas that vote, as it knows.
     pub voters: Members,
+    /// Those of which a majority decides; while a change is under way two sets of them, a majority of each.
+    pub quorums: Vec<Members>,
     /// Those that only receive the log.
     pub learners: Members,
 }
@@ -77,7 +82,7 @@ pub struct MetadataRemains {
 /// See [`GroupOpenError`].
 pub fn metadata_remains(environment: &Environment, record: &ReplicaRecord) -> Result<MetadataRemains, GroupOpenError> {
     let (store, remains) = open_metadata(environment, record)?;
-    close(store);
+    close(record.replica, store)?;
     Ok(remains)
 }
 
@@ -97,8 +102,7 @@ pub fn metadata_go_on_alone(
     let (voters, learners): (Members, Members) = stay.partition(|(replica, _)| *replica == record.replica);
     let command = MetadataCommand::RecoverMetadata(decided.clone());
     force(&store, record.replica, record.replica, (&voters, &learners), Some((&command, decided.decided_at_ms)))?;
-    close(store);
-    Ok(())
+    close(record.replica, store)
 }
 
 fn open_metadata(
@@ -118,10 +122,15 @@ fn open_metadata(
         let members = if votes.contains(replica) { &mut voters } else { &mut learners };
         members.insert(*replica, *node);
     }
+    let of_config = |config: &BTreeSet<ReplicaId>| -> Members {
+        let node_of = |replica: &ReplicaId| Some((*replica, *membership.membership().get_node(replica)?));
+        config.iter().filter_map(node_of).collect()
+    };
     let remains = MetadataRemains {
         state: MetadataState::clone(&loaded.machine.state()),
         last: store.last_log_id().map(|last| (last.leader_id.term, last.index)),
         applied: loaded.applied.map(|applied| applied.index),
+        quorums: membership.membership().get_joint_config().iter().map(of_config).collect(),
         voters,
         learners,
     };
@@ -139,24 +148,27 @@ fn force(
     let refused = |reason: String| GroupOpenError::Inconsistent { replica, reason };
     let last = store.last_log_id();
     let voted = store.log().vote().map_or(0, |vote| vote.term);
-    let term = voted.max(last.map_or(0, |last: LogId| last.leader_id.term)) + 1;
+    let term = voted.max(last.map_or(0, |last: LogId| last.leader_id.term)) + TERMS_SKIPPED;
     let index = last.map_or(0, |last| last.index + 1);
     let nodes: Members = voters.iter().chain(learners).map(|(replica, node)| (*replica, *node)).collect();
     let membership = Membership::new(vec![voters.keys().copied().collect()], nodes);
     let membership = membership.map_err(|error| refused(error.to_string()))?;
-    let mut entries = vec![Entry { log_id: log_id(term, index), payload: EntryPayload::Membership(membership) }];
+    let mut payloads = Vec::new();
+    // Before the membership: without that, all this has to be done again.
     if let Some((command, leader_time_ms)) = command {
         let payload = bincode::serialize(command).map_err(|error| refused(error.to_string()))?;
-        let proposal = Proposal {
+        payloads.push(EntryPayload::Normal(Proposal {
             kind: FrameKind::Command,
             leader_time_ms,
             expected_end_offset: None,
             payload: Bytes::from(payload),
             queued: None,
             claim: None,
-        };
-        entries.push(Entry { log_id: log_id(term, index + 1), payload: EntryPayload::Normal(proposal) });
+        }));
     }
+    payloads.push(EntryPayload::Membership(membership));
+    let entry = |(index, payload)| Entry { log_id: log_id(term, index), payload };
+    let entries = (index..).zip(payloads).map(entry).collect();
     let forced = store.force(entries, Vote { term, voted_for: leader.0, committed: true });
     let forced = forced.map_err(|error| refused(error.to_string()))?;
     tracing::warn!(%replica, as_replica = %leader, term, index, "goes on alone: what only the lost replicas had is lost");
@@ -168,10 +180,9 @@ fn force(
 }
 
 /// Waits until nothing writes to the log any more: it is going to be opened again.
-fn close(store: LogStore) {
+fn close(replica: ReplicaId, store: LogStore) -> Result<(), GroupOpenError> {
     let (done, drained) = mpsc::channel();
     store.log().barrier(move || _ = done.send(()));
-    if drained.recv_timeout(PATIENCE).is_err() {
-        tracing::warn!("a log was not closed in time");
-    }
+    let late = |_| GroupOpenError::Inconsistent { replica, reason: "its log could not be closed in time".to_owned() };
+    drained.recv_timeout(PATIENCE).map_err(late)
 }

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use quorate_cluster_config::{Address, NodeId, PartitionIndex, TopicId};
 use quorate_protocol::{ClusterInfo, NodeInfo, ReplicaRole, TopicInfo, TopicsResponse};
+use tokio::sync::watch;
 
 /// The merged view. Leaders never go back to an older epoch.
 #[derive(Debug, Default)]
@@ -16,6 +17,8 @@ pub(crate) struct Topology {
     nodes_as_of: u64,
     leaders: HashMap<(TopicId, PartitionIndex), LeaderHint>,
     replicas: HashMap<(TopicId, PartitionIndex), Replicas>,
+    /// Changes with each leader that is newer than those known.
+    changed: watch::Sender<()>,
 }
 
 /// A node that holds a replica of a partition, and where it is reached.
@@ -94,6 +97,7 @@ impl Topology {
             let completes = partition.leader_epoch == hint.epoch && hint.leader.is_none();
             if partition.leader.is_some() && (newer || completes) {
                 *hint = LeaderHint { leader: partition.leader, epoch: partition.leader_epoch, suggested: None };
+                self.changed.send_replace(());
             }
         }
     }
@@ -121,6 +125,16 @@ impl Topology {
         let hint = self.leaders.get(&(topic, partition))?;
         let located = |node: NodeId| self.nodes.get(&node).map(|address| (node, address.clone()));
         hint.suggested.and_then(located).or_else(|| hint.leader.and_then(located))
+    }
+
+    /// The epoch of the newest leader known; 0 if none is.
+    pub(crate) fn leader_epoch(&self, topic: TopicId, partition: PartitionIndex) -> u64 {
+        self.leaders.get(&(topic, partition)).map_or(0, |hint| hint.epoch)
+    }
+
+    /// Tells when newer leaders are known.
+    pub(crate) fn changes(&self) -> watch::Receiver<()> {
+        self.changed.subscribe()
     }
 
     /// The nodes that can be asked for what is committed in a partition. The leader is among them, if it is known.

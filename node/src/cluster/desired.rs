@@ -10,12 +10,11 @@ use std::{
     time::Duration,
 };
 
-use quorate_cluster_config::{NodeId, ReplicaId, limits};
+use quorate_cluster_config::{NodeId, PartitionId, ReplicaId, limits};
 use quorate_raft::{Change, Goal, MetadataCommand, MetadataReply, MetadataState, MoveStep, Role, plan_at_most};
 use tokio::time::{Instant, MissedTickBehavior};
 
 use super::Member;
-use crate::peers::ReplicaStatus;
 
 /// Between two looks.
 const INTERVAL: Duration = Duration::from_millis(500);
@@ -93,27 +92,27 @@ fn replacements(
     state: &MetadataState,
     since: &mut BTreeMap<ReplicaId, Instant>,
 ) -> Option<MetadataCommand> {
-    let statuses = member.board.up().into_iter().chain([Arc::new(member.status())]);
-    let doubted: Vec<(NodeId, ReplicaStatus)> = statuses
-        .flat_map(|status| {
-            let doubted = status.replicas.iter().filter(|replica| replica.in_doubt).cloned();
-            doubted.map(|replica| (status.node, replica)).collect::<Vec<_>>()
-        })
-        .collect();
-    since.retain(|replica, _| doubted.iter().any(|(_, doubted)| doubted.replica == *replica));
-    let is_due = |(node, doubted): &&(NodeId, ReplicaStatus)| {
-        let placed = state.topic(doubted.partition.topic);
-        let placed = placed.and_then(|topic| topic.partitions.get(doubted.partition.index as usize));
-        let is_placed = placed.is_some_and(|placed| placed.iter().any(|placed| placed.replica == doubted.replica));
+    let of_others = member.board.up().into_iter().flat_map(|status| {
+        let doubted = status.replicas.iter().filter(|replica| replica.in_doubt);
+        doubted.map(|replica| (status.node, replica.partition, replica.replica)).collect::<Vec<_>>()
+    });
+    let ours = member.replicas.in_doubt().into_iter();
+    let ours = ours.map(|(partition, replica)| (member.identity.node, partition, replica));
+    let doubted: Vec<(NodeId, PartitionId, ReplicaId)> = of_others.chain(ours).collect();
+    since.retain(|known, _| doubted.iter().any(|(_, _, replica)| replica == known));
+    let is_due = |(node, partition, replica): &&(NodeId, PartitionId, ReplicaId)| {
+        let placed = state.topic(partition.topic);
+        let placed = placed.and_then(|topic| topic.partitions.get(partition.index as usize));
+        let is_placed = placed.is_some_and(|placed| placed.iter().any(|placed| placed.replica == *replica));
         let stays = state.node(*node).is_some_and(|row| row.leaving.is_none());
-        let long = since.entry(doubted.replica).or_insert_with(Instant::now).elapsed() >= REPLACE_AFTER;
-        long && is_placed && stays && state.move_of(doubted.partition).is_none()
+        let long = since.entry(*replica).or_insert_with(Instant::now).elapsed() >= REPLACE_AFTER;
+        long && is_placed && stays && state.move_of(*partition).is_none()
     };
     let room = limits::MOVES_PER_COMMAND_MAX.saturating_sub(state.moves().count());
     let changes: Vec<Change> = doubted
         .iter()
         .filter(is_due)
-        .map(|(node, doubted)| Change { partition: doubted.partition, add: Some(*node), drop: Some(*node) })
+        .map(|(node, partition, _)| Change { partition: *partition, add: Some(*node), drop: Some(*node) })
         .take(room)
         .collect();
     (!changes.is_empty()).then_some(MetadataCommand::StartMoves { changes })

@@ -3,7 +3,8 @@
 //! Of two nodes the one with the lower id pings, and says whether it hears the other one's answers; so both know that they hear
 //! each other, whichever way a link is cut. When pings fail to come, the other one pings, too.
 //!
-//! A node that has not been heard, or does not hear this one, for [`SUSPECT_AFTER`] is *suspected*, and one that cannot even be connected to, sooner; each ping tells whom its sender suspects. Who is
+//! A node that has not been heard, or does not hear this one, for [`SUSPECT_AFTER`] is *suspected*, and one that cannot even be
+//! connected to, sooner: when a connection of it breaks it is pinged at once. Each ping tells whom its sender suspects. Who is
 //! suspected by a majority of those that vote on a partition leads it no longer: see `elections`.
 
 use std::{
@@ -15,7 +16,7 @@ use std::{
 use quorate_cluster_config::NodeId;
 use quorate_raft::Members;
 use tokio::{
-    sync::watch,
+    sync::{Notify, watch},
     time::{Instant, MissedTickBehavior},
 };
 
@@ -27,7 +28,9 @@ const PING_INTERVAL: Duration = Duration::from_millis(150);
 const SUSPECT_AFTER: Duration = Duration::from_millis(500);
 /// A node to which so many pings in a row could not even be sent is suspected sooner: its process is gone.
 const REFUSALS: u32 = 2;
-const SUSPECT_REFUSING_AFTER: Duration = Duration::from_millis(250);
+const SUSPECT_REFUSING_AFTER: Duration = Duration::from_millis(170);
+/// Between two pings to a node that is about to be suspected for that.
+const REFUSED_PAUSE: Duration = Duration::from_millis(40);
 /// A ping that fails so soon was refused; one that fails later had no answer.
 const REFUSED_WITHIN: Duration = Duration::from_millis(100);
 /// A node that should ping and has not done so for so long is pinged.
@@ -56,6 +59,8 @@ struct Peer {
     waiting: u32,
     /// Pings in a row that were refused.
     refusals: u32,
+    /// Whether a connection of it has broken, or it has refused one, since it was last heard.
+    doubted: bool,
     /// Whom it suspects, and when it said so.
     suspects: BTreeSet<NodeId>,
     said: Instant,
@@ -68,15 +73,18 @@ pub(crate) struct Detector {
     suspects: RwLock<Arc<BTreeSet<NodeId>>>,
     /// Changes with whom this node or another one suspects.
     changed: watch::Sender<u64>,
+    /// There is a node to be pinged before it is time.
+    hurry: Notify,
 }
 
 impl Peer {
     fn new(now: Instant) -> Self {
-        Self { answered: now, pinged: now, answers: 0, waiting: 0, refusals: 0, suspects: BTreeSet::new(), said: now }
+        let suspects = BTreeSet::new();
+        Self { answered: now, pinged: now, answers: 0, waiting: 0, refusals: 0, doubted: false, suspects, said: now }
     }
 
     fn was_heard(&mut self, now: Instant) {
-        (self.answered, self.refusals) = (now, 0);
+        (self.answered, self.refusals, self.doubted) = (now, 0, false);
         self.answers = self.answers.saturating_add(1);
     }
 
@@ -103,6 +111,14 @@ impl Detector {
     /// Changes whenever this node, or one that it hears of, suspects others than before.
     pub(crate) fn changed(&self) -> watch::Receiver<u64> {
         self.changed.subscribe()
+    }
+
+    /// Has a node pinged at once of which a connection has broken.
+    pub(crate) fn doubt(&self, node: NodeId) {
+        if let Some(peer) = self.peers().get_mut(&node) {
+            peer.doubted = true;
+            self.hurry.notify_one();
+        }
     }
 
     /// Takes a ping of another node, which says whom it suspects and whether it hears this one; returns whom this one
@@ -193,10 +209,13 @@ impl Detector {
         true
     }
 
-    /// The nodes that this one is to ping now, and whether it hears them; each counts as pinged.
-    fn to_ping(&self, us: NodeId, now: Instant) -> Vec<(NodeId, bool)> {
+    /// The nodes that this one is to ping now, and whether it hears them; each counts as pinged. `in_time`: all whose time has
+    /// come, and not only those that are doubted.
+    fn to_ping(&self, us: NodeId, now: Instant, in_time: bool) -> Vec<(NodeId, bool)> {
         let mut peers = self.peers();
-        let ours = |node: NodeId, peer: &Peer| us < node || now.duration_since(peer.pinged) >= PING_OVERDUE;
+        let ours = |node: NodeId, peer: &Peer| {
+            peer.doubted || in_time && (us < node || now.duration_since(peer.pinged) >= PING_OVERDUE)
+        };
         let due = peers.iter_mut().filter(|(node, peer)| peer.waiting < PINGS_MAX && ours(**node, peer));
         due.map(|(node, peer)| {
             peer.waiting += 1;
@@ -216,7 +235,7 @@ impl Detector {
                 drop(peers);
                 self.hear(node, suspects, now);
             }
-            Answer::Refused => peer.refusals = peer.refusals.saturating_add(1),
+            Answer::Refused => (peer.refusals, peer.doubted) = (peer.refusals.saturating_add(1), true),
             Answer::None => peer.refusals = 0,
         }
     }
@@ -239,7 +258,10 @@ pub(crate) async fn watch_nodes(member: Arc<Member>) {
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut looked = Instant::now();
     loop {
-        ticks.tick().await;
+        let in_time = tokio::select! {
+            _ = ticks.tick() => true,
+            () = member.detector.hurry.notified() => false,
+        };
         let now = Instant::now();
         let asleep = now.duration_since(looked) >= ASLEEP;
         looked = now;
@@ -248,8 +270,9 @@ pub(crate) async fn watch_nodes(member: Arc<Member>) {
         if asleep {
             tracing::debug!("this node was asleep; it suspects nobody for that");
         }
-        member.detector.look(&nodes, now, asleep);
-        for (node, heard) in member.detector.to_ping(member.identity.node, now) {
+        let changed = member.detector.look(&nodes, now, asleep);
+        // Whom this node suspects, the others are told at once.
+        for (node, heard) in member.detector.to_ping(member.identity.node, now, in_time || changed) {
             tokio::spawn(ping(member.clone(), node, heard));
         }
     }
@@ -273,7 +296,13 @@ async fn ping(member: Arc<Member>, node: NodeId, heard: bool) {
         Ok(None) if began.elapsed() < REFUSED_WITHIN => Answer::Refused,
         Ok(None) | Err(_) => Answer::None,
     };
+    let is_refused = answer == Answer::Refused;
     member.detector.answered(node, answer, Instant::now());
+    // Until it is suspected, it is asked more often than in turn.
+    if is_refused && !member.detector.suspects().contains(&node) {
+        tokio::time::sleep(REFUSED_PAUSE).await;
+        member.detector.hurry.notify_one();
+    }
 }
 
 #[cfg(test)]
@@ -324,6 +353,25 @@ mod tests {
         assert!(!detector.look(&nodes(&[2, 3]), now, false));
         assert!(detector.look(&nodes(&[2, 3]), soon, false));
         assert_eq!(*detector.suspects(), nodes(&[3]));
+    }
+
+    #[test]
+    fn a_node_of_which_a_connection_broke_is_pinged_before_its_time_until_it_answers() {
+        let detector = Detector::default();
+        let now = Instant::now();
+        detector.look(&nodes(&[1, 2, 4]), now, false);
+        let early = || detector.to_ping(NodeId(3), now, false);
+        assert!(early().is_empty());
+        detector.doubt(NodeId(1));
+        assert_eq!(
+            (early(), early()),
+            (vec![(NodeId(1), true)], vec![(NodeId(1), true)]),
+            "also one that pings itself"
+        );
+        detector.answered(NodeId(1), Answer::Suspects(vec![]), now);
+        assert!(early().is_empty());
+        detector.doubt(NodeId(9));
+        assert!(early().is_empty(), "one that is no member");
     }
 
     #[test]
@@ -384,11 +432,11 @@ mod tests {
     fn pings_without_an_answer_are_bounded() {
         let (detector, now) = detector();
         for _ in 0..PINGS_MAX {
-            assert_eq!(detector.to_ping(NodeId(1), now), [(NodeId(2), true), (NodeId(3), true)]);
+            assert_eq!(detector.to_ping(NodeId(1), now, true), [(NodeId(2), true), (NodeId(3), true)]);
         }
-        assert!(detector.to_ping(NodeId(1), now).is_empty());
+        assert!(detector.to_ping(NodeId(1), now, true).is_empty());
         detector.answered(NodeId(3), Answer::None, now);
-        assert_eq!(detector.to_ping(NodeId(1), now), [(NodeId(3), true)]);
+        assert_eq!(detector.to_ping(NodeId(1), now, true), [(NodeId(3), true)]);
     }
 
     #[test]
@@ -396,10 +444,10 @@ mod tests {
         let detector = Detector::default();
         let now = Instant::now();
         detector.look(&nodes(&[1, 2, 4]), now, false);
-        assert_eq!(detector.to_ping(NodeId(3), now), [(NodeId(4), true)]);
+        assert_eq!(detector.to_ping(NodeId(3), now, true), [(NodeId(4), true)]);
         let now = now + PING_OVERDUE;
         detector.hear_ping(NodeId(1), vec![], true, now);
-        assert_eq!(detector.to_ping(NodeId(3), now), [(NodeId(2), true), (NodeId(4), true)]);
+        assert_eq!(detector.to_ping(NodeId(3), now, true), [(NodeId(2), true), (NodeId(4), true)]);
     }
 
     #[test]
@@ -410,6 +458,6 @@ mod tests {
         detector.hear_ping(NodeId(3), vec![], false, now);
         detector.look(&nodes(&[2, 3]), now, false);
         assert_eq!(*detector.suspects(), nodes(&[3]));
-        assert_eq!(detector.to_ping(NodeId(1), now), [(NodeId(2), true), (NodeId(3), false)]);
+        assert_eq!(detector.to_ping(NodeId(1), now, true), [(NodeId(2), true), (NodeId(3), false)]);
     }
 }

@@ -101,13 +101,13 @@ impl Elections {
         let now = Instant::now();
         let mut seen = HashSet::with_capacity(groups.len());
         for group in groups.iter().map(|group| group.group()) {
-            let ballot = group.ballot();
-            group.mute(ballot.role == Role::Leader && !member.detector.reaches_majority(us, &ballot.quorums));
             seen.insert(group.replica());
-            let watch = self.watched.entry(group.replica()).or_insert_with(|| Watch::new(ballot.clone(), now));
-            if watch.ballot != ballot {
-                *watch = Watch::new(ballot, now);
+            let watch = self.watched.entry(group.replica()).or_insert_with(|| Watch::new(group.ballot(), now));
+            if !group.is_current(&watch.ballot) {
+                *watch = Watch::new(group.ballot(), now);
             }
+            let ballot = &watch.ballot;
+            group.mute(ballot.role == Role::Leader && !member.detector.reaches_majority(us, &ballot.quorums));
             let doubted = watch.ballot.node().is_some_and(|node| {
                 watch.ballot.is_elected() && says_it_does_not_lead(member, node, &watch.ballot, watch.since)
             });

@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, PoisonError, RwLock},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
 };
 
 use quorate_cluster_config::{GroupId, NodeId, PartitionId, ReplicaId};
@@ -105,6 +105,13 @@ impl Replicas {
     /// How many are still being opened.
     pub(crate) fn starting(&self) -> usize {
         self.read().values().filter(|(_, slot)| matches!(slot, Slot::Starting)).count()
+    }
+
+    /// The replicas whose logs are in doubt.
+    pub(crate) fn in_doubt(&self) -> Vec<(PartitionId, ReplicaId)> {
+        let slots = self.read();
+        let doubted = slots.iter().filter(|(_, (_, slot))| matches!(slot, Slot::Refused(refusal) if refusal.in_doubt));
+        doubted.map(|(replica, (partition, _))| (*partition, *replica)).collect()
     }
 
     /// All running replicas.
@@ -217,24 +224,32 @@ impl Replicas {
         let mut settled = BTreeMap::new();
         for group in self.all_running() {
             written |= group.tick()?;
-            let [last, _] = self.settled(group.group().replica());
-            settled.insert(group.group().replica(), [group.high_watermark(), last]);
+            settled.insert(group.group().replica(), [group.high_watermark(), 0]);
         }
-        *self.settled.lock().unwrap_or_else(PoisonError::into_inner) = settled;
+        let mut known = self.settled();
+        for (replica, offsets) in &mut settled {
+            offsets[1] = known.get(replica).map_or(0, |[last, _]| *last);
+        }
+        *known = settled;
+        drop(known);
         if written { self.environment.store.flush() } else { Ok(()) }
     }
 
     pub(crate) fn statuses(&self) -> Vec<ReplicaStatus> {
         let slots = self.read();
-        let with_settled = |(replica, (partition, slot)): (&ReplicaId, &(PartitionId, Slot))| ReplicaStatus {
-            settled_offset: self.settled(*replica)[1],
-            ..status(*replica, *partition, slot)
+        let settled = self.settled();
+        // Both are in the order of the replicas.
+        let mut known = settled.iter().peekable();
+        let with_settled = |(replica, (partition, slot)): (&ReplicaId, &(PartitionId, Slot))| {
+            while known.next_if(|(of, _)| *of < replica).is_some() {}
+            let [_, before] = known.next_if(|(of, _)| *of == replica).map_or([0, 0], |(_, offsets)| *offsets);
+            ReplicaStatus { settled_offset: before, ..status(*replica, *partition, slot) }
         };
         slots.iter().map(with_settled).collect()
     }
 
-    fn settled(&self, replica: ReplicaId) -> [u64; 2] {
-        self.settled.lock().unwrap_or_else(PoisonError::into_inner).get(&replica).copied().unwrap_or_default()
+    fn settled(&self) -> MutexGuard<'_, BTreeMap<ReplicaId, [u64; 2]>> {
+        self.settled.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn read(&self) -> std::sync::RwLockReadGuard<'_, BTreeMap<ReplicaId, (PartitionId, Slot)>> {

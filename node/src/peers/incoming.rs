@@ -96,7 +96,11 @@ impl PeerServer {
             }
         };
         tokio::select! {
-            () = serve => {}
+            () = serve => {
+                if let (Some(member), Some(node)) = (cluster.member(), from.node) {
+                    member.detector.doubt(node);
+                }
+            }
             () = until_shunned(&cluster, from.node) => {
                 tracing::info!(node = ?from.node, "closed a connection of a node that was removed");
             }

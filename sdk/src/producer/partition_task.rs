@@ -1,6 +1,7 @@
 //! The task that delivers the batches of one partition.
 
 use std::{
+    convert::Infallible,
     pin::Pin,
     sync::Arc,
     task::Poll,
@@ -50,6 +51,8 @@ pub(super) struct PartitionTask {
     route: Option<(NodeId, Connection)>,
     producer: Option<ProducerState>,
     backoff: Backoff,
+    /// The epoch of the leader tried last: of a later one nothing is known against it.
+    tried_epoch: u64,
     last_failure: Option<CallFailure>,
 }
 
@@ -74,6 +77,7 @@ impl PartitionTask {
             route: None,
             producer: Some(ProducerState { id: shared.producer_id, next_sequence: 0, used_at: Instant::now() }),
             backoff: Backoff::default(),
+            tried_epoch: 0,
             last_failure: None,
         };
         tokio::spawn(task.run());
@@ -356,6 +360,7 @@ impl PartitionTask {
         if self.in_flight.is_empty() {
             let deadline = self.first_deadline()?;
             let router = self.shared.client.router();
+            self.tried_epoch = router.topology().leader_epoch(self.shared.topic, self.partition);
             match router.leader_connection(self.shared.topic, self.partition, deadline).await {
                 Ok(route) => self.route = Some(route),
                 Err(failure) => {
@@ -430,9 +435,14 @@ impl PartitionTask {
         let pause = self.backoff.next();
         let deadline = self.first_deadline().unwrap_or_else(Instant::now);
         tracing::debug!(partition = self.partition, failure = ?self.last_failure, ?pause, "sending again");
-        sleep_until((Instant::now() + pause).min(deadline).into()).await;
+        let until = (Instant::now() + pause).min(deadline);
+        let pause = async {
+            sleep_until(until.into()).await;
+            Ok::<(), Infallible>(())
+        };
+        let place = (self.shared.topic, self.partition);
         let router = self.shared.client.router();
-        if let Refreshed::Gone(refusal) = router.refresh(self.shared.topic, deadline).await
+        if let Ok(Refreshed::Gone(refusal)) = router.look_for_leader(place, self.tried_epoch, deadline, pause).await
             && let Some((number, _)) = self.window.first()
         {
             self.refuse_from(number, refusal);

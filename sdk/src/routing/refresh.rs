@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use futures::{StreamExt, stream::FuturesUnordered};
-use quorate_cluster_config::TopicId;
+use quorate_cluster_config::{PartitionIndex, TopicId};
 use quorate_protocol::{ApiError, ErrorCode, TopicSelector, TopicsRequest, TopicsResponse};
 use tokio::time::timeout_at;
 
@@ -40,6 +40,36 @@ impl Router {
             Refreshed::Gone(_) => refreshed.remove(&topic),
         };
         outcome
+    }
+
+    /// Pauses, and asks who leads; ends early once a leader of a later epoch is known: another call may have heard of it.
+    ///
+    /// # Errors
+    /// As `pause` has them.
+    pub(crate) async fn look_for_leader<E>(
+        &self,
+        (topic, partition): (TopicId, PartitionIndex),
+        later_than: u64,
+        deadline: Instant,
+        pause: impl Future<Output = Result<(), E>>,
+    ) -> Result<Refreshed, E> {
+        let mut changes = self.topology().changes();
+        let known = async {
+            while self.topology().leader_epoch(topic, partition) <= later_than {
+                if changes.changed().await.is_err() {
+                    // The topology lives as long as the router.
+                    std::future::pending::<()>().await;
+                }
+            }
+        };
+        let asked = async {
+            pause.await?;
+            Ok(self.refresh(topic, deadline).await)
+        };
+        tokio::select! {
+            asked = asked => asked,
+            () = known => Ok(Refreshed::Continue),
+        }
     }
 
     async fn ask_several(&self, topic: TopicId, deadline: Instant) -> Refreshed {

@@ -172,6 +172,7 @@ impl Router {
     {
         let mut attempts = Attempts::new(call.action, call.timeout);
         loop {
+            let epoch = self.topology().leader_epoch(topic, partition);
             let asked = match &mut choice {
                 Some(choice) => choice.pick(&self.topology().replicas(topic, partition), Instant::now()),
                 None => self.topology().leader(topic, partition).map(|(node, address)| Located {
@@ -209,9 +210,10 @@ impl Router {
                 }
                 failure => failure,
             };
-            let paused = attempts.pause(&failure, || self.describe_addresses()).await;
-            paused?;
-            if let Refreshed::Gone(refusal) = self.refresh(topic, attempts.deadline()).await {
+            let deadline = attempts.deadline();
+            let pause = attempts.pause(&failure, || self.describe_addresses());
+            let looked = self.look_for_leader((topic, partition), epoch, deadline, pause).await?;
+            if let Refreshed::Gone(refusal) = looked {
                 return Err(attempts.refused(refusal));
             }
         }

@@ -24,7 +24,7 @@ pub enum Goal {
     /// Only what must be: replicas leave nodes that take none, partitions get as many replicas as they are to have.
     Required,
     /// Also what makes partitions span more failure domains, and what makes the nodes that answer carry the same number of
-    /// replicas. Nothing is moved for that to a node that does not answer.
+    /// replicas and about the same bytes. Nothing is moved for that to a node that does not answer.
     Even,
 }
 
@@ -46,9 +46,16 @@ pub fn plan_at_most(partitions: &[Placed], nodes: &[NodeLoad], goal: Goal, chang
     if goal == Goal::Even {
         planner.spread();
         planner.even(changes_max);
+        planner.even_bytes(changes_max);
     }
     planner.changes
 }
+
+/// Nodes whose bytes differ by no more than this are alike, or than this part of what a node carries on the average.
+const BYTES_APART_MIN: u64 = 1 << 30;
+pub(super) const BYTES_APART_SHARE: u64 = 5;
+/// Partitions of a node that are looked at for a swap: those whose sizes matter most.
+const SWAPS_LOOKED_AT: usize = 256;
 
 struct Planner<'a> {
     nodes: BTreeMap<NodeId, &'a NodeLoad>,
@@ -220,20 +227,70 @@ impl<'a> Planner<'a> {
         None
     }
 
+    /// About the same bytes on all nodes: two partitions change places between the node that carries most and the one that
+    /// carries least, so that the number of replicas stays as it is. Each swap brings the two to half of what they differed by,
+    /// or closer, so that the sum of the squares of all bytes falls by a part of it each time, and that ends. Two large ones do
+    /// not change places for little.
+    fn even_bytes(&mut self, changes_max: usize) {
+        while self.changes.len() + 1 < changes_max
+            && let Some((from, to, there, back)) = self.next_swap()
+        {
+            self.change(there, Some(from), Some(to));
+            self.change(back, Some(to), Some(from));
+        }
+    }
+
+    fn next_swap(&self) -> Option<(NodeId, NodeId, usize, usize)> {
+        let takes = |node: &&NodeId| self.takes_replicas(**node) && self.answers(**node);
+        let nodes: Vec<(u64, NodeId)> =
+            self.carried.keys().filter(takes).map(|node| (self.carried(*node).1, *node)).collect();
+        let ((most, from), (least, to)) = (nodes.iter().max()?, nodes.iter().min()?);
+        let average = nodes.iter().map(|(bytes, _)| bytes / nodes.len() as u64).sum::<u64>();
+        let apart = most - least;
+        if apart <= BYTES_APART_MIN.max(average / BYTES_APART_SHARE) {
+            return None;
+        }
+        let mut there = self.going(*from, *to);
+        let mut back = self.going(*to, *from);
+        there.sort_unstable_by_key(|at| (std::cmp::Reverse(self.partitions[*at].bytes), *at));
+        back.sort_unstable_by_key(|at| (self.partitions[*at].bytes, *at));
+        there.truncate(SWAPS_LOOKED_AT);
+        back.truncate(SWAPS_LOOKED_AT);
+        let pairs = there.iter().flat_map(|there| back.iter().map(|back| (*there, *back)));
+        let left = |(there, back): &(usize, usize)| {
+            let gained = self.partitions[*there].bytes.checked_sub(self.partitions[*back].bytes)?;
+            let is_worth_it = self.bytes_of((*there, *back)) <= gained.saturating_mul(4);
+            Some(apart.abs_diff(gained.saturating_mul(2))).filter(|left| is_worth_it && *left <= apart / 2)
+        };
+        // Of those that bring about as much, the one that moves least.
+        let best =
+            pairs.filter_map(|pair| Some((left(&pair)? / (BYTES_APART_MIN / 4), self.bytes_of(pair), pair))).min()?;
+        let (there, back) = best.2;
+        Some((*from, *to, there, back))
+    }
+
+    fn bytes_of(&self, (there, back): (usize, usize)) -> u64 {
+        self.partitions[there].bytes.saturating_add(self.partitions[back].bytes)
+    }
+
+    /// The partitions that may go from one node to another without spanning fewer domains.
+    fn going(&self, from: NodeId, to: NodeId) -> Vec<usize> {
+        let fits = |at: &usize| {
+            let nodes = &self.partitions[*at].nodes;
+            let is_between = nodes.contains(&from) && !nodes.contains(&to);
+            is_between && self.domains(*at, Some(from), Some(to)) >= self.domains(*at, None, None)
+        };
+        (0..self.partitions.len()).filter(fits).collect()
+    }
+
     /// The partition that goes best from one node to another: it must not span fewer domains, and what makes their bytes most
     /// alike is best.
     fn movable(&self, drop: NodeId, add: NodeId) -> Option<usize> {
         let (from, to) = (self.carried(drop).1, self.carried(add).1);
-        let fits = |at: &usize| {
-            let partition = &self.partitions[*at];
-            partition.nodes.contains(&drop)
-                && !partition.nodes.contains(&add)
-                && self.domains(*at, Some(drop), Some(add)) >= self.domains(*at, None, None)
-        };
         let difference = |at: &usize| {
             let bytes = self.partitions[*at].bytes;
             (from.saturating_sub(bytes)).abs_diff(to.saturating_add(bytes))
         };
-        (0..self.partitions.len()).filter(fits).min_by_key(|at| (difference(at), self.partitions[*at].id))
+        self.going(drop, add).into_iter().min_by_key(|at| (difference(at), self.partitions[*at].id))
     }
 }

@@ -25,6 +25,18 @@ impl MetadataState {
         self.moves.get(&partition)
     }
 
+    /// Whether a replica was placed once and is no part of the partition any more, nor on its way there.
+    #[must_use]
+    pub fn is_no_replica_of(&self, replica: ReplicaId, partition: PartitionId) -> bool {
+        let placed = self.replicas(partition).unwrap_or_default().iter().chain(self.known_move(partition));
+        // What was given out after this state was made may be on its way.
+        replica.0 < self.counters.replica && !placed.into_iter().any(|placed| placed.replica == replica)
+    }
+
+    fn known_move(&self, partition: PartitionId) -> Option<&Assignment> {
+        self.moves.get(&partition)?.add.as_ref()
+    }
+
     /// All partitions as placement will see them once all moves are done.
     #[must_use]
     pub fn planned(&self) -> Vec<Placed> {

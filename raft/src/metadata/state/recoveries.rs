@@ -2,11 +2,15 @@
 //!
 //! Both are kept for whoever asks later what may have been lost, and when.
 
-use quorate_cluster_config::{NodeId, PartitionId, ReplicaId, limits};
+use quorate_cluster_config::{NodeId, PartitionId, ReplicaId, TopicId, limits};
 use serde::{Deserialize, Serialize};
 
-use super::{Assignment, Counters, Leaving, MetadataState, NodeRow, Row, Tombstone};
+use super::{Assignment, Counters, Leaving, MetadataState, NodeRow, Row, Tombstone, TopicRow};
 use crate::metadata::command::{MetadataRefusal, MetadataReply};
+
+/// Ids that may have been given out by entries that are lost, of nodes, topics and replicas, and of producers: far more.
+const IDS_SKIPPED: u64 = 1 << 20;
+const PRODUCER_IDS_SKIPPED: u64 = 1 << 32;
 
 type Applied = Result<(MetadataReply, Vec<Row>), MetadataRefusal>;
 
@@ -100,6 +104,13 @@ impl MetadataState {
         Ok((MetadataReply::PartitionRecovered { replica: to.replica }, rows))
     }
 
+    /// The replicas that partitions of a topic went on from, and that may still have their old ids: their nodes may not have
+    /// heard of it.
+    pub(super) fn outdated_survivors(&self, topic: TopicId) -> impl Iterator<Item = Assignment> {
+        let of_topic = self.recoveries.values().filter(move |row| row.decided.partition.topic == topic);
+        of_topic.map(|row| Assignment { replica: row.decided.survivor, node: row.to.node })
+    }
+
     /// The oldest recovery that may be forgotten, once there are many: its replica is no part of the partition any more.
     fn outdated_recovery(&self) -> Option<ReplicaId> {
         if self.recoveries.len() < limits::RECOVERIES_KEPT {
@@ -114,10 +125,23 @@ impl MetadataState {
     }
 
     pub(super) fn recover_metadata(&mut self, recovery: &RecoverMetadata, index: u64) -> Applied {
-        let lost = self.nodes.values().filter(|row| recovery.lost.contains(&row.id) && row.id != recovery.survivor);
-        let dead = lost.map(|row| Row::Node(NodeRow { leaving: Some(Leaving::Dead), ..row.clone() }));
-        let row = MetadataRecoveryRow { decided: recovery.clone(), index };
-        let rows: Vec<Row> = dead.chain([Row::MetadataRecovery(row)]).collect();
+        let is_lost = |row: &&NodeRow| recovery.lost.contains(&row.id) && row.id != recovery.survivor;
+        let dead = |row: &NodeRow| Row::Node(NodeRow { leaving: Some(Leaving::Dead), ..row.clone() });
+        let mut rows: Vec<Row> = self.nodes.values().filter(is_lost).map(dead).collect();
+        let survivor = self.nodes.get(&recovery.survivor).filter(|row| row.leaving == Some(Leaving::Dead));
+        rows.extend(survivor.map(|row| Row::Node(NodeRow { leaving: None, ..row.clone() })));
+        // What was decided and is lost may have given out ids, and some of them may be in use.
+        let Counters { replica, topic, producer, node } = self.counters;
+        rows.push(Row::Counters(Counters {
+            replica: replica + IDS_SKIPPED,
+            topic: topic + IDS_SKIPPED,
+            producer: producer + PRODUCER_IDS_SKIPPED,
+            node: node + IDS_SKIPPED,
+        }));
+        // What these partitions began with may have been replaced since: they never begin anew.
+        let begun = |topic: &TopicRow| TopicRow { moved: (0..topic.config.partitions).collect(), ..topic.clone() };
+        rows.extend(self.topics.values().map(|topic| Row::Topic(begun(topic))));
+        rows.push(Row::MetadataRecovery(MetadataRecoveryRow { decided: recovery.clone(), index }));
         self.load(rows.clone());
         Ok((MetadataReply::MetadataRecovered, rows))
     }

@@ -102,7 +102,8 @@ impl MetadataState {
 
     pub(super) fn delete_topic(&mut self, id: TopicId, name: &TopicName) -> Applied {
         let topic = self.known_topic(id, name)?;
-        let replicas = topic.partitions.iter().flatten().copied().map(tombstone);
+        let placed = topic.partitions.iter().flatten().copied();
+        let replicas = placed.chain(self.outdated_survivors(id)).map(tombstone);
         let rows: Vec<Row> = replicas.chain(self.end_moves(topic)).chain([Row::TopicGone(id)]).collect();
         self.load(rows.clone());
         Ok((MetadataReply::TopicDeleted { topic: id }, rows))

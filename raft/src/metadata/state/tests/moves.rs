@@ -58,8 +58,12 @@ fn a_move_goes_through_all_steps_and_ends_with_the_new_replica_in_the_old_ones_p
     let resume = MetadataCommand::ResumeMove { row: *state.move_of(wanted.partition).unwrap() };
     assert_eq!(state.apply(&resume, 33).0, advanced(MoveStep::Switching));
     assert_eq!(state.apply(&resume, 34).0, MetadataReply::Refused(MetadataRefusal::NoSuchMove(wanted.partition)));
+    assert!(!state.is_no_replica_of(add.replica, wanted.partition), "it is on its way");
     let row = *state.move_of(wanted.partition).unwrap();
     assert_eq!(advance(&mut state, row), MetadataReply::MoveAdvanced { step: None });
+    let is_none = |replica| state.is_no_replica_of(replica, wanted.partition);
+    assert!(is_none(drop.replica) && !is_none(add.replica));
+    assert!(!is_none(ReplicaId(add.replica.0 + 1)), "one that is not known yet may be on its way");
     let after: Vec<u64> = before.iter().map(|node| if *node == 2 { 4 } else { *node }).collect();
     assert_eq!(nodes(&state, wanted.partition), after);
     assert!(state.tombstone(drop.replica).is_some() && state.tombstone(add.replica).is_none());
