@@ -125,7 +125,7 @@ nothing was changed; if the missing nodes are gone for good, add --accept-data-l
     let one = json(&local, &["topic", "recover", "orders", "--partition", "1", "--accept-data-loss"]);
     let partition = serde_json::json!({
         "partition": 1, "state": "recoverable", "replica": 22, "node": 2, "log_end_offset": 1204, "high_watermark": 1200,
-        "damaged": false, "recovered": true, "missing_nodes": [1, 3],
+        "damaged": false, "recovered": true, "others": [], "missing_nodes": [1, 3],
     });
     assert_eq!(one, serde_json::json!({"topic": "orders", "partitions": [partition], "recovered": true}));
     let all = local.run(&["topic", "recover", "orders", "--accept-data-loss"], b"");
@@ -135,6 +135,10 @@ nothing was changed; if the missing nodes are gone for good, add --accept-data-l
         "{said}"
     );
     assert!(String::from_utf8(all.stdout).unwrap().contains("partition 1: goes on from replica 22"));
+    let elsewhere =
+        local.run(&["topic", "recover", "orders", "--partition", "1", "--from", "3", "--accept-data-loss"], b"");
+    let said = String::from_utf8(elsewhere.stderr).unwrap();
+    assert!(elsewhere.status.code() == Some(1) && said.contains("node 3 has no replica of partition 1"), "{said}");
     let unknown = local.run(&["topic", "recover", "orders", "--partition", "7"], b"");
     assert!(String::from_utf8(unknown.stderr).unwrap().contains("has no partition 7"));
 }

@@ -108,7 +108,7 @@ pub const PARTITIONS_MAX: usize = 100_000;
 /// The most tombstones that one command forgets.
 pub const TOMBSTONES_PER_COMMAND_MAX: usize = 1_000;
 
-/// How many recoveries of partitions are remembered at least, unless they are still under way.
+/// Beyond so many recoveries of partitions, each further one has the oldest forgotten that is over.
 pub const RECOVERIES_KEPT: usize = 1_000;
 
 /// The most partitions of one topic.

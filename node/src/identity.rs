@@ -87,6 +87,14 @@ impl Identity {
         }
     }
 
+    /// Whether there is an identity in a store.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn is_saved(store: &Arc<dyn KvStore>) -> Result<bool, KvError> {
+        Ok(store.get(KEY)?.is_some())
+    }
+
     /// The identity in a store, if it has one.
     ///
     /// # Errors

@@ -20,6 +20,6 @@ pub use data_dir::{DataDir, DataDirError};
 pub use identity::{Formation, Identity, Origin};
 pub use net::{ByteStream, Listener, Net, Stream, TcpNet};
 pub use node::{Build, Node, NodeError, OpenStore, Seams};
-pub use peers::{PEER_VERSIONS, PeerVersions};
+pub use peers::{Expulsion, PEER_VERSIONS, PeerVersions};
 pub use quorate_raft::Levels;
 pub use recover_metadata::{MetadataRescue, RescueError, recover_metadata};

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use quorate_cluster_config::NodeId;
-use quorate_node::{MetadataRescue, Node, Seams, recover_metadata};
+use quorate_node::{Expulsion, MetadataRescue, Node, Seams, recover_metadata};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
@@ -78,15 +78,19 @@ fn run(args: Args) -> Result<(), Box<dyn std::error::Error>> {
         if let Some(identity) = node.identity() {
             tracing::info!(node = %identity.node, cluster = %identity.cluster, "ready");
         }
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-            () = node.expelled() => {
-                tracing::warn!("this node was removed from the cluster and stops; to use the machine again, start it with an empty data directory and --join");
-            }
+        let expelled = tokio::select! {
+            _ = terminate.recv() => None,
+            _ = interrupt.recv() => None,
+            why = node.expelled() => Some(why),
+        };
+        if expelled == Some(Expulsion::Removed) {
+            tracing::warn!("this node was removed from the cluster and stops; to use the machine again, start it with an empty data directory and --join");
         }
         tracing::info!("stopping");
         node.stop().await;
-        Ok(())
+        match expelled {
+            Some(Expulsion::NotUnderstood(reason)) => Err(reason.into()),
+            Some(Expulsion::Removed) | None => Ok(()),
+        }
     })
 }

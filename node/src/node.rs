@@ -23,7 +23,7 @@ use crate::{
     http,
     identity::{Formation, Identity},
     net::{Net, TcpNet},
-    peers::{Directory, Greeting, NodeTransport, PEER_VERSIONS, PeerServer, PeerVersions, RpcPool},
+    peers::{Directory, Expulsion, Greeting, NodeTransport, PEER_VERSIONS, PeerServer, PeerVersions, RpcPool},
     store_format,
 };
 
@@ -86,6 +86,9 @@ pub enum NodeError {
     /// The keyed store could not be opened or read.
     #[error("{0}; the store may be damaged: restore the data directory, or start this node anew with an empty one")]
     Store(#[from] KvError),
+    /// The keyed store was written by another build.
+    #[error("the keyed store {0}")]
+    StoreFormat(String),
     /// There are replicas, but nothing says whose they are.
     #[error("{path}: holds replicas, but the store that says of which node and cluster is gone; restore the whole data directory, or start with an empty one as a new node", path = path.display())]
     IdentityLost {
@@ -155,8 +158,8 @@ impl Node {
         let store = tokio::task::spawn_blocking(move || open(&directory))
             .await
             .unwrap_or_else(|error| Err(KvError(error.to_string())))?;
+        store_format::check(&store, Identity::is_saved(&store)?)?;
         let identity = Identity::load(&store)?;
-        store_format::check(&store, identity.is_some())?;
         if identity.is_none() && data_dir.has_replicas() {
             return Err(NodeError::IdentityLost { path: config.data_dir });
         }
@@ -204,8 +207,8 @@ impl Node {
         self.cluster.identity()
     }
 
-    /// Returns once this node was removed from its cluster: then it is to be stopped.
-    pub async fn expelled(&self) {
+    /// Returns once this node cannot go on: then it is to be stopped.
+    pub async fn expelled(&self) -> Expulsion {
         match self.cluster.member() {
             Some(member) => member.directory.expelled().await,
             None => std::future::pending().await,

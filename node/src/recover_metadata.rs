@@ -96,9 +96,9 @@ fn run(
 ) -> Result<MetadataRescue, RescueError> {
     let data_dir = DataDir::open(&config.data_dir)?;
     let store: Arc<dyn KvStore> = (seams.store)(&data_dir.store())?;
+    store_format::check(&store, Identity::is_saved(&store)?)?;
     let identity = Identity::load(&store)?;
     let identity = identity.ok_or_else(|| RescueError::NoIdentity(config.data_dir.clone()))?;
-    store_format::check(&store, true)?;
     let (_, _, environment) = surroundings(config, seams, &data_dir, &store, &identity)?;
     let record = metadata_record(&store, &identity)?;
     if record.phase != ReplicaPhase::Created {

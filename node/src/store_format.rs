@@ -10,6 +10,8 @@ use std::sync::Arc;
 
 use quorate_raft::{FAMILY_NODE, KvBatch, KvError, KvStore};
 
+use crate::node::NodeError;
+
 const KEY: &[u8] = &[FAMILY_NODE, b'v'];
 const FORMAT: u32 = 1;
 
@@ -17,11 +19,10 @@ const FORMAT: u32 = 1;
 ///
 /// # Errors
 /// When the store fails, or is of another format.
-pub(crate) fn check(store: &Arc<dyn KvStore>, used: bool) -> Result<(), KvError> {
+pub(crate) fn check(store: &Arc<dyn KvStore>, used: bool) -> Result<(), NodeError> {
+    let malformed = |_| KvError("the format of the store is malformed".to_owned());
     let found = match store.get(KEY)? {
-        Some(value) => {
-            value.try_into().map(u32::from_be_bytes).map_err(|_| KvError("its format is malformed".into()))?
-        }
+        Some(value) => value.try_into().map(u32::from_be_bytes).map_err(malformed)?,
         // Before there was a format.
         None if used => 0,
         None => {
@@ -33,7 +34,9 @@ pub(crate) fn check(store: &Arc<dyn KvStore>, used: bool) -> Result<(), KvError>
     if found == FORMAT {
         return Ok(());
     }
-    Err(KvError(format!("its format {found} is not supported (this build: {FORMAT}); use the build that wrote it")))
+    let reason =
+        format!("is of format {found}, which is not supported (this build: {FORMAT}); use the build that wrote it");
+    Err(NodeError::StoreFormat(reason))
 }
 
 #[cfg(test)]
@@ -47,11 +50,14 @@ mod tests {
     fn a_store_of_another_format_is_refused() {
         let directory = tempfile::tempdir().unwrap();
         let store: Arc<dyn KvStore> = Arc::new(RocksStore::open(directory.path()).unwrap());
-        assert!(check(&store, true).unwrap_err().0.contains("format 0"), "one that was used before there was a format");
+        assert!(
+            check(&store, true).unwrap_err().to_string().contains("format 0"),
+            "one that was used before there was a format"
+        );
         check(&store, false).unwrap();
         check(&store, true).unwrap();
         store.write(KvBatch::default().put(KEY.to_vec(), 2_u32.to_be_bytes().to_vec())).unwrap();
-        let refused = check(&store, true).unwrap_err().0;
+        let refused = check(&store, true).unwrap_err().to_string();
         assert!(refused.contains("format 2") && refused.contains("this build: 1"), "{refused}");
     }
 }

@@ -82,7 +82,7 @@ impl Environment {
             max_payload_entries: ENTRIES_PER_REQUEST_MAX,
             api_channel_size: Some(PROPOSALS_QUEUED_MAX),
             enable_elect: may_stand,
-            // Logs are kept whole: retention is the log's own business, not that of Raft's snapshots.
+            // When a log is given up is not Raft's business: retention decides that, and what the metadata machine has applied.
             snapshot_policy: SnapshotPolicy::Never,
             max_in_snapshot_log_to_keep: 0,
             // A deaf leader must step down, or a cut in one direction would never heal.

@@ -414,17 +414,20 @@ impl Group {
         }
     }
 
-    /// Stops Raft and waits until all queued writes are done.
-    pub async fn shutdown(&self) {
+    /// Stops Raft and waits until all queued writes are done; tells whether they are: otherwise the log must not be opened again
+    /// by this process.
+    pub async fn shutdown(&self) -> bool {
         let (done, drained) = oneshot::channel();
         let stop = async {
             drop(self.raft.shutdown().await);
             self.store.log().barrier(move || _ = done.send(()));
             drop(drained.await);
         };
-        if tokio::time::timeout(SHUTDOWN_TIMEOUT, stop).await.is_err() {
+        let stopped = tokio::time::timeout(SHUTDOWN_TIMEOUT, stop).await.is_ok();
+        if !stopped {
             tracing::warn!(replica = %self.replica, "the replica did not stop in time");
         }
+        stopped
     }
 }
 

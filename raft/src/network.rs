@@ -147,7 +147,7 @@ impl RaftNetworkV2<TypeConfig> for Network {
         self.ask(Call::PreVote(request)).await
     }
 
-    /// A snapshot is small (a producer table at most): one call carries it.
+    /// A snapshot is small (a producer table, or all metadata): one call carries it.
     async fn full_snapshot(
         &mut self,
         vote: Vote,

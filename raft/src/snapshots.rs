@@ -1,4 +1,5 @@
-//! Snapshots of a partition: its state where a segment begins, which stands for all entries before.
+//! Snapshots of a partition: its state where a segment begins, which stands for all entries before. Those of the metadata are
+//! made where they are asked for: see `state_machine`.
 //!
 //! A trim entry alone says which records are deleted. Each replica then gives up whole segments by itself: at the newest
 //! of its own checkpoints whose end offset is at or below the log start offset, and which is committed, it has Raft take a

@@ -62,7 +62,9 @@ impl StateMachine {
             _ if checkpoint.membership != meta.last_membership => {
                 Err("its membership is another one than its name says".to_owned())
             }
-            (Machine::Partition(_), GroupState::Partition(_)) | (Machine::Metadata(_), GroupState::Metadata(_)) => {
+            (Machine::Partition(_), GroupState::Partition(_)) => Ok(checkpoint.state),
+            (Machine::Metadata(machine), GroupState::Metadata(state)) => {
+                machine.check(state)?;
                 Ok(checkpoint.state)
             }
             _ => Err("it is that of another kind of group".to_owned()),
@@ -70,11 +72,9 @@ impl StateMachine {
     }
 
     /// All metadata as they are applied now; `None` if nothing is.
-    fn metadata_snapshot(&self, machine: &MetadataMachine) -> Option<Snapshot> {
+    fn metadata_snapshot(&self, machine: &MetadataMachine) -> Option<MetadataSnapshot> {
         let meta = SnapshotMeta { last_log_id: Some(self.applied?), last_membership: self.membership.clone() };
-        let state = GroupState::Metadata(machine.state());
-        let data = Checkpoint { membership: self.membership.clone(), state }.encode();
-        Some(Snapshot { meta, snapshot: data })
+        Some(MetadataSnapshot { meta, state: GroupState::Metadata(machine.state()) })
     }
 }
 
@@ -102,16 +102,20 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
     /// A builder of the snapshot that was offered; none if none was: without a checkpoint to begin behind, nothing may
     /// be purged.
     async fn try_create_snapshot_builder(&mut self, _: bool) -> Option<SnapshotBuilder> {
-        Some(self.get_snapshot_builder().await).filter(|builder| builder.snapshot.is_some())
+        match self.get_snapshot_builder().await {
+            SnapshotBuilder::Made(None) => None,
+            builder => Some(builder),
+        }
     }
 
     /// Not asked for: [`RaftStateMachine::try_create_snapshot_builder`] is.
     async fn get_snapshot_builder(&mut self) -> SnapshotBuilder {
         match self.machine.clone() {
-            Machine::Partition(_) => SnapshotBuilder { snapshot: self.store.snapshots().take_offered(), machine: None },
-            Machine::Metadata(machine) => {
-                SnapshotBuilder { snapshot: self.metadata_snapshot(&machine), machine: Some(machine) }
-            }
+            Machine::Partition(_) => SnapshotBuilder::Made(self.store.snapshots().take_offered()),
+            Machine::Metadata(machine) => match self.metadata_snapshot(&machine) {
+                Some(snapshot) => SnapshotBuilder::OfMetadata(snapshot, machine),
+                None => SnapshotBuilder::Made(None),
+            },
         }
     }
 
@@ -145,7 +149,10 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
 
     async fn get_current_snapshot(&mut self) -> Result<Option<Snapshot>, io::Error> {
         if let Machine::Metadata(machine) = &self.machine {
-            return Ok(self.metadata_snapshot(machine));
+            return match self.metadata_snapshot(machine) {
+                Some(snapshot) => Ok(Some(tokio::task::spawn_blocking(move || snapshot.encode()).await?)),
+                None => Ok(None),
+            };
         }
         let store = self.store.clone();
         let read = move || store.snapshots().current(store.log());
@@ -153,21 +160,42 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
     }
 }
 
-/// Hands a snapshot that was made before to openraft, once it is on stable storage.
+/// A snapshot of the metadata that is still to be encoded.
+#[derive(Clone, Debug)]
+pub(crate) struct MetadataSnapshot {
+    meta: SnapshotMeta,
+    state: GroupState,
+}
+
+impl MetadataSnapshot {
+    /// Takes long where there is much.
+    fn encode(self) -> Snapshot {
+        let Self { meta, state } = self;
+        let checkpoint = Checkpoint { membership: meta.last_membership.clone(), state };
+        Snapshot { snapshot: checkpoint.encode(), meta }
+    }
+}
+
+/// Gives openraft a snapshot, once what it stands for is on stable storage.
 #[derive(Debug)]
-pub(crate) struct SnapshotBuilder {
-    snapshot: Option<Snapshot>,
-    /// Of the metadata group: what the snapshot was made of may not be on stable storage yet.
-    machine: Option<Arc<MetadataMachine>>,
+pub(crate) enum SnapshotBuilder {
+    /// Of a partition: one of its checkpoints.
+    Made(Option<Snapshot>),
+    /// Of the metadata: what was applied, which the keyed store may not have on stable storage yet.
+    OfMetadata(MetadataSnapshot, Arc<MetadataMachine>),
 }
 
 impl RaftSnapshotBuilder<TypeConfig> for SnapshotBuilder {
     type SnapshotData = Bytes;
 
     async fn build_snapshot(&mut self) -> Result<Snapshot, io::Error> {
-        if let Some(machine) = self.machine.clone() {
-            tokio::task::spawn_blocking(move || machine.flush()).await?.map_err(io::Error::other)?;
+        match self {
+            Self::Made(snapshot) => snapshot.clone().ok_or_else(|| io::Error::other("no snapshot was offered")),
+            Self::OfMetadata(snapshot, machine) => {
+                let (snapshot, machine) = (snapshot.clone(), machine.clone());
+                let build = move || machine.flush().map(|()| snapshot.encode());
+                tokio::task::spawn_blocking(build).await?.map_err(io::Error::other)
+            }
         }
-        self.snapshot.clone().ok_or_else(|| io::Error::other("no snapshot was offered"))
     }
 }

@@ -75,7 +75,9 @@ pub(super) async fn cancel_moves(member: &Arc<Member>, deadline: Instant) -> Res
     execute(member, &MetadataCommand::SetEvening { evening: false }, deadline).await?;
     let state = member.metadata.state();
     let stays = |node: NodeId| state.node(node).is_some_and(|row| row.leaving.is_none());
-    let evens = |row: &&MoveRow| row.add.is_some() && row.drop.is_some_and(|drop| stays(drop.node));
+    // One that takes the place of a replica on its own node must come.
+    let evens =
+        |row: &&MoveRow| row.add.zip(row.drop).is_some_and(|(add, drop)| stays(drop.node) && add.node != drop.node);
     take_back(member, state.moves().filter(evens), deadline).await
 }
 
@@ -141,7 +143,9 @@ pub(super) async fn remove_node(
     let index = execute(member, &MetadataCommand::SetLeaving { node, leaving }, deadline).await?.1;
     if leaving.is_none() {
         let state = member.metadata.state();
-        let away = state.moves().filter(|row| row.add.is_some() && row.drop.is_some_and(|drop| drop.node == node));
+        let goes =
+            |row: &&MoveRow| row.add.zip(row.drop).is_some_and(|(add, drop)| drop.node == node && add.node != node);
+        let away = state.moves().filter(goes);
         take_back(member, away, deadline).await?;
     }
     Ok(index)

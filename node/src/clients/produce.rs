@@ -44,7 +44,9 @@ pub(super) fn find(member: &Member, id: PartitionId) -> Result<Arc<PartitionGrou
     };
     // A replica on its way here may lead before the metadata say that it has come.
     let joining = state.move_of(id).and_then(|row| row.add);
-    let ours = placed.iter().copied().chain(joining).find(|placed| placed.node == member.identity.node);
+    let ours = placed.iter().copied().chain(joining).filter(|placed| placed.node == member.identity.node);
+    // Of two, one takes the place of the other.
+    let ours = ours.max_by_key(|placed| matches!(member.replicas.slot(placed.replica), Some(Slot::Running(_))));
     let ours = ours.ok_or_else(elsewhere)?;
     match member.replicas.slot(ours.replica) {
         Some(Slot::Running(group)) => Ok(group),

@@ -11,7 +11,9 @@ use std::{
 };
 
 use quorate_cluster_config::{NodeId, PartitionId, ReplicaId, limits};
-use quorate_raft::{Change, Goal, MetadataCommand, MetadataReply, MetadataState, MoveStep, Role, plan_at_most};
+use quorate_raft::{
+    Change, Goal, Leaving, MetadataCommand, MetadataReply, MetadataState, MoveStep, Role, plan_at_most,
+};
 use tokio::time::{Instant, MissedTickBehavior};
 
 use super::Member;
@@ -20,8 +22,13 @@ use super::Member;
 const INTERVAL: Duration = Duration::from_millis(500);
 /// While there are moves under way, the metadata changes with each step; it is not planned anew at each.
 const PLAN_INTERVAL: Duration = Duration::from_secs(2);
-/// A replica whose log is in doubt is replaced after so long: somebody may be about to put its files back.
+/// A replica whose log is in doubt is replaced after so long.
 const REPLACE_AFTER: Duration = Duration::from_secs(10);
+/// And not again on the same node for so long.
+const REPLACED_AGAIN_AFTER: Duration = Duration::from_secs(3600);
+/// If more replicas of a node are in doubt at once than these, and than this part of all it has, none is replaced.
+const DOUBTED_MAX: usize = 3;
+const DOUBTED_SHARE_MAX: usize = 10;
 /// How long a change of the metadata may take.
 const CHANGE_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -34,7 +41,7 @@ pub(crate) async fn drive_desired(member: Arc<Member>) {
     // The new replicas whose moves were to be taken back although they were switching: those that vote already are not
     // asked for again.
     let mut asked_back: BTreeSet<ReplicaId> = BTreeSet::new();
-    let mut in_doubt: BTreeMap<ReplicaId, Instant> = BTreeMap::new();
+    let mut doubts = Doubts::default();
     let mut ticks = tokio::time::interval(INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -46,7 +53,7 @@ pub(crate) async fn drive_desired(member: Arc<Member>) {
         let state = member.metadata.state();
         let moved: BTreeSet<ReplicaId> = state.moves().filter_map(|row| Some(row.add?.replica)).collect();
         asked_back.retain(|replica| moved.contains(replica));
-        let replaced = replacements(&member, &state, &mut in_doubt);
+        let replaced = doubts.replacements(&member, &state);
         for command in due(&member, &state, &mut asked_back).into_iter().chain(replaced) {
             change(&member, &command).await;
         }
@@ -82,40 +89,86 @@ fn due(member: &Member, state: &MetadataState, asked_back: &mut BTreeSet<Replica
     let gone = state.nodes().filter(|row| row.leaving.is_some() && !state.carries(row.id));
     let gone = gone.filter(|row| members.committed && !members.joint && !is_member(row.id));
     let forgotten = gone.map(|row| MetadataCommand::ForgetNode { node: row.id });
-    let level = state.level_within_reach().map(|level| MetadataCommand::RaiseLevel { level });
+    let level = state.level_within_reach().filter(|level| understood_by_all(member, state, *level));
+    let level = level.map(|level| MetadataCommand::RaiseLevel { level });
     taken_back.into_iter().chain(forgotten).chain(level).collect()
 }
 
-/// Has replicas whose logs are in doubt, and have been for a while, replaced by new ones on their own nodes.
-fn replacements(
-    member: &Member,
-    state: &MetadataState,
-    since: &mut BTreeMap<ReplicaId, Instant>,
-) -> Option<MetadataCommand> {
-    let of_others = member.board.up().into_iter().flat_map(|status| {
-        let doubted = status.replicas.iter().filter(|replica| replica.in_doubt);
-        doubted.map(|replica| (status.node, replica.partition, replica.replica)).collect::<Vec<_>>()
-    });
-    let ours = member.replicas.in_doubt().into_iter();
-    let ours = ours.map(|(partition, replica)| (member.identity.node, partition, replica));
-    let doubted: Vec<(NodeId, PartitionId, ReplicaId)> = of_others.chain(ours).collect();
-    since.retain(|known, _| doubted.iter().any(|(_, _, replica)| replica == known));
-    let is_due = |(node, partition, replica): &&(NodeId, PartitionId, ReplicaId)| {
-        let placed = state.topic(partition.topic);
-        let placed = placed.and_then(|topic| topic.partitions.get(partition.index as usize));
-        let is_placed = placed.is_some_and(|placed| placed.iter().any(|placed| placed.replica == *replica));
-        let stays = state.node(*node).is_some_and(|row| row.leaving.is_none());
-        let long = since.entry(*replica).or_insert_with(Instant::now).elapsed() >= REPLACE_AFTER;
-        long && is_placed && stays && state.move_of(*partition).is_none()
+/// Whether all nodes say now that they understand a level, and not only when they were registered: the one that is down may
+/// come back as an older build.
+fn understood_by_all(member: &Member, state: &MetadataState, level: u32) -> bool {
+    let statuses = member.board.up();
+    let says_so = |node: NodeId| {
+        let said = statuses.iter().find(|status| status.node == node).map(|status| status.levels);
+        let ours = (node == member.identity.node).then(|| member.replicas.environment().levels);
+        ours.or(said).is_some_and(|levels| levels.understands(level))
     };
-    let room = limits::MOVES_PER_COMMAND_MAX.saturating_sub(state.moves().count());
-    let changes: Vec<Change> = doubted
-        .iter()
-        .filter(is_due)
-        .map(|(node, partition, _)| Change { partition: *partition, add: Some(*node), drop: Some(*node) })
-        .take(room)
-        .collect();
-    (!changes.is_empty()).then_some(MetadataCommand::StartMoves { changes })
+    let members = member.metadata.group().members();
+    let of_metadata = members.voters.values().chain(members.learners.values()).copied();
+    let registered = state.nodes().filter(|row| row.leaving != Some(Leaving::Dead)).map(|row| row.id);
+    registered.chain(of_metadata.filter(|node| !state.is_shunned(*node))).all(says_so)
+}
+
+/// The replicas whose logs are in doubt.
+#[derive(Debug, Default)]
+struct Doubts {
+    since: BTreeMap<ReplicaId, Instant>,
+    /// When one was last replaced: a disk that spoils each new one must not be filled with them.
+    replaced: BTreeMap<(NodeId, PartitionId), Instant>,
+}
+
+impl Doubts {
+    /// Has those that have been in doubt for a while replaced by new ones on their own nodes, if the others can bring these up
+    /// to date; takes back the moves of new ones that came to nothing.
+    fn replacements(&mut self, member: &Member, state: &MetadataState) -> Vec<MetadataCommand> {
+        let statuses = member.board.up();
+        let of_others = statuses.iter().flat_map(|status| {
+            let doubted = status.replicas.iter().filter(|replica| replica.in_doubt);
+            doubted.map(|replica| (status.node, replica.partition, replica.replica))
+        });
+        let ours = member.replicas.in_doubt().into_iter();
+        let ours = ours.map(|(partition, replica)| (member.identity.node, partition, replica));
+        let doubted: Vec<(NodeId, PartitionId, ReplicaId)> = of_others.chain(ours).collect();
+        self.since.retain(|known, _| doubted.iter().any(|(_, _, replica)| replica == known));
+        self.replaced.retain(|_, at| at.elapsed() < REPLACED_AGAIN_AFTER);
+        let mut commands = Vec::new();
+        let mut changes = Vec::new();
+        for (node, partition, replica) in &doubted {
+            if self.since.entry(*replica).or_insert_with(Instant::now).elapsed() < REPLACE_AFTER {
+                continue;
+            }
+            let of_node = doubted.iter().filter(|(other, _, _)| other == node).count();
+            let all = state.replicas_of(*node);
+            if of_node > DOUBTED_MAX && of_node * DOUBTED_SHARE_MAX > all {
+                // Its disk is not there, or it runs another build: that is not mended by filling it with new ones.
+                tracing::warn!(%node, of_node, all, "many replicas of a node are in doubt at once; is its disk mounted, is it the right build? They are not replaced: restart the node or remove it");
+                continue;
+            }
+            match state.move_of(*partition) {
+                Some(row) if row.add.is_some_and(|add| add.replica == *replica) => {
+                    if row.step < MoveStep::Switching {
+                        commands.push(MetadataCommand::CancelMove { partition: *partition });
+                    }
+                    continue;
+                }
+                Some(_) => continue,
+                None => {}
+            }
+            let is_placed = state.places(*partition, *replica);
+            let stays = state.node(*node).is_some_and(|row| row.leaving.is_none());
+            let is_led = member.board.leader(*partition).node.is_some_and(|leader| leader != *node)
+                || member.replicas.leads(*partition);
+            if is_placed && stays && is_led && !self.replaced.contains_key(&(*node, *partition)) {
+                self.replaced.insert((*node, *partition), Instant::now());
+                changes.push(Change { partition: *partition, add: Some(*node), drop: Some(*node) });
+            }
+        }
+        changes.truncate(limits::MOVES_PER_COMMAND_MAX.saturating_sub(state.moves().count()));
+        if !changes.is_empty() {
+            commands.push(MetadataCommand::StartMoves { changes });
+        }
+        commands
+    }
 }
 
 /// Nodes that stay and do not answer: until they do, nothing is evened out, for all of it might have to be undone.
@@ -135,6 +188,9 @@ async fn begin(member: &Arc<Member>) -> bool {
         let goal = if even { Goal::Even } else { Goal::Required };
         let (partitions, nodes) = (planning.weighed(state.planned()), state.loads(&planning.live_nodes()));
         let mut changes: Vec<Change> = plan_at_most(&partitions, &nodes, goal, room);
+        // Nothing can be brought up to date across what is damaged and cannot be mended.
+        let damaged = planning.damaged_alone(&state);
+        changes.retain(|change| !damaged.contains(&change.partition));
         // What is on its way already comes first.
         changes.retain(|change| state.move_of(change.partition).is_none());
         changes.truncate(room);
@@ -146,6 +202,18 @@ async fn begin(member: &Arc<Member>) -> bool {
         (true, _) => change(member, &MetadataCommand::SetEvening { evening: false }).await,
         (false, true) => true,
         (false, false) => change(member, &MetadataCommand::StartMoves { changes }).await,
+    }
+}
+
+impl Member {
+    /// The partitions whose only replica is damaged: until their records up to there are trimmed, they stay alone.
+    fn damaged_alone(&self, state: &MetadataState) -> BTreeSet<PartitionId> {
+        let statuses = self.board.up().into_iter().chain([Arc::new(self.status())]);
+        let damaged = statuses.flat_map(|status| {
+            let damaged = status.replicas.iter().filter(|replica| replica.failure.is_some());
+            damaged.map(|replica| (replica.partition, replica.replica)).collect::<Vec<_>>()
+        });
+        damaged.filter(|(partition, replica)| state.is_alone(*partition, *replica)).map(|(at, _)| at).collect()
     }
 }
 

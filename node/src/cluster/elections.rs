@@ -286,12 +286,14 @@ impl Member {
     /// How far the logs of this node's replicas go.
     pub(crate) fn log_tails(&self, partitions: &[PartitionId]) -> Vec<Option<LogTail>> {
         let running = self.replicas.all_running();
-        let tails: HashMap<GroupId, LogTail> = running
-            .iter()
-            .map(|group| group.group())
-            .filter(|group| !group.ballot().unfit)
-            .map(|group| (group.id(), group.log_tail()))
-            .collect();
+        let mut tails: HashMap<GroupId, LogTail> = HashMap::new();
+        for group in running.iter().map(|group| group.group()) {
+            let ballot = group.ballot();
+            if !ballot.unfit && ballot.voters.contains_key(&group.replica()) {
+                let tail = tails.entry(group.id()).or_default();
+                *tail = group.log_tail().max(*tail);
+            }
+        }
         partitions.iter().map(|partition| tails.get(&GroupId::Partition(*partition)).copied()).collect()
     }
 }

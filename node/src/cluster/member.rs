@@ -17,7 +17,7 @@ use super::{ExecuteError, board::Board, detector::Detector, execute, permits, re
 use crate::{
     identity::Identity,
     net::Net,
-    peers::{Directory, NodeStatus, RpcPool, VersionedStatus},
+    peers::{Directory, Expulsion, NodeStatus, RpcPool, VersionedStatus},
 };
 
 /// Producer ids reserved at once, to be given away without asking again.
@@ -26,6 +26,8 @@ const PRODUCER_IDS_RESERVED: u32 = 1_000;
 const STATUS_AGE_MAX: Duration = Duration::from_millis(450);
 const TICK: Duration = Duration::from_secs(1);
 const REGISTER_PAUSE: Duration = Duration::from_millis(200);
+/// After it was refused: only another build or another operator changes that.
+const REFUSED_PAUSE: Duration = Duration::from_secs(10);
 const REGISTER_PATIENCE: Duration = Duration::from_secs(2);
 
 /// Everything a running member has.
@@ -87,7 +89,12 @@ impl Member {
     }
 
     pub(crate) fn status(&self) -> NodeStatus {
-        NodeStatus { node: self.identity.node, low_on_disk: self.space.is_low(), replicas: self.replicas.statuses() }
+        NodeStatus {
+            node: self.identity.node,
+            low_on_disk: self.space.is_low(),
+            levels: self.replicas.environment().levels,
+            replicas: self.replicas.statuses(),
+        }
     }
 
     /// What this node says of itself to others, at most [`STATUS_AGE_MAX`] old: all of them ask often.
@@ -158,7 +165,10 @@ pub(crate) async fn register(member: Arc<Member>) {
     loop {
         match execute::anywhere(&member, &command, Instant::now() + REGISTER_PATIENCE).await {
             Ok((MetadataReply::NodeRegistered, _)) => return,
-            Ok((MetadataReply::Refused(refusal), _)) => tracing::error!(%refusal, "this node cannot be registered"),
+            Ok((MetadataReply::Refused(refusal), _)) => {
+                tracing::error!(%refusal, "this node cannot be registered");
+                tokio::time::sleep(REFUSED_PAUSE).await;
+            }
             Ok((reply, _)) => tracing::error!(?reply, "this node cannot be registered"),
             Err(error) => tracing::debug!(%error, "this node is not registered yet"),
         }
@@ -188,6 +198,9 @@ pub(crate) async fn tick(member: Arc<Member>) {
         ticks.tick().await;
         let ticking = member.clone();
         let ticked = tokio::task::spawn_blocking(move || ticking.replicas.tick(&ticking.metadata)).await;
+        if let Some(reason) = member.metadata.not_understood() {
+            member.directory.expel(Expulsion::NotUnderstood(reason.to_owned()));
+        }
         if let Ok(Err(error)) = ticked {
             tracing::error!(%error, "the committed marks could not be written");
         }

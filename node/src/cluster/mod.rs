@@ -1,6 +1,7 @@
 //! This node's part in the cluster: forming it, its replicas, and what it knows of the others.
 
 mod board;
+mod currency;
 mod desired;
 mod detector;
 mod elections;
@@ -213,6 +214,10 @@ impl Cluster {
     ) -> Result<(MetadataReply, u64), PeerFailure> {
         let member = self.member().ok_or(PeerFailure::NotReady)?;
         execute::here(member, command, patience).await
+    }
+
+    pub(crate) async fn metadata_end(&self) -> Result<u64, PeerFailure> {
+        currency::here(self.member().ok_or(PeerFailure::NotReady)?).await
     }
 
     pub(crate) async fn take_step(&self, request: &StepRequest) -> Result<StepProgress, PeerFailure> {

@@ -6,13 +6,13 @@
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
-use futures::{StreamExt, stream};
+use futures::{StreamExt, future::join_all, stream};
 use quorate_cluster_config::{GroupId, PartitionId, ReplicaId};
 use quorate_raft::{
     Assignment, Members, MetadataState, MoveRow, MoveStep, PartitionGroup, RecoveryRow, ReplicaPhase, ReplicaRecord,
 };
 
-use super::{Member, Slot};
+use super::{Member, Slot, currency};
 
 /// Replicas opened side by side.
 const OPENED_AT_ONCE: usize = 4;
@@ -22,7 +22,11 @@ const RETRY_PAUSE: Duration = Duration::from_secs(1);
 const BEGIN_STAGGER: Duration = Duration::from_millis(1500);
 
 /// Starts all replicas that this node holds, and then follows the metadata.
+///
+/// Before that it waits until its metadata are those of now: a replica that was replaced while the node was away must not
+/// come back to others that were.
 pub(crate) async fn run(member: Arc<Member>) {
+    currency::confirm(&member).await;
     let records = loop {
         let records = member.replicas.records().clone();
         match tokio::task::spawn_blocking(move || records.all()).await {
@@ -32,10 +36,16 @@ pub(crate) async fn run(member: Arc<Member>) {
         }
         tokio::time::sleep(RETRY_PAUSE).await;
     };
-    let is_started =
-        |record: &ReplicaRecord| record.group != GroupId::Metadata && record.phase != ReplicaPhase::SetAside;
+    let state = member.metadata.state();
+    let is_started = |record: &ReplicaRecord| match record.group {
+        GroupId::Partition(partition) => {
+            record.phase != ReplicaPhase::SetAside && !state.is_no_replica_of(record.replica, partition)
+        }
+        _ => false,
+    };
     let partitions = records.into_iter().filter(is_started);
     stream::iter(partitions).for_each_concurrent(OPENED_AT_ONCE, |record| start(&member, record)).await;
+    member.replicas.set_started();
     let mut applied = member.metadata.applied_end();
     loop {
         applied.borrow_and_update();
@@ -72,6 +82,7 @@ async fn reconcile(member: &Arc<Member>) -> bool {
     }
     let held: BTreeSet<ReplicaId> = records.iter().map(|record| record.replica).collect();
     let mut missing = Vec::new();
+    let mut recovered = Vec::new();
     for topic in state.topics() {
         for (index, replicas) in (0..).zip(&topic.partitions) {
             // Only those that a partition began with may begin it.
@@ -81,11 +92,10 @@ async fn reconcile(member: &Arc<Member>) -> bool {
             };
             let ours = replicas.iter().filter(|placed| placed.node == member.identity.node);
             let ours = ours.filter(|placed| !held.contains(&placed.replica));
-            let (recovered, new): (Vec<_>, Vec<_>) =
+            let (going_on, new): (Vec<_>, Vec<_>) =
                 ours.partition(|placed| state.recovery_of(placed.replica).is_some());
-            for row in recovered.iter().filter_map(|placed: &&Assignment| state.recovery_of(placed.replica)) {
-                done &= go_on(member, &records, row).await;
-            }
+            recovered
+                .extend(going_on.iter().filter_map(|placed: &&Assignment| state.recovery_of(placed.replica).cloned()));
             missing.extend(new.into_iter().map(|placed| ReplicaRecord {
                 replica: placed.replica,
                 log: placed.replica,
@@ -97,7 +107,28 @@ async fn reconcile(member: &Arc<Member>) -> bool {
         }
     }
     missing.extend(joining(member, &state).filter(|record| !held.contains(&record.replica)));
-    stream::iter(missing).for_each_concurrent(OPENED_AT_ONCE, |record| start(member, record)).await;
+    for gone_on in recovered.chunks(OPENED_AT_ONCE) {
+        done &=
+            join_all(gone_on.iter().map(|row| go_on(member, &records, row))).await.into_iter().all(|gone_on| gone_on);
+    }
+    let start_wanted = async |record: ReplicaRecord| {
+        // Much may have been decided since this pass began.
+        let now = member.metadata.state();
+        let is_wanted = matches!(record.group, GroupId::Partition(at) if !now.is_no_replica_of(record.replica, at));
+        if is_wanted {
+            start(member, record).await;
+        }
+    };
+    stream::iter(missing).for_each_concurrent(OPENED_AT_ONCE, start_wanted).await;
+    if done {
+        let known = member.replicas.records().clone();
+        if let Ok(Ok(records)) = tokio::task::spawn_blocking(move || known.all()).await {
+            let live = records.iter().filter(|record| record.phase != ReplicaPhase::SetAside);
+            let live: BTreeSet<ReplicaId> = live.map(|record| record.replica).collect();
+            let served = state.tombstones_of(member.identity.node).map(|tombstone| tombstone.replica);
+            member.replicas.set_served(served.filter(|replica| !live.contains(replica)).collect());
+        }
+    }
     done
 }
 
@@ -105,7 +136,9 @@ async fn reconcile(member: &Arc<Member>) -> bool {
 async fn go_on(member: &Arc<Member>, records: &[ReplicaRecord], row: &RecoveryRow) -> bool {
     let (partition, survivor) = (row.decided.partition, row.decided.survivor);
     let Some(record) = records.iter().find(|record| record.replica == survivor) else {
-        tracing::error!(%partition, replica = %survivor, "the replica that a partition is to go on from is not here any more");
+        let reason = format!("replica {survivor}, from which the partition is to go on, is not here any more");
+        tracing::error!(%partition, reason);
+        member.replicas.refuse(row.to.replica, partition, reason);
         return true;
     };
     match member.replicas.go_on_alone(record, (row.to.replica, row.to.node)).await {
@@ -115,6 +148,8 @@ async fn go_on(member: &Arc<Member>, records: &[ReplicaRecord], row: &RecoveryRo
         }
         Err(error) => {
             tracing::error!(%partition, replica = %survivor, error, "a partition cannot go on from its replica yet");
+            let reason = format!("the partition cannot go on from replica {survivor} yet: {error}");
+            member.replicas.refuse(row.to.replica, partition, reason);
             false
         }
     }
@@ -156,6 +191,9 @@ async fn begin(member: Arc<Member>, group: Arc<PartitionGroup>, record: ReplicaR
             return;
         }
         let state = member.metadata.state();
+        if state.is_no_replica_of(record.replica, partition) {
+            return;
+        }
         let placed = state.topic(partition.topic).and_then(|topic| topic.partitions.get(partition.index as usize));
         let rank = placed.and_then(|placed| placed.iter().position(|placed| placed.replica == record.replica));
         if let Some(rank) = rank {

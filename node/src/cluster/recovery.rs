@@ -13,7 +13,7 @@ use quorate_cluster_config::{GroupId, NodeId, PartitionId, ReplicaId, TopicId};
 use quorate_raft::{Assignment, MetadataCommand, RecoverPartition};
 
 use super::Member;
-use crate::peers::Survey;
+use crate::peers::{Findings, Survey};
 
 /// How long another node may take to say what it has.
 const SURVEY_TIMEOUT: Duration = Duration::from_secs(2);
@@ -23,7 +23,7 @@ const SURVEY_TIMEOUT: Duration = Duration::from_secs(2);
 pub(crate) struct Outlook {
     /// The partition.
     pub partition: PartitionId,
-    /// Whether a majority of its voters is there: then there is nothing to be recovered.
+    /// Whether it has a leader, or sound replicas enough to elect one: then there is nothing to be recovered.
     pub has_majority: bool,
     /// The replicas that are there, the one with most of the log first: it is the one to go on from.
     pub survivors: Vec<Survey>,
@@ -34,17 +34,21 @@ pub(crate) struct Outlook {
 impl Outlook {
     /// From the replicas that the metadata know and those that were found running.
     fn new(partition: PartitionId, known: &[Assignment], found: &[Survey]) -> Self {
-        let is_known = |survey: &&Survey| known.iter().any(|placed| placed.replica == survey.replica);
+        // One that has never been a member has nothing.
+        let has_begun = |survey: &Survey| survey.quorums.iter().any(|quorum| !quorum.is_empty());
+        let is_known =
+            |survey: &&Survey| has_begun(survey) && known.iter().any(|placed| placed.replica == survey.replica);
         let mut survivors: Vec<Survey> = found.iter().filter(is_known).cloned().collect();
         survivors.sort_by_key(|survey| (survey.damaged, Reverse(survey.tail), survey.replica));
         let there: BTreeSet<ReplicaId> = survivors.iter().map(|survey| survey.replica).collect();
+        // A damaged one votes, and does not let one be elected that has less; whether it can be done without is not known.
+        let sound = |voter: &ReplicaId| survivors.iter().any(|survey| survey.replica == *voter && !survey.damaged);
         let majority_of = |survey: &Survey| {
-            let enough = |voters: &quorate_raft::Members| {
-                voters.keys().filter(|voter| there.contains(voter)).count() * 2 > voters.len()
-            };
-            !survey.quorums.is_empty() && survey.quorums.iter().all(enough)
+            let enough =
+                |voters: &quorate_raft::Members| voters.keys().filter(|voter| sound(voter)).count() * 2 > voters.len();
+            survey.quorums.iter().all(enough)
         };
-        let has_majority = survivors.iter().any(majority_of);
+        let has_majority = survivors.iter().any(|survey| survey.leader.is_some() || majority_of(survey));
         let missing = known.iter().filter(|placed| !there.contains(&placed.replica)).copied().collect();
         Self { partition, has_majority, survivors, missing }
     }
@@ -52,8 +56,21 @@ impl Outlook {
 
 impl Member {
     /// The running replicas of these partitions on this node.
-    pub(crate) fn survey(&self, partitions: &[PartitionId]) -> Vec<Survey> {
+    pub(crate) fn survey(&self, partitions: &[PartitionId]) -> Findings {
         let wanted: BTreeSet<PartitionId> = partitions.iter().copied().collect();
+        let (node, suspects) = (self.identity.node, self.detector.suspects());
+        let leader = |group: &quorate_raft::Group| {
+            let ballot = group.ballot();
+            let leads = ballot.is_elected() && ballot.node().is_some_and(|leader| !suspects.contains(&leader));
+            ballot.node().filter(|_| leads && self.detector.reaches_majority(node, &ballot.quorums))
+        };
+        let unclear = match self.replicas.starting() {
+            0 if self.replicas.all_started() => {
+                let no_room = self.replicas.all_running().into_iter().find(|group| group.group().status().storage_full);
+                no_room.map(|group| format!("its replica {} has stopped for want of room", group.group().replica()))
+            }
+            _ => Some("it is still opening its replicas".to_owned()),
+        };
         let look = |group: Arc<quorate_raft::PartitionGroup>| {
             let GroupId::Partition(partition) = group.group().id() else { return None };
             let status = group.group().status();
@@ -66,9 +83,11 @@ impl Member {
                 high_watermark: group.high_watermark(),
                 damaged: status.damage.is_some(),
                 quorums: group.group().ballot().quorums,
+                leader: leader(group.group()),
             })
         };
-        self.replicas.all_running().into_iter().filter_map(look).collect()
+        let found = self.replicas.all_running().into_iter().filter_map(look).collect();
+        Findings { node, found, unclear, suspects: suspects.iter().copied().collect() }
     }
 }
 
@@ -97,12 +116,32 @@ pub(crate) async fn outlook(member: &Arc<Member>, topic: TopicId) -> Result<Vec<
             answer.map_err(|error| silent(node, &error))
         }
     });
-    let mut found = member.survey(&partitions);
+    let mut answers = vec![member.survey(&partitions)];
     for answer in join_all(asked).await {
-        found.extend(answer?);
+        answers.push(answer?);
     }
+    check(&answers, &known.values().flatten().map(|placed| placed.node).collect(), &|node| state.is_shunned(node))?;
+    let found: Vec<Survey> = answers.into_iter().flat_map(|answer| answer.found).collect();
     let of = |(partition, known): (&PartitionId, &Vec<Assignment>)| Outlook::new(*partition, known, &found);
     Ok(known.iter().map(of).collect())
+}
+
+/// Whether all that are there have answered in full, and nobody hears any of the others.
+fn check(answers: &[Findings], holders: &BTreeSet<NodeId>, is_shunned: &dyn Fn(NodeId) -> bool) -> Result<(), String> {
+    let answered: BTreeSet<NodeId> = answers.iter().map(|answer| answer.node).collect();
+    for answer in answers {
+        if let Some(why) = &answer.unclear {
+            return Err(format!("node {}: {why}; try again when that is over", answer.node));
+        }
+        let missing = holders.iter().filter(|node| !answered.contains(node) && !is_shunned(**node));
+        if let Some(heard) = missing.into_iter().find(|node| !answer.suspects.contains(node)) {
+            return Err(format!(
+                "node {heard} does not answer here, but node {} hears it: it is not gone; mend the network, or ask again",
+                answer.node
+            ));
+        }
+    }
+    Ok(())
 }
 
 fn silent(node: NodeId, error: &dyn std::fmt::Display) -> String {
@@ -127,9 +166,10 @@ pub(crate) async fn recover(
     if outlook.has_majority {
         return Err(format!("a majority of the replicas of partition {index} is there: it needs no recovery"));
     }
-    match outlook.survivors.first() {
-        Some(best) if (best.replica, best.log_end_offset) == (survivor, log_end_offset) => {
-            let (high_watermark, decided_at_ms) = (best.high_watermark, member.replicas.environment().clock.now_ms());
+    let named = outlook.survivors.iter().find(|survey| survey.replica == survivor);
+    match named.filter(|named| named.log_end_offset == log_end_offset) {
+        Some(named) => {
+            let (high_watermark, decided_at_ms) = (named.high_watermark, member.replicas.environment().clock.now_ms());
             let decided = RecoverPartition { partition, survivor, log_end_offset, high_watermark, decided_at_ms };
             Ok(MetadataCommand::RecoverPartition(decided))
         }
@@ -139,6 +179,7 @@ pub(crate) async fn recover(
 
 #[cfg(test)]
 mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
     use quorate_raft::{LogTail, Members};
 
     use super::*;
@@ -160,6 +201,7 @@ mod tests {
             high_watermark: 0,
             damaged: false,
             quorums: quorums.iter().map(members).collect(),
+            leader: None,
         }
     }
 
@@ -191,6 +233,36 @@ mod tests {
         assert!(majority(&[1], &[&[1]]));
         assert!(!majority(&[1], &[&[1], &[2]]), "while it changes from the one to the other, it needs both");
         assert!(majority(&[1, 2, 4], &[&[1, 2, 3], &[1, 2, 4]]) && !majority(&[2, 3], &[&[1, 2, 3], &[1, 2, 4]]));
-        assert!(!majority(&[], &[]) && !majority(&[1], &[]), "who knows no voters has no majority");
+        assert!(!majority(&[], &[]), "where nobody is");
+    }
+
+    #[test]
+    fn who_has_never_been_a_member_is_none_to_go_on_from_and_a_leader_or_sound_replicas_are_enough() {
+        let outlook = Outlook::new(PARTITION, &known(&[1, 2]), &[survey(2, 0, &[]), survey(1, 0, &[&[]])]);
+        assert!(outlook.survivors.is_empty() && !outlook.has_majority);
+        let voters: &[&[u64]] = &[&[1, 2, 3]];
+        let damaged = Survey { damaged: true, ..survey(2, 9, voters) };
+        let found = [survey(1, 5, voters), damaged.clone()];
+        assert!(!Outlook::new(PARTITION, &known(&[1, 2, 3]), &found).has_majority, "the damaged one lets nobody lead");
+        let led = Survey { leader: Some(NodeId(2)), ..damaged };
+        assert!(Outlook::new(PARTITION, &known(&[1, 2, 3]), &[led]).has_majority);
+    }
+
+    #[test]
+    fn nothing_is_recovered_while_somebody_hears_the_missing_or_is_not_ready() {
+        let findings = |node: u64, suspects: &[u64]| Findings {
+            node: NodeId(node),
+            found: Vec::new(),
+            unclear: None,
+            suspects: suspects.iter().copied().map(NodeId).collect(),
+        };
+        let holders = [1, 2, 3].map(NodeId).into();
+        let shunned = |node: NodeId| node == NodeId(9);
+        let check = |answers: &[Findings]| check(answers, &holders, &shunned);
+        assert_eq!(check(&[findings(1, &[3]), findings(2, &[3])]), Ok(()));
+        let heard = check(&[findings(1, &[3]), findings(2, &[])]).unwrap_err();
+        assert!(heard.contains("node 3 does not answer here, but node 2 hears it"), "{heard}");
+        let opening = Findings { unclear: Some("it is still opening".to_owned()), ..findings(2, &[3]) };
+        assert!(check(&[findings(1, &[3]), opening]).unwrap_err().contains("node 2: it is still opening"));
     }
 }

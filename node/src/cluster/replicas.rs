@@ -2,7 +2,10 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, RwLock,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
 };
 
 use quorate_cluster_config::{GroupId, NodeId, PartitionId, ReplicaId};
@@ -68,6 +71,8 @@ pub(crate) struct Replicas {
     environment: Environment,
     records: ReplicaRecords,
     slots: RwLock<BTreeMap<ReplicaId, (PartitionId, Slot)>>,
+    started: AtomicBool,
+    served: Mutex<Vec<ReplicaId>>,
     /// The high watermarks at the last tick and at the one before.
     settled: Mutex<BTreeMap<ReplicaId, [u64; 2]>>,
 }
@@ -75,7 +80,14 @@ pub(crate) struct Replicas {
 impl Replicas {
     pub(crate) fn new(environment: Environment) -> Self {
         let records = ReplicaRecords::new(environment.store.clone());
-        Self { environment, records, slots: RwLock::default(), settled: Mutex::default() }
+        Self {
+            environment,
+            records,
+            slots: RwLock::default(),
+            started: AtomicBool::new(false),
+            served: Mutex::default(),
+            settled: Mutex::default(),
+        }
     }
 
     pub(crate) fn environment(&self) -> &Environment {
@@ -102,6 +114,15 @@ impl Replicas {
         self.read().get(&replica).map(|(partition, _)| *partition)
     }
 
+    /// Notes that all replicas that were here when the node was started are opened or refused.
+    pub(crate) fn set_started(&self) {
+        self.started.store(true, Relaxed);
+    }
+
+    pub(crate) fn all_started(&self) -> bool {
+        self.started.load(Relaxed)
+    }
+
     /// How many are still being opened.
     pub(crate) fn starting(&self) -> usize {
         self.read().values().filter(|(_, slot)| matches!(slot, Slot::Starting)).count()
@@ -112,6 +133,14 @@ impl Replicas {
         let slots = self.read();
         let doubted = slots.iter().filter(|(_, (_, slot))| matches!(slot, Slot::Refused(refusal) if refusal.in_doubt));
         doubted.map(|(replica, (partition, _))| (*partition, *replica)).collect()
+    }
+
+    /// Whether a replica of this node leads a partition.
+    pub(crate) fn leads(&self, partition: PartitionId) -> bool {
+        let slots = self.read();
+        let mut of_partition = slots.values().filter(|(of, _)| *of == partition);
+        of_partition
+            .any(|(_, slot)| matches!(slot, Slot::Running(group) if group.group().status().role == Role::Leader))
     }
 
     /// All running replicas.
@@ -159,7 +188,11 @@ impl Replicas {
         let replica = group.group().replica();
         // Nobody may get hold of it any more while its log is opened again.
         self.write().entry(replica).and_modify(|(_, slot)| *slot = Slot::Starting);
-        group.group().shutdown().await;
+        if !group.group().shutdown().await {
+            // Its log is not nobody's yet: it is tried again.
+            self.write().entry(replica).and_modify(|(_, slot)| *slot = Slot::Running(group.clone()));
+            return;
+        }
         drop(group);
         let (records, id) = (self.records.clone(), replica);
         let record = tokio::task::spawn_blocking(move || records.get(id)).await;
@@ -172,16 +205,36 @@ impl Replicas {
         }
     }
 
-    async fn stop(&self, replica: ReplicaId) {
-        if let Some(group) = self.running(replica) {
-            group.group().shutdown().await;
+    /// Stops a replica so that its files are nobody's any more.
+    async fn stop(&self, replica: ReplicaId) -> Result<(), String> {
+        match self.slot(replica) {
+            Some(Slot::Starting) => return Err("it is just being opened".to_owned()),
+            Some(Slot::Running(group)) if !group.group().shutdown().await => {
+                return Err("its disk does not take what is still to be written".to_owned());
+            }
+            Some(Slot::Running(_) | Slot::Refused(_)) | None => {}
         }
         self.write().remove(&replica);
+        Ok(())
+    }
+
+    /// The replicas with tombstones of which nothing is here any more, nor ever will be.
+    pub(crate) fn served(&self) -> Vec<ReplicaId> {
+        self.served.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn set_served(&self, replicas: Vec<ReplicaId>) {
+        *self.served.lock().unwrap_or_else(PoisonError::into_inner) = replicas;
+    }
+
+    /// Shows why a replica that is to be here is not.
+    pub(crate) fn refuse(&self, replica: ReplicaId, partition: PartitionId, reason: String) {
+        self.write().insert(replica, (partition, Slot::Refused(Refusal { reason, in_doubt: false })));
     }
 
     /// Stops a replica and deletes all it has. Only for replicas with a committed tombstone.
     pub(crate) async fn delete(&self, record: &ReplicaRecord) -> Result<(), String> {
-        self.stop(record.replica).await;
+        self.stop(record.replica).await?;
         let (environment, records, record) = (self.environment.clone(), self.records.clone(), record.clone());
         let delete = move || {
             let directory = environment.replica_directory(record.log);
@@ -195,7 +248,7 @@ impl Replicas {
 
     /// Stops a replica for good and leaves its files where they are. Only for replicas with a committed tombstone.
     pub(crate) async fn set_aside(&self, record: &ReplicaRecord) -> Result<(), String> {
-        self.stop(record.replica).await;
+        self.stop(record.replica).await?;
         let (records, directory) = (self.records.clone(), self.environment.replica_directory(record.log));
         let aside = ReplicaRecord { phase: ReplicaPhase::SetAside, ..record.clone() };
         tokio::task::spawn_blocking(move || records.put(&aside))
@@ -208,7 +261,7 @@ impl Replicas {
 
     /// Has a replica of this node be another one that is the only one of its partition, and starts that.
     pub(crate) async fn go_on_alone(&self, known: &ReplicaRecord, new: (ReplicaId, NodeId)) -> Result<(), String> {
-        self.stop(known.replica).await;
+        self.stop(known.replica).await?;
         let (environment, known) = (self.environment.clone(), known.clone());
         let renamed = tokio::task::spawn_blocking(move || go_on_alone(&environment, &known, new))
             .await

@@ -1,12 +1,13 @@
 //! Tombstones are forgotten once their node says that nothing of the replicas is there any more.
 //!
-//! *Safety.* No replica of that id is ever made again on the node: what assigned it lies before the tombstone in the metadata
-//! log, and this node's store has the tombstone on stable storage before it says so.
+//! *Safety.* No replica of that id is ever made again on the node. The reconciler alone says what was served: of the tombstones
+//! in the metadata of a pass, those without a creation record at its end; later passes know these metadata or newer ones, in
+//! which nothing assigns the replica. This node's store has the tombstone on stable storage before it says so.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use quorate_cluster_config::{ReplicaId, limits::TOMBSTONES_PER_COMMAND_MAX};
-use quorate_raft::{KvError, MetadataCommand, ReplicaPhase};
+use quorate_raft::{KvError, MetadataCommand};
 use tokio::time::{Instant, MissedTickBehavior};
 
 use super::Member;
@@ -37,18 +38,11 @@ pub(crate) async fn forget(member: Arc<Member>) {
     }
 }
 
-/// The replicas of this node with tombstones of which nothing is left that could be started. Blocks.
+/// The replicas of this node with tombstones that have served their purpose. Blocks.
 fn served(member: &Member) -> Result<Vec<ReplicaId>, KvError> {
     let state = member.metadata.state();
-    let mut replicas: Vec<ReplicaId> =
-        state.tombstones_of(member.identity.node).map(|tombstone| tombstone.replica).collect();
-    if replicas.is_empty() {
-        return Ok(replicas);
-    }
-    let records = member.replicas.records().all()?;
-    let live = records.into_iter().filter(|record| record.phase != ReplicaPhase::SetAside);
-    let live: BTreeSet<ReplicaId> = live.map(|record| record.replica).collect();
-    replicas.retain(|replica| !live.contains(replica));
+    let mut replicas = member.replicas.served();
+    replicas.retain(|replica| state.tombstone(*replica).is_some());
     replicas.truncate(TOMBSTONES_PER_COMMAND_MAX);
     if !replicas.is_empty() {
         // The tombstones themselves, before anybody forgets them.

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use bytes::Bytes;
 use quorate_cluster_config::{Address, ClusterId, NodeId, PartitionId, ReplicaId};
 use quorate_protocol::ReplicaRole;
-use quorate_raft::{Join, LogTail, Members, MetadataCommand, MetadataReply, MoveRow, StepProgress};
+use quorate_raft::{Join, Levels, LogTail, Members, MetadataCommand, MetadataReply, MoveRow, StepProgress};
 use serde::{Deserialize, Serialize};
 
 use crate::identity::Formation;
@@ -84,6 +84,21 @@ pub(crate) struct Survey {
     pub damaged: bool,
     /// Those that vote, as it knows; while a change is under way two sets of them.
     pub quorums: Vec<Members>,
+    /// The node that leads, if its own node does not suspect that one, and does not doubt that it has a majority.
+    pub leader: Option<NodeId>,
+}
+
+/// What a node has of some partitions, before they go on without a majority.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Findings {
+    /// The node.
+    pub node: NodeId,
+    /// Its running replicas.
+    pub found: Vec<Survey>,
+    /// Why it cannot say yet, or not for all: replicas that are being opened, or that stopped for want of room.
+    pub unclear: Option<String>,
+    /// The nodes that it does not hear.
+    pub suspects: Vec<NodeId>,
 }
 
 /// A node as it sees itself, told to every other node twice a second.
@@ -93,6 +108,8 @@ pub(crate) struct NodeStatus {
     pub node: NodeId,
     /// Whether its disk has less room than it keeps free: it is about to take no batches any more.
     pub low_on_disk: bool,
+    /// What its build understands of the metadata.
+    pub levels: Levels,
     /// Its partition replicas, by id.
     pub replicas: Vec<ReplicaStatus>,
 }
@@ -172,6 +189,8 @@ pub(crate) trait PeerApi {
     async fn raft_call(to: ReplicaId, request: Bytes) -> Result<Bytes, PeerFailure>;
     /// Execute a metadata command, as the leader of the metadata group.
     async fn execute(command: MetadataCommand, patience: Duration) -> Result<(MetadataReply, u64), PeerFailure>;
+    /// How far are the metadata committed, as the leader of the metadata group?
+    async fn metadata_end() -> Result<u64, PeerFailure>;
     /// Take a step of replacing a replica, as the leader of its partition.
     async fn take_step(request: StepRequest) -> Result<StepProgress, PeerFailure>;
     /// I am there, these nodes I have not heard of lately, and whether I have heard of you: which ones have you not?
@@ -179,7 +198,7 @@ pub(crate) trait PeerApi {
     /// How far do the logs of your replicas of these partitions go?
     async fn log_tails(partitions: Vec<PartitionId>) -> Vec<Option<LogTail>>;
     /// Which running replicas of these partitions do you have, and how far have they come?
-    async fn survey(partitions: Vec<PartitionId>) -> Result<Vec<Survey>, PeerFailure>;
+    async fn survey(partitions: Vec<PartitionId>) -> Result<Findings, PeerFailure>;
     /// How are your replicas? The answer is short if that is as it was when it had this version.
     async fn status(known: Option<u64>) -> Result<VersionedStatus, PeerFailure>;
 }

@@ -11,11 +11,20 @@ use tokio::sync::watch;
 
 use super::handshake::HandshakeError;
 
+/// Why a node cannot go on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Expulsion {
+    /// It was removed from its cluster.
+    Removed,
+    /// The metadata say what its build does not understand; in words.
+    NotUnderstood(String),
+}
+
 /// Peer addresses by node id.
 #[derive(Debug, Default)]
 pub(crate) struct Directory {
     addresses: RwLock<BTreeMap<NodeId, Address>>,
-    expelled: watch::Sender<bool>,
+    expelled: watch::Sender<Option<Expulsion>>,
 }
 
 impl Directory {
@@ -42,16 +51,23 @@ impl Directory {
     /// Heeds why a node does not talk to this one.
     pub(crate) fn heed(&self, error: &HandshakeError) {
         if matches!(error, HandshakeError::Removed(_)) {
-            self.expelled.send_replace(true);
+            self.expel(Expulsion::Removed);
         }
     }
 
-    /// Returns once a node of the cluster has said that this one was removed from it.
-    pub(crate) async fn expelled(&self) {
+    /// Has this node stop.
+    pub(crate) fn expel(&self, why: Expulsion) {
+        self.expelled.send_replace(Some(why));
+    }
+
+    /// Returns once this node cannot go on.
+    pub(crate) async fn expelled(&self) -> Expulsion {
         let mut expelled = self.expelled.subscribe();
-        if expelled.wait_for(|expelled| *expelled).await.is_err() {
+        let why = expelled.wait_for(Option::is_some).await.ok().and_then(|why| why.clone());
+        match why {
+            Some(why) => why,
             // The sender is here, so this does not happen.
-            std::future::pending::<()>().await;
+            None => std::future::pending().await,
         }
     }
 }

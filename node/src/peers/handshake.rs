@@ -17,7 +17,7 @@ use crate::net::Stream;
 const MAGIC: &[u8; 4] = b"QRTP";
 const SIZE: usize = 64;
 /// The versions of the peer protocol this build speaks. Version 1 sent log frames of format 0; version 2 knew neither
-/// snapshots nor trims; version 4 knew no nodes that join; version 5 no levels.
+/// snapshots nor trims; version 3 no statuses by change; version 4 no nodes that join; version 5 no levels.
 pub const PEER_VERSIONS: PeerVersions = PeerVersions { min: 6, max: 6 };
 const DEADLINE: Duration = Duration::from_secs(2);
 

@@ -25,7 +25,7 @@ use tokio::{
 };
 
 use super::{
-    api::{Hello, Joined, PeerApi, PeerFailure, StepRequest, Survey, VersionedStatus},
+    api::{Findings, Hello, Joined, PeerApi, PeerFailure, StepRequest, VersionedStatus},
     frame::{self, FrameReader, LaneFrameKind, SessionKey},
     handshake::{self, Purpose},
 };
@@ -268,7 +268,11 @@ impl PeerApi for PeerServer {
         self.cluster.member().map(|member| member.log_tails(&partitions)).unwrap_or_default()
     }
 
-    async fn survey(self, _: Context, partitions: Vec<PartitionId>) -> Result<Vec<Survey>, PeerFailure> {
+    async fn metadata_end(self, _: Context) -> Result<u64, PeerFailure> {
+        self.cluster.metadata_end().await
+    }
+
+    async fn survey(self, _: Context, partitions: Vec<PartitionId>) -> Result<Findings, PeerFailure> {
         let member = self.cluster.member().ok_or(PeerFailure::NotReady)?;
         Ok(member.survey(&partitions))
     }

@@ -11,9 +11,10 @@ mod rpc;
 mod transport;
 
 pub(crate) use api::{
-    Hello, Joined, LeaderHint, NodeStatus, PeerFailure, ReplicaStatus, StepRequest, Survey, VersionedStatus,
+    Findings, Hello, Joined, LeaderHint, NodeStatus, PeerFailure, ReplicaStatus, StepRequest, Survey, VersionedStatus,
 };
 pub(crate) use directory::Directory;
+pub use directory::Expulsion;
 pub(crate) use handshake::{Greeting, HandshakeError, Purpose};
 pub use handshake::{PEER_VERSIONS, PeerVersions};
 pub(crate) use incoming::PeerServer;

@@ -126,6 +126,12 @@ impl MetadataGroup {
         self.group.tick()
     }
 
+    /// Why the metadata cannot be gone on with by this build: the node must stop, and be of a newer one.
+    #[must_use]
+    pub fn not_understood(&self) -> Option<&str> {
+        self.machine.not_understood()
+    }
+
     /// The first log index that the log still holds.
     #[must_use]
     pub fn log_start(&self) -> u64 {

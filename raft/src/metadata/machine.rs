@@ -10,7 +10,7 @@
 use std::{
     collections::BTreeSet,
     io,
-    sync::{Arc, PoisonError, RwLock},
+    sync::{Arc, OnceLock, PoisonError, RwLock},
 };
 
 use bytes::{BufMut, Bytes, BytesMut};
@@ -39,11 +39,13 @@ pub(crate) struct MetadataMachine {
     store: Arc<dyn KvStore>,
     /// What this build understands.
     levels: Levels,
+    /// Why the metadata are not understood any more.
+    not_understood: OnceLock<String>,
     state: RwLock<Arc<MetadataState>>,
     /// One past the last applied log index.
     applied_end: watch::Sender<u64>,
     /// One past the greatest log index on stable storage; set once the log is open.
-    durable_end: std::sync::OnceLock<watch::Receiver<DurableEnd>>,
+    durable_end: OnceLock<watch::Receiver<DurableEnd>>,
 }
 
 /// What was found in the store.
@@ -72,9 +74,10 @@ impl MetadataMachine {
         let machine = Arc::new(Self {
             store,
             levels,
+            not_understood: OnceLock::new(),
             state: RwLock::new(Arc::new(state)),
             applied_end: watch::Sender::new(applied.map_or(0, |id| id.index + 1)),
-            durable_end: std::sync::OnceLock::new(),
+            durable_end: OnceLock::new(),
         });
         Ok(Loaded { machine, applied, membership })
     }
@@ -90,6 +93,16 @@ impl MetadataMachine {
 
     pub(crate) fn applied_end(&self) -> watch::Receiver<u64> {
         self.applied_end.subscribe()
+    }
+
+    /// Why the metadata cannot be gone on with by this build.
+    pub(crate) fn not_understood(&self) -> Option<&str> {
+        self.not_understood.get().map(String::as_str)
+    }
+
+    /// Metadata that are not understood are not touched.
+    pub(crate) fn check(&self, state: &MetadataState) -> Result<(), String> {
+        check_level(self.levels, state).inspect_err(|reason| _ = self.not_understood.set(reason.clone()))
     }
 
     /// Brings what was applied to stable storage. Blocks.
@@ -113,7 +126,7 @@ impl MetadataMachine {
         membership: &StoredMembership,
         state: Arc<MetadataState>,
     ) -> Result<(), KvError> {
-        check_level(self.levels, &state).map_err(KvError)?;
+        self.check(&state).map_err(KvError)?;
         let batch = KvBatch::default().put(APPLIED.to_vec(), encode_position(last, membership));
         let mut batch = state.rows().iter().try_fold(batch, put_row)?;
         let kept: BTreeSet<Vec<u8>> = batch.puts.iter().map(|(key, _)| key.clone()).collect();
@@ -152,7 +165,7 @@ impl MetadataMachine {
                 (Applied::Reply(encode_reply(&reply)?), rows)
             }
         };
-        check_level(self.levels, &state).map_err(io::Error::other)?;
+        self.check(&state).map_err(io::Error::other)?;
         let batch = KvBatch::default().put(APPLIED.to_vec(), encode_position(entry.log_id, membership));
         let batch = rows.iter().try_fold(batch, put_row).map_err(io::Error::other)?;
         self.store.write(batch).map_err(io::Error::other)?;
@@ -162,9 +175,11 @@ impl MetadataMachine {
     }
 }
 
-/// Metadata that are not understood are not touched.
 fn check_level(levels: Levels, state: &MetadataState) -> Result<(), String> {
-    if levels.understands(state.level()) { Ok(()) } else { Err(not_understood(levels, state.level())) }
+    match state.level_given() {
+        Some(level) if !levels.understands(level) => Err(not_understood(levels, level)),
+        _ => Ok(()),
+    }
 }
 
 fn row_key(kind: u8, id: u64) -> Vec<u8> {

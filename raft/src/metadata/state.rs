@@ -14,8 +14,6 @@ use super::{
 };
 use crate::codec::DecodeError;
 
-use levels::Level;
-
 pub use levels::{LEVELS, Levels};
 pub use nodes::{Leaving, NodePlace, NodeRow};
 pub use recoveries::{MetadataRecoveryRow, RecoverMetadata, RecoverPartition, RecoveryRow};
@@ -124,7 +122,7 @@ pub struct MetadataState {
     recoveries: BTreeMap<ReplicaId, RecoveryRow>,
     /// By metadata index.
     metadata_recoveries: BTreeMap<u64, MetadataRecoveryRow>,
-    level: Level,
+    level: Option<u32>,
 }
 
 impl MetadataState {
@@ -232,7 +230,7 @@ impl MetadataState {
     pub(crate) fn rows(&self) -> Vec<Row> {
         let Self { counters, nodes, retired, streams, topics, names: _, tombstones, moves, evening, .. } = self;
         let Self { recoveries, metadata_recoveries, level, .. } = self;
-        let rows = [Row::Counters(*counters), Row::Evening(*evening), Row::Level(level.0)].into_iter();
+        let rows = [Row::Counters(*counters), Row::Evening(*evening)].into_iter().chain(level.map(Row::Level));
         let rows = rows.chain(nodes.values().cloned().map(Row::Node));
         let rows = rows.chain(retired.iter().copied().map(Row::NodeRetired));
         let rows = rows.chain(streams.iter().cloned().map(Row::Stream));
@@ -243,13 +241,20 @@ impl MetadataState {
         rows.chain(moves.values().copied().map(Row::Move)).collect()
     }
 
+    /// The level as u32, little-endian, then the rows: so that a build that does not know them all can say why.
     pub(crate) fn encode(&self) -> Vec<u8> {
+        let level = self.level().to_le_bytes();
         // Nothing in a row makes this fail; if it did, whoever reads nothing would refuse it.
-        bincode::serialize(&self.rows()).unwrap_or_default()
+        [&level, bincode::serialize(&self.rows()).unwrap_or_default().as_slice()].concat()
     }
 
     pub(crate) fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
-        let rows = bincode::deserialize(bytes).map_err(|_| DecodeError::Malformed("metadata"))?;
+        let (level, rows) = bytes.split_first_chunk().ok_or(DecodeError::Short)?;
+        let unknown = || match u32::from_le_bytes(*level) > LEVELS.max {
+            true => DecodeError::Malformed("metadata: they are at a level that only newer builds know"),
+            false => DecodeError::Malformed("metadata"),
+        };
+        let rows = bincode::deserialize(rows).map_err(|_| unknown())?;
         let mut state = Self::default();
         state.load(rows);
         Ok(state)
@@ -283,7 +288,7 @@ impl MetadataState {
                 Row::Recovery(row) => drop(self.recoveries.insert(row.to.replica, row)),
                 Row::RecoveryGone(replica) => drop(self.recoveries.remove(&replica)),
                 Row::MetadataRecovery(row) => drop(self.metadata_recoveries.insert(row.index, row)),
-                Row::Level(level) => self.level = Level(level),
+                Row::Level(level) => self.level = Some(level),
             }
         }
     }

@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use clap::Args;
-use quorate::{Client, OutlookInfo, PartitionIndex, TopicName};
+use quorate::{Client, OutlookInfo, PartitionIndex, SurvivorInfo, TopicName};
 use serde::Serialize;
 
 use crate::args::TopicArg;
@@ -19,19 +19,23 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(100);
 #[command(after_help = "\
 For partitions whose majority is gone for good, and only for them: as long as one of the missing nodes can be started again, \
 start it. Without --accept-data-loss the command only tells what would become of each partition. With it, each partition \
-without a majority goes on from the replica that holds most: records that only the missing replicas had are lost, \
+without a majority goes on from the sound replica that holds most, or from the one named by --from: records that only the missing replicas had are lost, \
 acknowledged or not, and records that were never acknowledged may have come to stay. The files of missing replicas that \
 come back later are kept on their nodes, and nothing reads them. What was decided is shown by `quorate topic describe`.
 
 Examples:
   quorate topic recover orders
-  quorate topic recover orders --partition 3 --accept-data-loss")]
+  quorate topic recover orders --partition 3 --accept-data-loss
+  quorate topic recover orders --partition 3 --from 2 --accept-data-loss")]
 pub(crate) struct RecoverArgs {
     #[command(flatten)]
     topic: TopicArg,
     /// Only this partition
     #[arg(long, value_name = "N")]
     partition: Option<PartitionIndex>,
+    /// Go on from the replica on this node, and not from the one that is named first
+    #[arg(long, value_name = "NODE", requires = "accept_data_loss")]
+    from: Option<u64>,
     /// Go on without the records that only the missing replicas have
     #[arg(long)]
     accept_data_loss: bool,
@@ -68,9 +72,27 @@ enum Verdict {
         high_watermark: u64,
         damaged: bool,
         recovered: bool,
+        /// The other replicas that are there.
+        others: Vec<SurvivorView>,
     },
     /// No replica is there.
     Lost,
+}
+
+#[derive(Serialize)]
+struct SurvivorView {
+    replica: u64,
+    node: u64,
+    log_end_offset: u64,
+    high_watermark: u64,
+    damaged: bool,
+}
+
+impl From<&SurvivorInfo> for SurvivorView {
+    fn from(info: &SurvivorInfo) -> Self {
+        let SurvivorInfo { replica, node, log_end_offset, high_watermark, damaged } = *info;
+        Self { replica: replica.0, node: node.0, log_end_offset, high_watermark, damaged }
+    }
 }
 
 pub(crate) async fn run(context: &Context, args: RecoverArgs) -> Result<(), Failure> {
@@ -83,15 +105,31 @@ pub(crate) async fn run(context: &Context, args: RecoverArgs) -> Result<(), Fail
             return Err(Failure::message(format!("topic {name} has no partition {partition}")));
         }
     }
+    if let Some(node) = args.from {
+        outlooks.iter_mut().for_each(|outlook| outlook.survivors.sort_by_key(|survivor| survivor.node.0 != node));
+        let elsewhere = |outlook: &&OutlookInfo| {
+            !outlook.has_majority && outlook.survivors.first().is_none_or(|survivor| survivor.node.0 != node)
+        };
+        if let Some(OutlookInfo { partition, .. }) = outlooks.iter().find(elsewhere) {
+            return Err(Failure::message(format!("node {node} has no replica of partition {partition} to go on from")));
+        }
+    }
     let mut partitions: Vec<PartitionView> = outlooks.iter().map(PartitionView::new).collect();
+    let mut decided = Ok(());
     if args.accept_data_loss {
         for (outlook, view) in outlooks.iter().zip(&mut partitions) {
-            view.recover(&context.renewed(), &client, name, outlook).await?;
+            decided = view.recover(&context.renewed(), &client, name, outlook).await;
+            if decided.is_err() {
+                break;
+            }
         }
-        wait_for_leaders(&context.renewed(), &client, name, &partitions).await?;
+        if decided.is_ok() {
+            decided = wait_for_leaders(&context.renewed(), &client, name, &partitions).await;
+        }
     }
     let lost = partitions.iter().filter(|view| matches!(view.verdict, Verdict::Lost)).count();
     context.show(&RecoverView { topic: name.to_string(), partitions, recovered: args.accept_data_loss })?;
+    decided?;
     if args.accept_data_loss && lost > 0 {
         return Err(Failure::message(format!(
             "{lost} partitions of topic {name} have no replica left, start a node that has one, or delete the topic"
@@ -135,6 +173,7 @@ impl PartitionView {
                 high_watermark: best.high_watermark,
                 damaged: best.damaged,
                 recovered: false,
+                others: outlook.survivors.iter().skip(1).map(SurvivorView::from).collect(),
             },
         };
         let missing_nodes = outlook.missing.iter().map(|missing| missing.node.0).collect();
@@ -171,7 +210,7 @@ impl View for RecoverView {
                 Verdict::Lost => {
                     _ = writeln!(text, "partition {}: no replica is there; it was on {missing}", view.partition);
                 }
-                Verdict::Recoverable { replica, node, log_end_offset, high_watermark, damaged, recovered } => {
+                Verdict::Recoverable { replica, node, log_end_offset, high_watermark, damaged, recovered, others } => {
                     recoverable += 1;
                     let goes = if *recovered { "goes on" } else { "could go on" };
                     _ = writeln!(
@@ -191,7 +230,18 @@ impl View for RecoverView {
                         );
                     }
                     if *damaged {
-                        _ = writeln!(text, "  its log is damaged: the records there are lost, too");
+                        _ = writeln!(
+                            text,
+                            "  its log is damaged: the records there are lost, too, and it stays the only replica until they are trimmed"
+                        );
+                    }
+                    for other in others {
+                        let damage = if other.damaged { ", and its log is damaged" } else { "" };
+                        _ = writeln!(
+                            text,
+                            "  also there: replica {} on node {}, which ends at offset {}{damage}; choose it with --from {}",
+                            other.replica, other.node, other.log_end_offset, other.node
+                        );
                     }
                 }
             }

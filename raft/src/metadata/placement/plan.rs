@@ -228,9 +228,9 @@ impl<'a> Planner<'a> {
     }
 
     /// About the same bytes on all nodes: two partitions change places between the node that carries most and the one that
-    /// carries least, so that the number of replicas stays as it is. Each swap brings the two to half of what they differed by,
-    /// or closer, so that the sum of the squares of all bytes falls by a part of it each time, and that ends. Two large ones do
-    /// not change places for little.
+    /// carries least, so that the number of replicas stays as it is. Each swap brings the two closer by a hundredth of what a
+    /// node carries at least, and does not turn them about, so that the sum of the squares of all bytes falls by no less than a
+    /// part of that each time, and that ends. Two large ones do not change places for little.
     fn even_bytes(&mut self, changes_max: usize) {
         while self.changes.len() + 1 < changes_max
             && let Some((from, to, there, back)) = self.next_swap()
@@ -256,11 +256,12 @@ impl<'a> Planner<'a> {
         back.sort_unstable_by_key(|at| (self.partitions[*at].bytes, *at));
         there.truncate(SWAPS_LOOKED_AT);
         back.truncate(SWAPS_LOOKED_AT);
+        let gain_min = (BYTES_APART_MIN / 16).max(average / 100);
         let pairs = there.iter().flat_map(|there| back.iter().map(|back| (*there, *back)));
         let left = |(there, back): &(usize, usize)| {
             let gained = self.partitions[*there].bytes.checked_sub(self.partitions[*back].bytes)?;
-            let is_worth_it = self.bytes_of((*there, *back)) <= gained.saturating_mul(4);
-            Some(apart.abs_diff(gained.saturating_mul(2))).filter(|left| is_worth_it && *left <= apart / 2)
+            let is_worth_it = gained >= gain_min && self.bytes_of((*there, *back)) <= gained.saturating_mul(4);
+            (is_worth_it && gained <= apart / 4 * 3).then(|| apart.abs_diff(gained.saturating_mul(2)))
         };
         // Of those that bring about as much, the one that moves least.
         let best =

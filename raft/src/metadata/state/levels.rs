@@ -35,46 +35,46 @@ impl Levels {
     }
 }
 
-/// The level of a cluster.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Level(pub(super) u32);
-
-impl Default for Level {
-    fn default() -> Self {
-        Self(1)
-    }
-}
-
 impl MetadataState {
-    /// The level that the cluster is at: what belongs to a higher one must not be proposed.
+    /// The level that the cluster is at: what belongs to a higher one must not be proposed. 0 before the first node is
+    /// registered, whose lowest one it becomes.
     #[must_use]
     pub fn level(&self) -> u32 {
-        self.level.0
+        self.level.unwrap_or(0)
+    }
+
+    pub(crate) fn level_given(&self) -> Option<u32> {
+        self.level
+    }
+
+    /// What the first node gives the cluster.
+    pub(super) fn first_level(&self, levels: Levels) -> Option<Row> {
+        self.level.is_none().then_some(Row::Level(levels.min))
     }
 
     /// The level that the cluster can go to, if that is higher: every node that is not given up understands it.
     #[must_use]
     pub fn level_within_reach(&self) -> Option<u32> {
         let understood = self.nodes.values().filter(|row| row.leaving != Some(super::Leaving::Dead));
-        understood.map(|row| row.levels.max).min().filter(|level| *level > self.level.0)
+        understood.map(|row| row.levels.max).min().filter(|level| *level > self.level())
     }
 
     pub(super) fn check_levels(&self, levels: Levels) -> Result<(), MetadataRefusal> {
-        if levels.understands(self.level.0) {
-            return Ok(());
+        match self.level {
+            Some(level) if !levels.understands(level) => Err(MetadataRefusal::NotUnderstood { levels, level }),
+            _ => Ok(()),
         }
-        Err(MetadataRefusal::NotUnderstood { levels, level: self.level.0 })
     }
 
     pub(super) fn raise_level(&mut self, level: u32) -> Applied {
         match self.level_within_reach() {
-            Some(reach) if level > self.level.0 && level <= reach => {
+            Some(reach) if level > self.level() && level <= reach => {
                 let rows = vec![Row::Level(level)];
                 self.load(rows.clone());
                 Ok((MetadataReply::LevelRaised, rows))
             }
             _ => {
-                Err(MetadataRefusal::Invalid(format!("the cluster does not go from level {} to {level}", self.level.0)))
+                Err(MetadataRefusal::Invalid(format!("the cluster does not go from level {} to {level}", self.level())))
             }
         }
     }

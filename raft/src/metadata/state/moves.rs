@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use quorate_cluster_config::{PartitionId, ReplicaId, limits};
+use quorate_cluster_config::{NodeId, PartitionId, ReplicaId, limits};
 
 use super::{Assignment, Counters, MetadataState, Row, Tombstone, TopicRow};
 use crate::metadata::{
@@ -31,6 +31,25 @@ impl MetadataState {
         let placed = self.replicas(partition).unwrap_or_default().iter().chain(self.known_move(partition));
         // What was given out after this state was made may be on its way.
         replica.0 < self.counters.replica && !placed.into_iter().any(|placed| placed.replica == replica)
+    }
+
+    /// Whether a replica is placed in a partition.
+    #[must_use]
+    pub fn places(&self, partition: PartitionId, replica: ReplicaId) -> bool {
+        self.replicas(partition).is_some_and(|placed| placed.iter().any(|placed| placed.replica == replica))
+    }
+
+    /// Whether a replica is the only one of its partition.
+    #[must_use]
+    pub fn is_alone(&self, partition: PartitionId, replica: ReplicaId) -> bool {
+        self.replicas(partition).is_some_and(|placed| matches!(placed, [only] if only.replica == replica))
+    }
+
+    /// How many replicas are placed on a node.
+    #[must_use]
+    pub fn replicas_of(&self, node: NodeId) -> usize {
+        let placed = self.topics.values().flat_map(|topic| topic.partitions.iter().flatten());
+        placed.filter(|placed| placed.node == node).count()
     }
 
     fn known_move(&self, partition: PartitionId) -> Option<&Assignment> {

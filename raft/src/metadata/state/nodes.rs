@@ -123,7 +123,8 @@ impl MetadataState {
         };
         let counters = Counters { node: row.id.0 + 1, replica: row.metadata_replica.0 + 1, ..self.counters };
         let reply = added(&row);
-        let rows = vec![Row::Counters(counters), Row::Node(row), Row::Evening(true)];
+        let mut rows = vec![Row::Counters(counters), Row::Node(row), Row::Evening(true)];
+        rows.extend(self.first_level(join.levels));
         self.load(rows.clone());
         Ok((reply, rows))
     }
@@ -155,6 +156,7 @@ impl MetadataState {
             }
         };
         let mut rows = self.reserve([(row.metadata_replica, row.id)].into_iter());
+        rows.extend(self.first_level(levels));
         rows.push(Row::Node(row));
         self.load(rows.clone());
         Ok((MetadataReply::NodeRegistered, rows))

@@ -217,4 +217,25 @@ fn a_partition_goes_on_from_one_replica_and_the_others_are_put_aside() {
     let mut rebuilt = MetadataState::default();
     rebuilt.load(state.rows());
     assert_eq!(rebuilt, state);
+    // Its node may not have heard of it before the topic is deleted.
+    state.apply(&MetadataCommand::DeleteTopic { topic, name: TopicName::parse("orders").unwrap() }, 41);
+    assert!([replica, placed[2].replica].iter().all(|gone| state.tombstone(*gone).is_some()));
+}
+
+#[test]
+fn after_a_recovery_of_the_metadata_no_id_is_given_twice_and_nothing_begins_anew() {
+    let (mut state, topic) = four_nodes();
+    let reserve = MetadataCommand::ReserveProducerIds { count: 10 };
+    let MetadataReply::ProducerIds { first } = state.apply(&reserve, 40).0 else { panic!("reserved") };
+    let decided = RecoverMetadata { survivor: NodeId(1), lost: vec![NodeId(2), NodeId(3)], decided_at_ms: 1 };
+    // As if node 1 had been given up itself.
+    state.apply(&MetadataCommand::SetLeaving { node: NodeId(1), leaving: Some(Leaving::Dead) }, 41);
+    assert_eq!(state.apply(&MetadataCommand::RecoverMetadata(decided), 42).0, MetadataReply::MetadataRecovered);
+    assert!(state.is_shunned(NodeId(2)) && state.is_shunned(NodeId(3)) && !state.is_shunned(NodeId(1)));
+    let MetadataReply::ProducerIds { first: next } = state.apply(&reserve, 43).0 else { panic!("reserved") };
+    assert!(next.0 > first.0 + (1 << 32));
+    let (node, metadata_replica) = join(&mut state, 77);
+    assert!(node.0 > 1 << 20 && metadata_replica.0 > 1 << 20);
+    let topic = state.topic(topic).unwrap();
+    assert_eq!(topic.moved.len(), topic.partitions.len());
 }
