@@ -13,6 +13,7 @@ mod hand_over;
 mod held_sync;
 mod leader_loss;
 mod membership;
+mod metadata_log;
 mod missing_node;
 mod move_steps;
 mod output;

@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use quorate::{Client, NodeState, TopicConfig, TopicName};
+use quorate::{Client, NodeState, PartitionInfo, TopicConfig, TopicName};
 use quorate_chaos_tests::harness::{Cli, Cluster, Journal, NodeKind, Ran, WayIn, Writers, alone, binary, until};
 
 use crate::{assert_exactly_once, show};
@@ -60,8 +60,9 @@ async fn wait_until_whole(cluster: &Cluster) {
 }
 
 fn ok(ran: Ran) -> String {
-    assert_eq!(ran.code, Some(0), "{ran:?}");
-    String::from_utf8(ran.stdout).unwrap()
+    let said = String::from_utf8(ran.stdout).unwrap();
+    assert_eq!(ran.code, Some(0), "{}: {said}{}", ran.command, ran.stderr);
+    said
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -111,6 +112,44 @@ async fn partitions_without_a_majority_go_on_from_what_is_left() {
     };
     until("what it had is put aside", WITHIN, aside).await;
     assert!(before.iter().all(|directory| directory.exists()), "its files are kept");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lost_replicas_that_come_back_together_elect_nobody() {
+    let _alone = alone().await;
+    let mut cluster = Cluster::start(NodeKind::Shipped, 5).await;
+    let client = cluster.client().await;
+    let topic = create(&client, "orders", 3).await;
+    let mut journal = Journal::default();
+    write(&cluster, &topic, 0, &mut journal).await;
+    cluster.wait_until_replicas_agree(&client, &topic).await;
+    let placed = client.topic(&topic).await.unwrap().partitions;
+    // Two nodes that are a majority of some partition.
+    let pairs = (1..=5).flat_map(|one| (one + 1..=5).map(move |other| [one, other]));
+    let hit = |pair: &[u64; 2]| {
+        let holds = |partition: &&PartitionInfo| {
+            pair.iter().all(|node| partition.replicas.iter().any(|replica| replica.node.0 == *node))
+        };
+        placed.iter().filter(holds).count()
+    };
+    let pair = pairs.max_by_key(hit).unwrap();
+    for node in pair {
+        cluster.nodes[node as usize - 1].kill_9();
+    }
+    wait_until_down(&cluster, &pair).await;
+    let done = ok(cluster.cli().run(&["topic", "recover", "orders", "--accept-data-loss"], b"").await);
+    assert_eq!(done.matches("goes on from replica").count(), hit(&pair), "{done}");
+    // They are a majority of what those partitions were, and are back at the same moment, with writers at work.
+    let writers = Writers::start(&cluster, &topic, 10, 3, PARTITIONS).await;
+    writers.wait_for_acknowledged(Instant::now(), PARTITIONS, 30).await;
+    for node in pair {
+        cluster.nodes[node as usize - 1].start();
+    }
+    cluster.wait_until_up().await;
+    writers.wait_for_acknowledged(Instant::now(), PARTITIONS, 100).await;
+    journal.entries.extend(writers.stop().await.entries);
+    wait_until_whole(&cluster).await;
+    assert_exactly_once("afterwards", &cluster, &topic, &journal).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

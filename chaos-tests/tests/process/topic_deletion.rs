@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use quorate::{ErrorCode, Position, ProducerRecord, Record, TopicName};
-use quorate_chaos_tests::harness::{Cluster, NodeKind, alone, consume_all, until};
+use quorate::{ErrorCode, Position, ProducerRecord, Record, TopicConfig, TopicName};
+use quorate_chaos_tests::harness::{Cluster, NodeKind, alone, connect, consume_all, until};
 
 const GONE_MAX: Duration = Duration::from_secs(15);
 
@@ -88,4 +88,31 @@ async fn a_node_that_was_down_during_a_deletion_deletes_its_replicas_when_it_ret
         if directories == before { Ok(()) } else { Err(format!("{directories:?}")) }
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_topic_that_is_deleted_while_its_replicas_are_made_leaves_nothing() {
+    let _alone = alone().await;
+    let cluster = Cluster::start(NodeKind::Shipped, 3).await;
+    let client = connect(&cluster.servers(), Duration::from_secs(2)).await;
+    let before: Vec<_> = cluster.nodes.iter().map(|node| node.replica_directories()).collect();
+    let topic: TopicName = "many".parse().unwrap();
+    let config = TopicConfig { partitions: 300, replication_factor: 3, ..TopicConfig::default() };
+    let creating = tokio::spawn({
+        let (client, topic) = (client.clone(), topic.clone());
+        async move { client.create_topic(&topic, config).await }
+    });
+    until("the topic is there", GONE_MAX, async || client.topic(&topic).await.map_err(|error| error.to_string())).await;
+    client.delete_topic(&topic).await.unwrap();
+    // Whether it had leaders by then makes no difference.
+    drop(creating.await.unwrap());
+    let clean = async || {
+        let now: Vec<_> = cluster.nodes.iter().map(|node| node.replica_directories()).collect();
+        let left: usize = now.iter().map(Vec::len).sum::<usize>() - before.iter().map(Vec::len).sum::<usize>();
+        if left == 0 { Ok(()) } else { Err(format!("{left} directories are left")) }
+    };
+    until("nothing is left of it", GONE_MAX, clean).await;
+    // Nor does anything come later: longer than the cluster takes to forget that there was something.
+    tokio::time::sleep(Duration::from_secs(6)).await;
+    assert_eq!(clean().await, Ok(()));
 }

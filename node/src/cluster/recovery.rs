@@ -9,7 +9,7 @@ use std::{
 };
 
 use futures::future::join_all;
-use quorate_cluster_config::{GroupId, NodeId, PartitionId, ReplicaId, TopicId};
+use quorate_cluster_config::{GroupId, NodeId, PartitionId, PartitionIndex, ReplicaId, TopicId};
 use quorate_raft::{Assignment, MetadataCommand, RecoverPartition};
 
 use super::Member;
@@ -64,12 +64,15 @@ impl Member {
             let leads = ballot.is_elected() && ballot.node().is_some_and(|leader| !suspects.contains(&leader));
             ballot.node().filter(|_| leads && self.detector.reaches_majority(node, &ballot.quorums))
         };
-        let unclear = match self.replicas.starting() {
-            0 if self.replicas.all_started() => {
-                let no_room = self.replicas.all_running().into_iter().find(|group| group.group().status().storage_full);
-                no_room.map(|group| format!("its replica {} has stopped for want of room", group.group().replica()))
+        let is_wanted = |group: &quorate_raft::Group| matches!(group.id(), GroupId::Partition(partition) if wanted.contains(&partition));
+        let unclear = match self.replicas.all_started() && !self.replicas.opens_any(&wanted) {
+            true => {
+                let running = self.replicas.all_running();
+                let mut ours = running.iter().map(|group| group.group()).filter(|group| is_wanted(group));
+                let no_room = ours.find(|group| group.status().storage_full);
+                no_room.map(|group| format!("its replica {} has stopped for want of room", group.replica()))
             }
-            _ => Some("it is still opening its replicas".to_owned()),
+            false => Some("it is still opening its replicas".to_owned()),
         };
         let look = |group: Arc<quorate_raft::PartitionGroup>| {
             let GroupId::Partition(partition) = group.group().id() else { return None };
@@ -96,6 +99,14 @@ impl Member {
 /// # Errors
 /// In words, if one of them does not say in time: then nothing is known for sure.
 pub(crate) async fn outlook(member: &Arc<Member>, topic: TopicId) -> Result<Vec<Outlook>, String> {
+    outlook_of(member, topic, None).await
+}
+
+async fn outlook_of(
+    member: &Arc<Member>,
+    topic: TopicId,
+    only: Option<PartitionIndex>,
+) -> Result<Vec<Outlook>, String> {
     let state = member.metadata.state();
     let Some(row) = state.topic(topic) else { return Ok(Vec::new()) };
     let known = |(index, placed): (u32, &Vec<Assignment>)| {
@@ -103,7 +114,8 @@ pub(crate) async fn outlook(member: &Arc<Member>, topic: TopicId) -> Result<Vec<
         let joining = state.move_of(partition).and_then(|row| row.add);
         (partition, placed.iter().copied().chain(joining).collect::<Vec<_>>())
     };
-    let known: BTreeMap<PartitionId, Vec<Assignment>> = (0..).zip(&row.partitions).map(known).collect();
+    let known: BTreeMap<PartitionId, Vec<Assignment>> =
+        (0..).zip(&row.partitions).filter(|(index, _)| only.is_none_or(|only| only == *index)).map(known).collect();
     let partitions: Vec<PartitionId> = known.keys().copied().collect();
     let holders: BTreeSet<NodeId> = known.values().flatten().map(|placed| placed.node).collect();
     let others = holders.into_iter().filter(|node| *node != member.identity.node && member.board.is_up(*node));
@@ -158,8 +170,8 @@ pub(crate) async fn recover(
     survivor: ReplicaId,
     log_end_offset: u64,
 ) -> Result<MetadataCommand, String> {
-    let outlooks = outlook(member, partition.topic).await?;
     let index = partition.index;
+    let outlooks = outlook_of(member, partition.topic, Some(index)).await?;
     let Some(outlook) = outlooks.into_iter().find(|outlook| outlook.partition == partition) else {
         return Err(format!("the topic has no partition {index}"));
     };

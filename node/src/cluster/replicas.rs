@@ -1,7 +1,7 @@
 //! The partition replicas on this node.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, RwLock,
         atomic::{AtomicBool, Ordering::Relaxed},
@@ -121,6 +121,11 @@ impl Replicas {
 
     pub(crate) fn all_started(&self) -> bool {
         self.started.load(Relaxed)
+    }
+
+    /// Whether a replica of one of these partitions is being opened.
+    pub(crate) fn opens_any(&self, partitions: &BTreeSet<PartitionId>) -> bool {
+        self.read().values().any(|(of, slot)| matches!(slot, Slot::Starting) && partitions.contains(of))
     }
 
     /// How many are still being opened.

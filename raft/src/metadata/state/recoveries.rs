@@ -8,8 +8,9 @@ use serde::{Deserialize, Serialize};
 use super::{Assignment, Counters, Leaving, MetadataState, NodeRow, Row, Tombstone, TopicRow};
 use crate::metadata::command::{MetadataRefusal, MetadataReply};
 
-/// Ids that may have been given out by entries that are lost, of nodes, topics and replicas, and of producers: far more.
+/// Ids that may have been given out by entries that are lost, of topics and replicas, of nodes, and of producers: far more.
 const IDS_SKIPPED: u64 = 1 << 20;
+const NODE_IDS_SKIPPED: u64 = 1_000;
 const PRODUCER_IDS_SKIPPED: u64 = 1 << 32;
 
 type Applied = Result<(MetadataReply, Vec<Row>), MetadataRefusal>;
@@ -136,7 +137,7 @@ impl MetadataState {
             replica: replica + IDS_SKIPPED,
             topic: topic + IDS_SKIPPED,
             producer: producer + PRODUCER_IDS_SKIPPED,
-            node: node + IDS_SKIPPED,
+            node: node + NODE_IDS_SKIPPED,
         }));
         // What these partitions began with may have been replaced since: they never begin anew.
         let begun = |topic: &TopicRow| TopicRow { moved: (0..topic.config.partitions).collect(), ..topic.clone() };
