@@ -67,7 +67,8 @@ impl Snapshot {
         let down = info.nodes.iter().filter(|node| node.state == NodeState::Down).count();
         let leads_metadata = member.metadata.group().status().role == Role::Leader;
         let of_us = |count: fn(&quorate_protocol::NodeInfo) -> u32| us.map_or(0.0, |node| f64::from(count(node)));
-        let log_bytes: u64 = member.status().replicas.iter().map(|replica| replica.log_bytes).sum();
+        let said = member.versioned_status(None).status;
+        let log_bytes: u64 = said.iter().flat_map(|status| &status.replicas).map(|replica| replica.log_bytes).sum();
         let counters = counters();
         Self {
             gauges: vec![

@@ -32,7 +32,9 @@ mod verify_lines;
 use std::time::Duration;
 
 use quorate::{Client, NodeId, TopicName};
-use quorate_chaos_tests::harness::{Cluster, Journal, check, consume_all};
+use quorate_chaos_tests::harness::{Cluster, Journal, check, consume_all, until};
+
+const HEALTHY_MAX: Duration = Duration::from_secs(30);
 
 /// The node that leads most partitions of the topic, as an index of the cluster's nodes.
 async fn busiest_leader(client: &Client, topic: &TopicName) -> usize {
@@ -51,6 +53,18 @@ async fn assert_exactly_once(what: &str, cluster: &Cluster, topic: &TopicName, j
     let summary = check(&acknowledged, &consumed).unwrap_or_else(|violation| panic!("{what}: {violation}"));
     println!("{what}: {} records acknowledged, {} read back", acknowledged.len(), summary.records);
     assert_eq!(summary.records, acknowledged.len(), "every record was acknowledged in the end");
+}
+
+/// Waits until all partitions have leaders and all of their replicas in sync.
+async fn wait_until_healthy(client: &Client) {
+    let healthy = async || {
+        let info = client.cluster_info().await.map_err(|error| error.to_string())?;
+        match (info.leaderless_partition_count, info.under_replicated_partition_count) {
+            (0, 0) => Ok(()),
+            other => Err(format!("{other:?} partitions lead nothing or lack replicas")),
+        }
+    };
+    until("the cluster is healthy", HEALTHY_MAX, healthy).await;
 }
 
 fn show(what: &str, took: Duration) {

@@ -1,13 +1,12 @@
 //! All nodes are restarted one after the other under load, and no client sees an error.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use quorate_chaos_tests::harness::{Cluster, NodeKind, Reader, Writers, alone, until};
+use quorate_chaos_tests::harness::{Cluster, NodeKind, Reader, Writers, alone};
 
-use crate::{assert_exactly_once, show};
+use crate::{assert_exactly_once, show, wait_until_healthy};
 
 const PARTITIONS: u32 = 6;
-const WITHIN: Duration = Duration::from_secs(30);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn producers_and_consumers_see_no_error_while_all_nodes_are_restarted() {
@@ -19,14 +18,7 @@ async fn producers_and_consumers_see_no_error_while_all_nodes_are_restarted() {
     let reader = Reader::start(&cluster, &topic).await;
     writers.wait_for_acknowledged(Instant::now(), PARTITIONS, 30).await;
     for node in 0..cluster.nodes.len() {
-        let healthy = async || {
-            let info = client.cluster_info().await.map_err(|error| error.to_string())?;
-            match (info.leaderless_partition_count, info.under_replicated_partition_count) {
-                (0, 0) => Ok(()),
-                other => Err(format!("{other:?} partitions lead nothing or lack replicas")),
-            }
-        };
-        until("the cluster is healthy", WITHIN, healthy).await;
+        wait_until_healthy(&client).await;
         let began = Instant::now();
         cluster.nodes[node].stop().await;
         cluster.nodes[node].start();

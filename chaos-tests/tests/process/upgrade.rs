@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use quorate::Client;
 use quorate_chaos_tests::harness::{Cluster, NodeKind, Writers, alone, until};
 
-use crate::{assert_exactly_once, show};
+use crate::{assert_exactly_once, show, wait_until_healthy};
 
 const PARTITIONS: u32 = 6;
 const WITHIN: Duration = Duration::from_secs(30);
@@ -14,17 +14,6 @@ const LATER: (&str, &str) = ("CHAOS_NODE_LATER", "1");
 
 async fn level(client: &Client) -> u32 {
     client.cluster_info().await.unwrap().metadata_level
-}
-
-async fn wait_until_healthy(client: &Client) {
-    let healthy = async || {
-        let info = client.cluster_info().await.map_err(|error| error.to_string())?;
-        match (info.leaderless_partition_count, info.under_replicated_partition_count) {
-            (0, 0) => Ok(()),
-            other => Err(format!("{other:?} partitions lead nothing or lack replicas")),
-        }
-    };
-    until("the cluster is healthy", WITHIN, healthy).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

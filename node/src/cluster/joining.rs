@@ -169,7 +169,9 @@ pub(crate) async fn invite(member: &Member, address: &Address) -> Result<NodeId,
                 let reason = format!("it is part of cluster {theirs}; start it with an empty data directory");
                 return Err(refused(reason));
             }
-            HandshakeError::Version(_) | HandshakeError::Removed(_) => return Err(refused(error.source.to_string())),
+            HandshakeError::Version { .. } | HandshakeError::Removed(_) => {
+                return Err(refused(error.source.to_string()));
+            }
             source => return Err(InviteError::Unreachable(format!("{address}: {source}"))),
         },
     };

@@ -7,7 +7,7 @@
 //! 40  node id u64 of the node meant (0: whoever listens)   48  reserved [u8; 16]
 //! ```
 
-use std::{io, time::Duration};
+use std::{fmt, io, time::Duration};
 
 use quorate_cluster_config::{Address, ClusterId, NodeId};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -51,6 +51,15 @@ impl PeerVersions {
     }
 }
 
+impl fmt::Display for PeerVersions {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.min == self.max {
+            true => write!(formatter, "{}", self.max),
+            false => write!(formatter, "{} to {}", self.min, self.max),
+        }
+    }
+}
+
 impl Default for PeerVersions {
     fn default() -> Self {
         PEER_VERSIONS
@@ -86,8 +95,8 @@ pub(crate) enum HandshakeError {
     Timeout,
     #[error("not the peer port of a Quorate node")]
     NotQuorate,
-    #[error("no common version of the peer protocol (ours {} to {}); upgrade the older node", .0.min, .0.max)]
-    Version(PeerVersions),
+    #[error("no common version of the peer protocol (ours {ours}, theirs {theirs}); upgrade the older node")]
+    Version { ours: PeerVersions, theirs: PeerVersions },
     #[error("it belongs to cluster {theirs}, this node to {ours}")]
     OtherCluster { ours: ClusterId, theirs: ClusterId },
     #[error("it is not part of a cluster yet")]
@@ -158,7 +167,7 @@ pub(crate) async fn greet(
             code if code == Status::NotFormed as u8 => Err(HandshakeError::NotFormed),
             code if code == Status::OtherNode as u8 => Err(HandshakeError::OtherNode(answer.who.node)),
             code if code == Status::Removed as u8 => Err(HandshakeError::Removed(us.node)),
-            _ => Err(HandshakeError::Version(us.versions)),
+            _ => Err(HandshakeError::Version { ours: us.versions, theirs: answer.who.versions }),
         }
     };
     tokio::time::timeout(DEADLINE, exchange).await.map_err(|_| HandshakeError::Timeout)?
@@ -197,7 +206,7 @@ pub(crate) async fn answer(
             (Status::NotFormed, _) => Err(HandshakeError::NotFormed),
             (Status::OtherNode, _) => Err(HandshakeError::OtherNode(us.node)),
             (Status::Removed, _) => Err(HandshakeError::Removed(hello.who.node)),
-            _ => Err(HandshakeError::Version(us.versions)),
+            _ => Err(HandshakeError::Version { ours: us.versions, theirs: hello.who.versions }),
         }
     };
     tokio::time::timeout(DEADLINE, exchange).await.map_err(|_| HandshakeError::Timeout)?
@@ -278,12 +287,14 @@ mod tests {
 
     #[tokio::test]
     async fn builds_without_a_common_version_refuse_each_other_and_say_what_they_speak() {
-        for (ours, theirs) in [((5, 5), (6, 6)), ((7, 9), (5, 6))] {
+        for (ours, theirs, expected) in
+            [((5, 5), (6, 6), "(ours 5, theirs 6)"), ((7, 9), (5, 6), "(ours 7 to 9, theirs 5 to 6)")]
+        {
             let (us, them) = (speaking(1, ours.0, ours.1), speaking(2, theirs.0, theirs.1));
             let (greeted, answered) = shake(us, Some(NodeId(2)), Purpose::Append, them).await;
             let told = greeted.unwrap_err().to_string();
-            assert!(told.contains(&format!("ours {} to {}", ours.0, ours.1)) && told.contains("upgrade"), "{told}");
-            assert!(matches!(answered, Err(HandshakeError::Version(_))), "{answered:?}");
+            assert!(told.contains(expected) && told.contains("upgrade the older node"), "{told}");
+            assert!(matches!(answered, Err(HandshakeError::Version { .. })), "{answered:?}");
         }
     }
 
