@@ -8,7 +8,7 @@ use std::{process::ExitCode, sync::Arc};
 use clap::Parser;
 use quorate_chaos_tests::power_loss::{HOLD_SYNC, PowerLossVfs};
 use quorate_cluster_config::{NodeConfig, Sources};
-use quorate_node::{Build, Node, Seams};
+use quorate_node::{Build, Expulsion, Node, Seams};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
@@ -74,8 +74,14 @@ fn run(args: Args) -> Result<(), Box<dyn std::error::Error>> {
             _ = terminate.recv() => return Ok(()),
         };
         tracing::info!("ready");
-        terminate.recv().await;
+        let expelled = tokio::select! {
+            _ = terminate.recv() => None,
+            why = node.expelled() => Some(why),
+        };
         node.stop().await;
-        Ok(())
+        match expelled {
+            Some(Expulsion::NotUnderstood(reason)) => Err(reason.into()),
+            Some(Expulsion::Removed) | None => Ok(()),
+        }
     })
 }

@@ -115,6 +115,8 @@ struct Doubts {
     since: BTreeMap<ReplicaId, Instant>,
     /// When one was last replaced: a disk that spoils each new one must not be filled with them.
     replaced: BTreeMap<(NodeId, PartitionId), Instant>,
+    /// The nodes of which so many are in doubt that none is replaced, as was said.
+    held: BTreeSet<NodeId>,
 }
 
 impl Doubts {
@@ -139,9 +141,14 @@ impl Doubts {
             }
             let of_node = doubted.iter().filter(|(other, _, _)| other == node).count();
             let all = state.replicas_of(*node);
-            if of_node > DOUBTED_MAX && of_node * DOUBTED_SHARE_MAX > all {
+            let is_held = of_node > DOUBTED_MAX && of_node * DOUBTED_SHARE_MAX > all;
+            if !is_held {
+                self.held.remove(node);
+            } else if self.held.insert(*node) {
                 // Its disk is not there, or it runs another build: that is not mended by filling it with new ones.
                 tracing::warn!(%node, of_node, all, "many replicas of a node are in doubt at once; is its disk mounted, is it the right build? They are not replaced: restart the node or remove it");
+            }
+            if is_held {
                 continue;
             }
             match state.move_of(*partition) {
@@ -159,11 +166,12 @@ impl Doubts {
             let is_led = member.board.leader(*partition).node.is_some_and(|leader| leader != *node)
                 || member.replicas.leads(*partition);
             if is_placed && stays && is_led && !self.replaced.contains_key(&(*node, *partition)) {
-                self.replaced.insert((*node, *partition), Instant::now());
                 changes.push(Change { partition: *partition, add: Some(*node), drop: Some(*node) });
             }
         }
         changes.truncate(limits::MOVES_PER_COMMAND_MAX.saturating_sub(state.moves().count()));
+        let now = Instant::now();
+        self.replaced.extend(changes.iter().filter_map(|change| Some(((change.drop?, change.partition), now))));
         if !changes.is_empty() {
             commands.push(MetadataCommand::StartMoves { changes });
         }
