@@ -46,6 +46,13 @@ impl CatchUp {
         }
     }
 
+    /// Has others wait for these bytes, which are sent at once.
+    pub(crate) fn owe(&self, bytes: u64) {
+        if self.rate > 0 {
+            self.due(Instant::now(), bytes);
+        }
+    }
+
     /// When these bytes, which are sent now, are paid for.
     fn due(&self, now: Instant, bytes: u64) -> Instant {
         let cost = Duration::from_secs_f64(bytes as f64 / self.rate as f64);

@@ -36,8 +36,10 @@ const READ_BYTES_MAX: usize = 1 << 20;
 pub(crate) const OUTDATED_READS_MAX: usize = 8;
 
 /// The log of one replica as Raft, the state machine and readers share it.
+///
+/// With it, where the last entries end that were read through this clone to be sent to another replica.
 #[derive(Clone, Debug)]
-pub(crate) struct LogStore(Arc<Shared>);
+pub(crate) struct LogStore(Arc<Shared>, Option<u64>);
 
 /// Locks are taken in this order, if at all: `order`, the partition's tracker, one of the others here, the log's own.
 #[derive(Debug)]
@@ -100,7 +102,7 @@ impl LogStore {
     pub(crate) fn new(opened: OpenedLog, partition: Option<Arc<PartitionMachine>>, catch_up: CatchUp) -> Self {
         let OpenedLog { log, committed, scanned_from, mut memberships, snapshots } = opened;
         memberships.settle(committed);
-        Self(Arc::new(Shared {
+        let shared = Arc::new(Shared {
             durable_end: watch::Sender::new(durable_end(&log)),
             log,
             order: Mutex::new(()),
@@ -111,7 +113,8 @@ impl LogStore {
             truncations: Mutex::new(0),
             snapshots,
             catch_up,
-        }))
+        });
+        Self(shared, None)
     }
 
     pub(crate) fn log(&self) -> &Log {
@@ -348,11 +351,23 @@ impl RaftLogReader<TypeConfig> for LogStore {
     }
 
     /// Entries to be sent to another replica. Old ones are read no faster than replicas may catch up.
+    ///
+    /// A new leader looks for the place up to which another log is like its own, in the whole of the log and by halves, and each
+    /// time entries go along. So where a read of old entries begins anew it gives one of them: nothing is committed before the
+    /// place is found, and what is sent meanwhile is there already, as a rule.
     async fn limited_get_log_entries(&mut self, start: u64, end: u64) -> Result<Vec<Entry>, io::Error> {
-        let bytes_max = if self.is_old(start) { self.0.catch_up.step(READ_BYTES_MAX) } else { READ_BYTES_MAX };
+        let is_old = self.is_old(start);
+        let begins_anew = is_old && self.1 != Some(start);
+        let end = if begins_anew { start + 1 } else { end };
+        let bytes_max = if is_old { self.0.catch_up.step(READ_BYTES_MAX) } else { READ_BYTES_MAX };
         let (entries, cold) = self.read(start, end, bytes_max).await?;
+        self.1 = Some(start + entries.len() as u64);
         if cold {
-            self.0.catch_up.spend(entries.iter().map(bytes_of).sum()).await;
+            let bytes = entries.iter().map(bytes_of).sum();
+            match begins_anew {
+                true => self.0.catch_up.owe(bytes),
+                false => self.0.catch_up.spend(bytes).await,
+            }
         }
         Ok(entries)
     }
@@ -385,7 +400,7 @@ impl RaftLogStorage<TypeConfig> for LogStore {
     }
 
     async fn get_log_reader(&mut self) -> Self {
-        self.clone()
+        Self(self.0.clone(), None)
     }
 
     async fn save_vote(&mut self, vote: &Vote) -> Result<(), io::Error> {
