@@ -143,7 +143,11 @@ impl MetadataState {
                 let topic = self.topics.get(&partition.topic).ok_or(MetadataRefusal::NoSuchMove(partition))?;
                 rows.push(Row::Topic(replaced(topic, &row)));
                 rows.push(Row::MoveGone(partition));
-                rows.extend(row.drop.map(tombstone));
+                rows.extend(row.drop.map(|drop| {
+                    // One that is replaced on its own node was in doubt: damage never deletes.
+                    let keep_files = row.add.is_some_and(|add| add.node == drop.node);
+                    Row::Tombstone(Tombstone { replica: drop.replica, node: drop.node, keep_files })
+                }));
             }
         }
         self.load(rows.clone());

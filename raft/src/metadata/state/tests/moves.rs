@@ -66,7 +66,9 @@ fn a_move_goes_through_all_steps_and_ends_with_the_new_replica_in_the_old_ones_p
     assert!(!is_none(ReplicaId(add.replica.0 + 1)), "one that is not known yet may be on its way");
     let after: Vec<u64> = before.iter().map(|node| if *node == 2 { 4 } else { *node }).collect();
     assert_eq!(nodes(&state, wanted.partition), after);
-    assert!(state.tombstone(drop.replica).is_some() && state.tombstone(add.replica).is_none());
+    assert!(
+        state.tombstone(drop.replica).is_some_and(|gone| !gone.keep_files) && state.tombstone(add.replica).is_none()
+    );
     assert_eq!(state.moves().count(), 0);
 }
 
@@ -183,7 +185,7 @@ fn a_replica_is_replaced_on_its_own_node() {
     }
     let placed = &state.topic(topic).unwrap().partitions[0];
     assert!(placed.contains(&add) && !placed.contains(&drop) && placed.len() == 3);
-    assert!(state.tombstone(drop.replica).is_some());
+    assert!(state.tombstone(drop.replica).is_some_and(|tombstone| tombstone.keep_files), "it was in doubt");
 }
 
 #[test]
