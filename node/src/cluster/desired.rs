@@ -197,8 +197,10 @@ async fn begin(member: &Arc<Member>) -> bool {
         let (partitions, nodes) = (planning.weighed(state.planned()), state.loads(&planning.live_nodes()));
         let mut changes: Vec<Change> = plan_at_most(&partitions, &nodes, goal, room);
         // Nothing can be brought up to date across what is damaged and cannot be mended.
-        let damaged = planning.damaged_alone(&state);
-        changes.retain(|change| !damaged.contains(&change.partition));
+        if !changes.is_empty() {
+            let damaged = planning.damaged_alone(&state);
+            changes.retain(|change| !damaged.contains(&change.partition));
+        }
         // What is on its way already comes first.
         changes.retain(|change| state.move_of(change.partition).is_none());
         changes.truncate(room);

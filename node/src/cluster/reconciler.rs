@@ -120,7 +120,8 @@ async fn reconcile(member: &Arc<Member>) -> bool {
         }
     };
     stream::iter(missing).for_each_concurrent(OPENED_AT_ONCE, start_wanted).await;
-    if done {
+    // Each applied entry brings a pass: the records are read again only where there is something to be forgotten.
+    if done && state.tombstones_of(member.identity.node).next().is_some() {
         let known = member.replicas.records().clone();
         if let Ok(Ok(records)) = tokio::task::spawn_blocking(move || known.all()).await {
             let live = records.iter().filter(|record| record.phase != ReplicaPhase::SetAside);
