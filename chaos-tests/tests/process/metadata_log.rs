@@ -56,9 +56,13 @@ async fn a_node_joins_after_the_metadata_log_was_given_up() {
     }
     cluster.nodes.iter_mut().for_each(Node::start);
     until("all are back", WITHIN, async || up(&cluster).await).await;
+    // A node answers from what it has applied, which is a moment later than that it is up.
     for node in &cluster.nodes {
         let client = quorate_chaos_tests::harness::connect(&node.client_address(), WITHIN).await;
-        let known = client.topic(&topic).await.unwrap().config.retention_time;
-        assert_eq!(known, Some(Duration::from_secs(7_777)));
+        let knows = async || {
+            let known = client.topic(&topic).await.map_err(|error| error.to_string())?.config.retention_time;
+            if known == Some(Duration::from_secs(7_777)) { Ok(()) } else { Err(format!("it knows {known:?}")) }
+        };
+        until("the node knows the last change", WITHIN, knows).await;
     }
 }
