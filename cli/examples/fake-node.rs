@@ -9,13 +9,16 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::StreamExt;
-use quorate_cluster_config::{Address, ClusterId, NodeId, ProducerId, ReplicaId, TopicId, TopicName};
+use quorate_cluster_config::limits::COORDINATOR_GROUPS;
+use quorate_cluster_config::{Address, ClusterId, NodeId, ProducerId, ReplicaId, TopicConfig, TopicId, TopicName};
+use quorate_coordinator::{CoordinatorState, Topics};
 use quorate_protocol::{
-    AddNodeRequest, AlterTopicRequest, ApiError, ClusterInfo, CreateTopicRequest, DeleteTopicRequest, DrainRequest,
-    ErrorCode, FetchRequest, FetchResponse, MissingInfo, MoveInfo, MoveState, NodeInfo, NodeState, OffsetQuery,
-    OffsetsRequest, OffsetsResponse, OutlookInfo, PartitionInfo, ProduceRequest, ProduceResponse, QuorateApi,
-    RecoverRequest, RemoveNodeRequest, ReplicaInfo, ReplicaRole, ServeFrom, SurvivorInfo, TasksResponse, TopicInfo,
-    TopicSelector, TopicsRequest, TopicsResponse, TrimRequest, TrimResponse,
+    AddNodeRequest, AlterTopicRequest, ApiError, ClusterInfo, CoordinatorRequest, CreateTopicRequest,
+    DeleteTopicRequest, DrainRequest, ErrorCode, FetchRequest, FetchResponse, GroupRequest, GroupResponse, MissingInfo,
+    MoveInfo, MoveState, NodeInfo, NodeState, OffsetQuery, OffsetsRequest, OffsetsResponse, OutlookInfo, PartitionInfo,
+    ProduceRequest, ProduceResponse, QuorateApi, RecoverRequest, RemoveNodeRequest, ReplicaInfo, ReplicaRole,
+    ServeFrom, SurvivorInfo, TasksResponse, TopicInfo, TopicSelector, TopicsRequest, TopicsResponse, TrimRequest,
+    TrimResponse,
 };
 use quorate_record::{BatchHeader, UNPROTECTED_SIZE, stamp};
 use tarpc::context::Context;
@@ -31,6 +34,24 @@ struct State {
     drained: BTreeSet<NodeId>,
     removed: BTreeSet<NodeId>,
     tasks: TasksResponse,
+    groups: CoordinatorState,
+}
+
+/// The topics, as a coordinator sees them.
+struct Known(u64, BTreeMap<TopicName, (TopicId, u32)>);
+
+impl Topics for Known {
+    fn metadata_index(&self) -> u64 {
+        self.0
+    }
+
+    fn find(&self, name: &TopicName) -> Option<(TopicId, u32)> {
+        self.1.get(name).copied()
+    }
+
+    fn was_deleted(&self, topic: TopicId) -> bool {
+        self.1.values().all(|(id, _)| *id != topic)
+    }
 }
 
 /// The log of a partition.
@@ -120,6 +141,32 @@ fn unknown() -> ApiError {
 }
 
 impl QuorateApi for FakeNode {
+    async fn consumer_groups_topic(self, context: Context) -> Outcome<TopicId> {
+        let name = TopicName::consumer_groups();
+        if let Some(topic) = self.state().topics.get(&name) {
+            return Ok(topic.id);
+        }
+        let config = TopicConfig { partitions: COORDINATOR_GROUPS, ..TopicConfig::default() };
+        Ok(self.create_topic(context, CreateTopicRequest { name, config }).await?.id)
+    }
+
+    async fn coordinate(self, _: Context, request: CoordinatorRequest) -> Outcome<GroupResponse> {
+        let CoordinatorRequest { coordinator, request } = request;
+        // It has all groups, and the first coordinator lists them.
+        if request == GroupRequest::List && coordinator.index > 0 {
+            return Ok(GroupResponse::Groups(Vec::new()));
+        }
+        if let GroupRequest::Heartbeat(heartbeat) = &request
+            && heartbeat.epoch > 0
+        {
+            tokio::time::sleep(heartbeat.max_wait.min(Duration::from_millis(50))).await;
+        }
+        let mut state = self.state();
+        let topics = state.topics.iter().map(|(name, topic)| (name.clone(), (topic.id, topic.config.partitions)));
+        let known = Known(state.ids, topics.collect());
+        Ok(state.groups.handle(&request, &known, now_ms())?)
+    }
+
     async fn cluster_info(self, _: Context) -> Outcome<ClusterInfo> {
         let state = self.state();
         Ok(ClusterInfo {

@@ -86,6 +86,11 @@ impl Failure {
         ExitCode::from(if matches!(self, Self::Usage(_)) { USAGE } else { FAILED })
     }
 
+    /// Whether the cluster has refused with this code.
+    pub(crate) fn is(&self, code: quorate::ErrorCode) -> bool {
+        matches!(self, Self::Client(error) if error.code() == Some(code))
+    }
+
     fn code(&self) -> Option<String> {
         let code = match self {
             Self::Client(error) => error.code(),

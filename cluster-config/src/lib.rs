@@ -29,4 +29,4 @@ pub use node::{
     RaftConfig, RetentionConfig,
 };
 pub use topic::TopicConfig;
-pub use topic_name::{DEFAULT_STREAM, TopicName, TopicNameError};
+pub use topic_name::{DEFAULT_STREAM, SYSTEM_STREAM, TopicName, TopicNameError};

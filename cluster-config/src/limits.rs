@@ -182,6 +182,55 @@ const _: () = {
     assert!(METADATA_VOTERS_MAX % 2 == 1, "an even number of voters survives no more losses than one less");
 };
 
+// Consumer groups.
+
+/// The most consumer groups of one coordinator group.
+pub const GROUPS_PER_COORDINATOR_MAX: usize = 10_000;
+
+/// The most members of a consumer group.
+pub const MEMBERS_PER_GROUP_MAX: usize = 1_000;
+
+/// The most partitions that the members of a consumer group share.
+pub const PARTITIONS_PER_GROUP_MAX: usize = 10_000;
+
+/// The most topics a member of a consumer group subscribes to.
+pub const SUBSCRIPTIONS_MAX: usize = 100;
+
+/// The most bytes that the subscriptions of a consumer group's members take: with all that is assigned, a group fits into
+/// one record.
+pub const GROUP_SETTINGS_BYTES_MAX: usize = 256 * KIB;
+
+/// The most bytes of what a member says that its program is called.
+pub const CLIENT_NAME_BYTES_MAX: usize = 249;
+
+/// The most offsets committed at once.
+pub const OFFSETS_PER_COMMIT_MAX: usize = 1_000;
+
+/// The most partitions of which a consumer group has committed offsets, those of deleted topics not counted.
+pub const OFFSETS_PER_GROUP_MAX: usize = 20_000;
+
+/// After how long without a sign of life a member is given up, unless it says otherwise. One whose connection is broken is
+/// given up after [`BROKEN_CONNECTION_GRACE`] already.
+pub const SESSION_TIMEOUT_DEFAULT: Duration = Duration::from_secs(10);
+
+/// What a member may say there.
+pub const SESSION_TIMEOUT_BOUNDS: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(1_800);
+
+/// How long a member has to give up partitions, unless it says otherwise: to finish with what it has polled.
+pub const REBALANCE_TIMEOUT_DEFAULT: Duration = Duration::from_secs(300);
+
+/// What a member may say there.
+pub const REBALANCE_TIMEOUT_BOUNDS: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(3_600);
+
+/// How long a member may be without a connection to its coordinator before it is given up. A static member has its whole
+/// session timeout: it is expected back.
+pub const BROKEN_CONNECTION_GRACE: Duration = Duration::from_secs(1);
+
+const _: () = {
+    assert_default_time(SESSION_TIMEOUT_DEFAULT, &SESSION_TIMEOUT_BOUNDS);
+    assert_default_time(REBALANCE_TIMEOUT_DEFAULT, &REBALANCE_TIMEOUT_BOUNDS);
+};
+
 // A node and its connections.
 
 /// The most client connections of a node unless its configuration says otherwise.

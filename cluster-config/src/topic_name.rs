@@ -10,6 +10,9 @@ use crate::{Name, NameError};
 /// The stream of a topic whose name does not mention one.
 pub const DEFAULT_STREAM: &str = "default";
 
+/// The stream of the topics that belong to the cluster itself: it creates them, and only it writes to them.
+pub const SYSTEM_STREAM: &str = "_quorate";
+
 /// The full name of a topic. `orders` means `default/orders`; `shop/orders` names the stream.
 ///
 /// Displayed, and serialized, in the shortest form: without the stream where it is [`DEFAULT_STREAM`]. Ordered by
@@ -44,6 +47,18 @@ impl TopicName {
     #[must_use]
     pub fn in_default_stream(topic: Name) -> Self {
         Self { stream: Name::from_static(DEFAULT_STREAM), topic }
+    }
+
+    /// The cluster's own topic whose partitions hold the consumer groups.
+    #[must_use]
+    pub fn consumer_groups() -> Self {
+        Self { stream: Name::from_static(SYSTEM_STREAM), topic: Name::from_static("consumer-groups") }
+    }
+
+    /// Whether it belongs to the cluster itself.
+    #[must_use]
+    pub fn is_system(&self) -> bool {
+        self.stream.as_str() == SYSTEM_STREAM
     }
 
     /// Reads `TOPIC` or `STREAM/TOPIC`; nothing is trimmed or changed.
@@ -105,6 +120,13 @@ mod tests {
     #[test]
     fn the_default_stream_is_a_valid_name() {
         assert_eq!(Name::parse(DEFAULT_STREAM).unwrap(), parse("orders").stream);
+    }
+
+    #[test]
+    fn the_clusters_own_topic_has_a_valid_name_and_others_are_not_its_own() {
+        assert_eq!(parse("_quorate/consumer-groups"), TopicName::consumer_groups());
+        assert!(TopicName::consumer_groups().is_system());
+        assert!(!parse("consumer-groups").is_system());
     }
 
     #[test]

@@ -5,6 +5,7 @@
 
 mod clients;
 mod cluster;
+mod coordinators;
 mod data_dir;
 mod http;
 mod identity;

@@ -166,7 +166,7 @@ impl Node {
         let cluster = Cluster::new(config.clone(), store.clone(), seams.net.clone(), seams.build, identity);
         let mut tasks = JoinSet::new();
         tasks.spawn(PeerServer { cluster: cluster.clone() }.run(peer_listener));
-        tasks.spawn(ClientServer { cluster: cluster.clone() }.run(client_listener));
+        tasks.spawn(ClientServer::new(cluster.clone()).run(client_listener));
         if let Some(listener) = http_listener {
             tasks.spawn(http::serve(listener, cluster.clone()));
         }
@@ -227,6 +227,7 @@ impl Node {
         }
         self.tasks.shutdown().await;
         let Some(member) = self.cluster.member().cloned() else { return };
+        member.coordinators.stop();
         let groups = member.replicas.all_running();
         futures::future::join_all(groups.iter().map(|group| group.group().shutdown())).await;
         member.metadata.group().shutdown().await;

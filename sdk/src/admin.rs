@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use quorate_cluster_config::{Address, NodeId, PartitionIndex, ProducerId, TopicConfig, TopicId, TopicName};
+use quorate_cluster_config::{Address, NodeId, PartitionId, PartitionIndex, ProducerId, TopicConfig, TopicName};
 use quorate_protocol::{
     AddNodeRequest, AlterTopicRequest, ApiError, ClusterInfo, CreateTopicRequest, DeleteTopicRequest, Departure,
     DrainRequest, ErrorCode, OffsetQuery, OffsetsRequest, OutlookInfo, QuorateApiClient, RecoverRequest,
@@ -301,15 +301,11 @@ impl Client {
     pub async fn offset(&self, topic: &TopicName, partition: PartitionIndex, query: OffsetQuery) -> Result<u64, Error> {
         let topic = self.topic(topic).await?;
         require_partition(&topic, partition)?;
-        self.partition_offset(topic.id, partition, query).await
+        self.partition_offset(PartitionId { topic: topic.id, index: partition }, query).await
     }
 
-    pub(crate) async fn partition_offset(
-        &self,
-        topic: TopicId,
-        partition: PartitionIndex,
-        query: OffsetQuery,
-    ) -> Result<u64, Error> {
+    pub(crate) async fn partition_offset(&self, partition: PartitionId, query: OffsetQuery) -> Result<u64, Error> {
+        let PartitionId { topic, index: partition } = partition;
         let which = match query {
             OffsetQuery::First => "read the first offset",
             OffsetQuery::Last => "read the last offset",

@@ -2,12 +2,13 @@
 
 use std::{sync::Arc, time::Duration};
 
-use quorate_cluster_config::{Address, TopicName};
+use quorate_cluster_config::{Address, Name, TopicName};
 
 use crate::{
     builder::ClientBuilder,
     consumer::ConsumerBuilder,
     error::Error,
+    group::GroupConsumerBuilder,
     producer::ProducerBuilder,
     routing::{Call, Router},
 };
@@ -53,6 +54,11 @@ impl Client {
     /// A consumer of the records of `topic`, to be configured and built.
     pub fn consumer(&self, topic: &TopicName) -> ConsumerBuilder {
         ConsumerBuilder::new(self.clone(), topic.clone())
+    }
+
+    /// A member of a consumer group that shares the partitions of these topics, to be configured and built.
+    pub fn group_consumer(&self, group: &Name, topics: impl IntoIterator<Item = TopicName>) -> GroupConsumerBuilder {
+        GroupConsumerBuilder::new(self.clone(), group.clone(), topics.into_iter().collect())
     }
 
     pub(crate) fn router(&self) -> &Arc<Router> {

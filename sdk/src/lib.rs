@@ -70,6 +70,7 @@ mod client;
 mod connection;
 mod consumer;
 mod error;
+mod group;
 mod pool;
 mod producer;
 mod routing;
@@ -81,16 +82,18 @@ pub use builder::ClientBuilder;
 pub use client::Client;
 pub use consumer::{ConsumedRecord, Consumer, ConsumerBuilder, Position, RawBatches};
 pub use error::Error;
+pub use group::{CommitMode, GroupConsumer, GroupConsumerBuilder, Lag, OnTruncated, RebalanceEvent};
 pub use producer::{Delivery, ProduceError, Producer, ProducerBuilder, ProducerRecord, RecordMetadata};
 
 pub use quorate_cluster_config::{
-    Address, AddressError, ClusterId, NodeId, PartitionIndex, ProducerId, ReplicaId, TopicConfig, TopicId, TopicName,
-    TopicNameError, limits,
+    Address, AddressError, ClusterId, Name, NameError, NodeId, PartitionId, PartitionIndex, ProducerId, ReplicaId,
+    TopicConfig, TopicId, TopicName, TopicNameError, limits,
 };
 pub use quorate_protocol::{
-    ClusterInfo, Departure, ErrorCode, LeavingInfo, MetadataRecoveryInfo, MissingInfo, MoveInfo, MoveState, NodeInfo,
-    NodeState, OffsetQuery, OutlookInfo, PartitionInfo, RecoveryInfo, ReplicaInfo, ReplicaRole, ServeFrom,
-    SurvivorInfo, TasksResponse as Tasks, TopicInfo,
+    ClusterInfo, CommittedOffset, Departure, ErrorCode, GroupInfo, GroupState, GroupSummary, LeavingInfo, MemberId,
+    MemberInfo, MemberSettings, MetadataRecoveryInfo, MissingInfo, MoveInfo, MoveState, NodeInfo, NodeState,
+    OffsetQuery, OutlookInfo, PartitionInfo, RecoveryInfo, ReplicaInfo, ReplicaRole, ServeFrom, SurvivorInfo,
+    TasksResponse as Tasks, TopicInfo,
 };
 pub use quorate_record::{
     BatchError, BatchHeader, Batches, Compression, DecodeLimits, DecodedRecord, Header, ParseCompressionError, Record,

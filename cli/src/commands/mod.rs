@@ -2,7 +2,8 @@
 
 mod bench;
 mod cluster;
-mod consume;
+pub(crate) mod consume;
+mod group;
 mod local;
 mod log;
 mod node;
@@ -30,6 +31,9 @@ pub(crate) enum Command {
     /// Create, list, describe, trim and delete topics
     #[command(subcommand)]
     Topic(topic::TopicCommand),
+    /// Look at consumer groups, reset and delete them
+    #[command(subcommand)]
+    Group(group::GroupCommand),
     /// Append lines of stdin or of a file to a topic
     Produce(produce::ProduceArgs),
     /// Read records of a topic
@@ -56,6 +60,7 @@ pub(crate) fn run(cli: Cli) -> Result<(), Failure> {
             Command::Cluster(command) => cluster::run(&context, command).await,
             Command::Node(command) => node::run(&context, command).await,
             Command::Topic(command) => topic::run(&context, command).await,
+            Command::Group(command) => group::run(&context, command).await,
             Command::Produce(args) => produce::run(&context, args).await,
             Command::Consume(args) => consume::run(&context, args).await,
             Command::Bench(command) => bench::run(&context, command).await,

@@ -42,6 +42,9 @@ pub(super) async fn create_topic(
     request: CreateTopicRequest,
     deadline: Instant,
 ) -> Result<TopicInfo, ApiError> {
+    if request.name.is_system() {
+        return Err(errors::system_topic(&request.name));
+    }
     let live = member.live_nodes();
     let command = MetadataCommand::CreateTopic { name: request.name, config: request.config, live };
     let (reply, min_metadata_index) = execute(member, &command, deadline).await?;
@@ -58,6 +61,9 @@ pub(super) async fn delete_topic(
     request: DeleteTopicRequest,
     deadline: Instant,
 ) -> Result<u64, ApiError> {
+    if request.name.is_system() {
+        return Err(errors::system_topic(&request.name));
+    }
     Ok(execute(member, &MetadataCommand::DeleteTopic { topic: request.id, name: request.name }, deadline).await?.1)
 }
 
@@ -157,6 +163,9 @@ pub(super) async fn alter_topic(
     deadline: Instant,
 ) -> Result<u64, ApiError> {
     let AlterTopicRequest { id, name, partitions, replication_factor, retention_time, retention_bytes } = request;
+    if name.is_system() && (partitions.is_some() || retention_time.is_some() || retention_bytes.is_some()) {
+        return Err(errors::system_topic(&name));
+    }
     let alteration = TopicAlteration { partitions, replication_factor, retention_time, retention_bytes };
     let command = MetadataCommand::AlterTopic { topic: id, name, alteration, live: member.live_nodes() };
     Ok(execute(member, &command, deadline).await?.1)

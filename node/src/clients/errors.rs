@@ -1,21 +1,28 @@
 //! From what went wrong inside to what the client is told.
 
-use quorate_cluster_config::PartitionId;
+use quorate_cluster_config::{PartitionId, SYSTEM_STREAM, TopicName};
 use quorate_protocol::{ApiError, ErrorCode};
 use quorate_raft::{AppendError, MetadataRefusal, Outcome, ProposeError};
 use quorate_record::BatchError;
 
 use crate::cluster::{ExecuteError, InviteError};
 
-pub(super) fn not_ready() -> ApiError {
+pub(crate) fn not_ready() -> ApiError {
     ApiError::new(ErrorCode::NotReady, "the node is not part of a cluster yet; try again")
 }
 
-pub(super) fn timeout(what: &str) -> ApiError {
+pub(crate) fn system_topic(name: &TopicName) -> ApiError {
+    let message = format!(
+        "topic {name} is the cluster's own: only its replication factor can be changed; use another stream than {SYSTEM_STREAM}"
+    );
+    ApiError::new(ErrorCode::InvalidRequest, message)
+}
+
+pub(crate) fn timeout(what: &str) -> ApiError {
     ApiError::new(ErrorCode::Timeout, format!("{what} took too long; whether it took effect is unknown"))
 }
 
-pub(super) fn of_proposal(partition: PartitionId, error: &ProposeError) -> ApiError {
+pub(crate) fn of_proposal(partition: PartitionId, error: &ProposeError) -> ApiError {
     match error {
         ProposeError::NotLeader { leader } => {
             ApiError::not_leader(format!("this node does not lead partition {}", partition.index), *leader)
@@ -30,7 +37,7 @@ pub(super) fn of_proposal(partition: PartitionId, error: &ProposeError) -> ApiEr
     }
 }
 
-pub(super) fn of_append(partition: PartitionId, error: &AppendError) -> ApiError {
+pub(crate) fn of_append(partition: PartitionId, error: &AppendError) -> ApiError {
     let outcome = match error {
         AppendError::Propose(error) => return of_proposal(partition, error),
         AppendError::Refused(outcome) => outcome,
@@ -63,7 +70,7 @@ pub(super) fn of_append(partition: PartitionId, error: &AppendError) -> ApiError
     }
 }
 
-pub(super) fn of_batch(error: &BatchError) -> ApiError {
+pub(crate) fn of_batch(error: &BatchError) -> ApiError {
     let code = match error {
         BatchError::TooLarge { .. } | BatchError::TooManyRecords { .. } => ErrorCode::TooLarge,
         _ => ErrorCode::CorruptBatch,
@@ -71,7 +78,7 @@ pub(super) fn of_batch(error: &BatchError) -> ApiError {
     ApiError::new(code, format!("the record batch was refused: {error}"))
 }
 
-pub(super) fn of_refusal(refusal: &MetadataRefusal) -> ApiError {
+pub(crate) fn of_refusal(refusal: &MetadataRefusal) -> ApiError {
     let code = match refusal {
         MetadataRefusal::TopicExists(_) => ErrorCode::TopicExists,
         MetadataRefusal::UnknownTopic(_) => ErrorCode::UnknownTopic,
@@ -91,7 +98,7 @@ pub(super) fn of_refusal(refusal: &MetadataRefusal) -> ApiError {
     ApiError::new(code, refusal.to_string())
 }
 
-pub(super) fn of_execution(error: &ExecuteError) -> ApiError {
+pub(crate) fn of_execution(error: &ExecuteError) -> ApiError {
     let code = match error {
         ExecuteError::NoLeader => ErrorCode::Unavailable,
         ExecuteError::Unknown(_) => ErrorCode::Timeout,
@@ -99,7 +106,7 @@ pub(super) fn of_execution(error: &ExecuteError) -> ApiError {
     ApiError::new(code, error.to_string())
 }
 
-pub(super) fn of_invitation(error: &InviteError) -> ApiError {
+pub(crate) fn of_invitation(error: &InviteError) -> ApiError {
     let code = match error {
         InviteError::Unreachable(_) => ErrorCode::NodeUnreachable,
         InviteError::Refused { .. } => ErrorCode::InvalidRequest,

@@ -1,11 +1,12 @@
 //! The client port: connections, admission of appends in arrival order, and the answers.
 
 mod admin;
-mod errors;
+pub(crate) mod errors;
 mod fetch;
 mod produce;
 mod recovery;
 mod server;
 mod trim;
 
+pub(crate) use produce::find;
 pub(crate) use server::ClientServer;

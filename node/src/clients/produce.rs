@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use quorate_cluster_config::{PartitionId, limits};
+use quorate_cluster_config::{PartitionId, TopicId, limits};
 use quorate_protocol::{ApiError, ErrorCode, ProduceRequest, ProduceResponse};
 use quorate_raft::{AppendTicket, PartitionGroup};
 use quorate_record::BatchLimits;
@@ -25,7 +25,7 @@ const ADMISSION_MAX: Duration = Duration::from_secs(1);
 const ANSWER_WAIT_MAX: Duration = Duration::from_secs(60);
 
 /// The replica of a partition on this node.
-pub(super) fn find(member: &Member, id: PartitionId) -> Result<Arc<PartitionGroup>, ApiError> {
+pub(crate) fn find(member: &Member, id: PartitionId) -> Result<Arc<PartitionGroup>, ApiError> {
     let state = member.metadata.state();
     let Some(topic) = state.topic(id.topic) else {
         return Err(match state.was_deleted(id.topic) {
@@ -57,6 +57,14 @@ pub(super) fn find(member: &Member, id: PartitionId) -> Result<Arc<PartitionGrou
     }
 }
 
+/// Refuses to change what only the cluster itself changes.
+pub(super) fn refuse_system(member: &Member, topic: TopicId) -> Result<(), ApiError> {
+    match member.metadata.state().topic(topic) {
+        Some(topic) if topic.name.is_system() => Err(errors::system_topic(&topic.name)),
+        _ => Ok(()),
+    }
+}
+
 /// An append that has its place in the order.
 pub(super) struct Admitted {
     partition: PartitionId,
@@ -70,6 +78,7 @@ pub(super) struct Admitted {
 pub(super) async fn admit(member: &Arc<Member>, request: ProduceRequest) -> Result<Admitted, ApiError> {
     let partition = PartitionId { topic: request.topic, index: request.partition };
     let group = find(member, partition)?;
+    refuse_system(member, request.topic)?;
     group.check_leader().map_err(|error| errors::of_proposal(partition, &error))?;
     let batch_limits =
         BatchLimits { batch_bytes_max: limits::BATCH_BYTES_MAX, record_count_max: RECORDS_PER_BATCH_MAX };

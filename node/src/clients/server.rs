@@ -5,10 +5,11 @@ use std::{sync::Arc, time::Duration};
 use futures::StreamExt;
 use quorate_cluster_config::{NodeId, ProducerId, TopicId, limits};
 use quorate_protocol::{
-    AddNodeRequest, AlterTopicRequest, ApiError, ClusterInfo, CreateTopicRequest, DeleteTopicRequest, DrainRequest,
-    FetchRequest, FetchResponse, HandshakeError, OffsetsRequest, OffsetsResponse, OutlookInfo, ProduceRequest,
-    ProduceResponse, QuorateApi, QuorateApiRequest, QuorateApiResponse, RecoverRequest, RemoveNodeRequest,
-    TasksResponse, TopicInfo, TopicsRequest, TopicsResponse, TrimRequest, TrimResponse,
+    AddNodeRequest, AlterTopicRequest, ApiError, ClusterInfo, CoordinatorRequest, CreateTopicRequest,
+    DeleteTopicRequest, DrainRequest, FetchRequest, FetchResponse, GroupResponse, HandshakeError, OffsetsRequest,
+    OffsetsResponse, OutlookInfo, ProduceRequest, ProduceResponse, QuorateApi, QuorateApiRequest, QuorateApiResponse,
+    RecoverRequest, RemoveNodeRequest, TasksResponse, TopicInfo, TopicsRequest, TopicsResponse, TrimRequest,
+    TrimResponse,
 };
 use tarpc::{
     context::Context,
@@ -22,6 +23,7 @@ use super::{
 };
 use crate::{
     cluster::{Cluster, Member},
+    coordinators::{self, ConnectionAlive},
     net::{Listener, Stream},
 };
 
@@ -35,9 +37,15 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 #[derive(Clone, Debug)]
 pub(crate) struct ClientServer {
     pub(crate) cluster: Arc<Cluster>,
+    /// Of each connection another one.
+    connection: ConnectionAlive,
 }
 
 impl ClientServer {
+    pub(crate) fn new(cluster: Arc<Cluster>) -> Self {
+        Self { cluster, connection: ConnectionAlive::default() }
+    }
+
     pub(crate) async fn run(self, mut listener: Box<dyn Listener>) {
         let room = Arc::new(Semaphore::new(self.cluster.config().limits.client_connections as usize));
         let refusals = Arc::new(Semaphore::new(REFUSALS_MAX));
@@ -53,7 +61,7 @@ impl ClientServer {
             let permit = room.clone().try_acquire_owned();
             let has_room = permit.is_ok();
             let Ok(permit) = permit.or_else(|_| refusals.clone().try_acquire_owned()) else { continue };
-            let server = self.clone();
+            let server = Self::new(self.cluster.clone());
             tokio::spawn(async move {
                 if let Err(error) = server.connection(stream, has_room).await {
                     tracing::info!(%error, "refused a client connection");
@@ -147,6 +155,15 @@ impl QuorateApi for ClientServer {
 
     async fn recover_partition(self, context: Context, request: RecoverRequest) -> Result<u64, ApiError> {
         recovery::recover(self.member()?, request, work_until(context.deadline)).await
+    }
+
+    async fn consumer_groups_topic(self, context: Context) -> Result<TopicId, ApiError> {
+        coordinators::topic(self.member()?, work_until(context.deadline)).await
+    }
+
+    async fn coordinate(self, context: Context, request: CoordinatorRequest) -> Result<GroupResponse, ApiError> {
+        let deadline = work_until(context.deadline);
+        coordinators::coordinate(self.member()?, request, &self.connection, deadline).await
     }
 
     async fn rebalance(self, context: Context) -> Result<u64, ApiError> {

@@ -6,7 +6,10 @@ use quorate_cluster_config::PartitionId;
 use quorate_protocol::{ApiError, ErrorCode, TrimRequest, TrimResponse};
 use tokio::time::Instant;
 
-use super::{errors, produce::find};
+use super::{
+    errors,
+    produce::{find, refuse_system},
+};
 use crate::cluster::Member;
 
 pub(super) async fn trim(
@@ -16,6 +19,7 @@ pub(super) async fn trim(
 ) -> Result<TrimResponse, ApiError> {
     let id = PartitionId { topic: request.topic, index: request.partition };
     let group = find(member, id)?;
+    refuse_system(member, request.topic)?;
     group.check_leader().map_err(|error| errors::of_proposal(id, &error))?;
     let end = group.high_watermark();
     if request.before > end {

@@ -10,13 +10,14 @@ use std::{
     time::Duration,
 };
 
-use quorate_cluster_config::{NodeId, PartitionId, ReplicaId, limits};
+use quorate_cluster_config::{NodeId, PartitionId, ReplicaId, TopicName, limits};
 use quorate_raft::{
-    Change, Goal, Leaving, MetadataCommand, MetadataReply, MetadataState, MoveStep, Role, plan_at_most,
+    Change, Goal, Leaving, MetadataCommand, MetadataReply, MetadataState, MoveStep, Role, TopicAlteration, plan_at_most,
 };
 use tokio::time::{Instant, MissedTickBehavior};
 
 use super::Member;
+use crate::coordinators;
 
 /// Between two looks.
 const INTERVAL: Duration = Duration::from_millis(500);
@@ -91,7 +92,17 @@ fn due(member: &Member, state: &MetadataState, asked_back: &mut BTreeSet<Replica
     let forgotten = gone.map(|row| MetadataCommand::ForgetNode { node: row.id });
     let level = state.level_within_reach().filter(|level| understood_by_all(member, state, *level));
     let level = level.map(|level| MetadataCommand::RaiseLevel { level });
-    taken_back.into_iter().chain(forgotten).chain(level).collect()
+    taken_back.into_iter().chain(forgotten).chain(level).chain(more_coordinators(member, state)).collect()
+}
+
+/// The consumer groups get more replicas once there are nodes for them.
+fn more_coordinators(member: &Member, state: &MetadataState) -> Option<MetadataCommand> {
+    let topic = state.topic_named(&TopicName::consumer_groups())?;
+    let staying = state.nodes().filter(|row| row.leaving.is_none()).count();
+    let wanted = coordinators::replication_factor(staying);
+    let alteration = TopicAlteration { replication_factor: Some(wanted), ..TopicAlteration::default() };
+    let (topic, name, has) = (topic.id, topic.name.clone(), topic.config.replication_factor);
+    (has < wanted).then(|| MetadataCommand::AlterTopic { topic, name, alteration, live: member.live_nodes() })
 }
 
 /// Whether all nodes say now that they understand a level, and not only when they were registered: the one that is down may

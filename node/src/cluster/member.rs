@@ -15,6 +15,7 @@ use tokio::{
 
 use super::{ExecuteError, board::Board, detector::Detector, execute, permits, replicas::Replicas};
 use crate::{
+    coordinators::Coordinators,
     identity::Identity,
     net::Net,
     peers::{Directory, Expulsion, NodeStatus, RpcPool, VersionedStatus},
@@ -48,6 +49,7 @@ pub(crate) struct Member {
     pub(crate) fetch_bytes: Arc<Semaphore>,
     /// The room on the disk of the logs.
     pub(crate) space: DiskSpace,
+    pub(crate) coordinators: Coordinators,
     producer_ids: Mutex<Range<u64>>,
     said: std::sync::Mutex<Said>,
 }
@@ -83,6 +85,7 @@ impl Member {
             metadata: Arc::new(metadata),
             board: Board::default(),
             detector: Detector::default(),
+            coordinators: Coordinators::default(),
             producer_ids: Mutex::new(0..0),
             said: std::sync::Mutex::default(),
         })

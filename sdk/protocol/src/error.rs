@@ -56,6 +56,16 @@ pub enum ErrorCode {
     Storage,
     /// The node is stopping or not yet part of a cluster.
     NotReady,
+    /// There is no such consumer group.
+    UnknownGroup,
+    /// The consumer group has no such member, or not any more: it must join anew.
+    UnknownMember,
+    /// The partition is not assigned to the member any more.
+    MemberFenced,
+    /// The consumer group has members.
+    GroupNotEmpty,
+    /// One of the cluster's limits is reached.
+    LimitReached,
 }
 
 /// A refusal: code, one line for a person, and what a client needs to route around it.

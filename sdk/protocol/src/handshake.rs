@@ -11,10 +11,10 @@ use std::{io, time::Duration};
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
-/// The oldest client protocol version this build speaks.
+/// The oldest client protocol version that a node of this build speaks.
 pub const VERSION_MIN: u16 = 5;
-/// The newest client protocol version this build speaks.
-pub const VERSION_MAX: u16 = 5;
+/// The newest client protocol version this build speaks. 6 added consumer groups, behind everything else.
+pub const VERSION_MAX: u16 = 6;
 
 const CLIENT_MAGIC: &[u8; 4] = b"QRTC";
 const NODE_MAGIC: &[u8; 4] = b"QRTN";
@@ -57,7 +57,8 @@ where
     let exchange = async {
         let mut hello = [0; SIZE];
         hello[..4].copy_from_slice(CLIENT_MAGIC);
-        hello[4..6].copy_from_slice(&VERSION_MIN.to_be_bytes());
+        // A client may ask for all it knows: nodes are upgraded before it.
+        hello[4..6].copy_from_slice(&VERSION_MAX.to_be_bytes());
         hello[6..8].copy_from_slice(&VERSION_MAX.to_be_bytes());
         stream.write_all(&hello).await?;
         stream.flush().await?;

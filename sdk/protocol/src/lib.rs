@@ -4,6 +4,7 @@
 //! Not here: sockets that are opened, retries, routing (the SDK) and the answers themselves (the node).
 
 mod codec;
+mod coordinator;
 mod error;
 mod fetch;
 mod handshake;
@@ -18,6 +19,10 @@ mod transport;
 mod trim;
 
 pub use codec::{BoundedBincode, CodecError, decode, encode, transport};
+pub use coordinator::{
+    AssignedTopic, Assignment, CommittedOffset, Committer, CoordinatorRequest, GroupInfo, GroupRequest, GroupResponse,
+    GroupState, GroupSummary, Heartbeat, MemberId, MemberInfo, MemberSettings, coordinator_of,
+};
 pub use error::{ApiError, ErrorCode};
 pub use fetch::{FetchRequest, FetchResponse, OffsetQuery, OffsetsRequest, OffsetsResponse, ServeFrom};
 pub use handshake::{HandshakeError, VERSION_MAX, VERSION_MIN, accept_client, connect_client};

@@ -1,10 +1,10 @@
 //! The tarpc service of the client port.
 
 use crate::{
-    AddNodeRequest, AlterTopicRequest, ApiError, ClusterInfo, CreateTopicRequest, DeleteTopicRequest, DrainRequest,
-    FetchRequest, FetchResponse, OffsetsRequest, OffsetsResponse, OutlookInfo, ProduceRequest, ProduceResponse,
-    RecoverRequest, RemoveNodeRequest, TasksResponse, TopicInfo, TopicsRequest, TopicsResponse, TrimRequest,
-    TrimResponse,
+    AddNodeRequest, AlterTopicRequest, ApiError, ClusterInfo, CoordinatorRequest, CreateTopicRequest,
+    DeleteTopicRequest, DrainRequest, FetchRequest, FetchResponse, GroupResponse, OffsetsRequest, OffsetsResponse,
+    OutlookInfo, ProduceRequest, ProduceResponse, RecoverRequest, RemoveNodeRequest, TasksResponse, TopicInfo,
+    TopicsRequest, TopicsResponse, TrimRequest, TrimResponse,
 };
 use quorate_cluster_config::{NodeId, ProducerId, TopicId};
 
@@ -52,4 +52,8 @@ pub trait QuorateApi {
     /// Has a partition go on from one of its replicas alone, and gives up what only the others had. Returns the metadata index
     /// of the decision.
     async fn recover_partition(request: RecoverRequest) -> Result<u64, ApiError>;
+    /// The topic whose partitions hold the consumer groups. It is created when it is first asked for.
+    async fn consumer_groups_topic() -> Result<TopicId, ApiError>;
+    /// Asks the coordinator of a consumer group: the leader of its partition.
+    async fn coordinate(request: CoordinatorRequest) -> Result<GroupResponse, ApiError>;
 }

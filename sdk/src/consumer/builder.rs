@@ -1,19 +1,23 @@
 //! Settings of a consumer.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use futures::{StreamExt, TryStreamExt, stream};
 use quorate_cluster_config::{
-    PartitionIndex, TopicName,
+    PartitionId, PartitionIndex, TopicName,
     limits::{FETCH_BYTES_DEFAULT, FETCH_BYTES_MAX, FETCH_WAIT_MAX},
 };
 use quorate_protocol::ServeFrom;
 
-use super::{handle::Consumer, position::Position};
+use super::{
+    engine::{Engine, Start},
+    handle::Consumer,
+    position::Position,
+};
 use crate::{admin::require_partition, client::Client, error::Error};
 
 /// Partitions whose offsets are asked for at once.
-pub(super) const OFFSETS_IN_FLIGHT_MAX: usize = 64;
+pub(crate) const OFFSETS_IN_FLIGHT_MAX: usize = 64;
 
 /// Settings of a [`Consumer`].
 #[derive(Clone, Debug)]
@@ -23,22 +27,21 @@ pub struct ConsumerBuilder {
     topic: TopicName,
     partitions: Option<Vec<PartitionIndex>>,
     from: Position,
+    until: Option<Position>,
     fetch: FetchSettings,
 }
 
 /// The settings of each fetch.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct FetchSettings {
-    pub(super) bytes: usize,
-    pub(super) max_wait: Duration,
-    pub(super) serve_from: ServeFrom,
+pub(crate) struct FetchSettings {
+    pub(crate) bytes: usize,
+    pub(crate) max_wait: Duration,
+    pub(crate) serve_from: ServeFrom,
 }
 
 impl ConsumerBuilder {
     pub(crate) fn new(client: Client, topic: TopicName) -> Self {
-        let max_wait = Duration::from_millis(500);
-        let fetch = FetchSettings { bytes: FETCH_BYTES_DEFAULT, max_wait, serve_from: ServeFrom::Leader };
-        Self { client, topic, partitions: None, from: Position::First, fetch }
+        Self { client, topic, partitions: None, from: Position::First, until: None, fetch: FetchSettings::default() }
     }
 
     /// The partitions to read. Default: all that the topic has.
@@ -50,6 +53,13 @@ impl ConsumerBuilder {
     /// Where to read each partition from. Default: the first retained record.
     pub fn from(mut self, position: Position) -> Self {
         self.from = position;
+        self
+    }
+
+    /// Where to stop: what lies at or behind that position, as of [`build`](Self::build), is not returned, and the stream
+    /// ends. [`Position::Last`] replays what there is now. Default: never.
+    pub fn until(mut self, position: Position) -> Self {
+        self.until = Some(position);
         self
     }
 
@@ -83,7 +93,44 @@ impl ConsumerBuilder {
     /// [`ErrorCode::UnknownTopic`](crate::ErrorCode::UnknownTopic) or
     /// [`ErrorCode::UnknownPartition`](crate::ErrorCode::UnknownPartition).
     pub async fn build(self) -> Result<Consumer, Error> {
-        let FetchSettings { bytes, max_wait, .. } = self.fetch;
+        self.fetch.check()?;
+        let topic = self.client.topic(&self.topic).await?;
+        let partitions = self.partitions.unwrap_or_else(|| (0..topic.config.partitions).collect());
+        for partition in &partitions {
+            require_partition(&topic, *partition)?;
+        }
+        let (client, from, until) = (&self.client, self.from, self.until);
+        let starts: Vec<(PartitionId, Start)> = stream::iter(partitions)
+            .map(|index| async move {
+                let partition = PartitionId { topic: topic.id, index };
+                let offset = from.resolve(client, partition).await?;
+                let end = match until {
+                    Some(until) => Some(until.resolve(client, partition).await?),
+                    None => None,
+                };
+                Ok::<_, Error>((partition, Start { offset, at_first: from == Position::First, end }))
+            })
+            .buffer_unordered(OFFSETS_IN_FLIGHT_MAX)
+            .try_collect()
+            .await?;
+        let mut engine = Engine::new(self.client, self.fetch);
+        let name = Arc::new(topic.name);
+        for (partition, start) in starts {
+            engine.add(partition, Arc::clone(&name), start);
+        }
+        Ok(Consumer::new(engine, topic.id))
+    }
+}
+
+impl Default for FetchSettings {
+    fn default() -> Self {
+        Self { bytes: FETCH_BYTES_DEFAULT, max_wait: Duration::from_millis(500), serve_from: ServeFrom::Leader }
+    }
+}
+
+impl FetchSettings {
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        let Self { bytes, max_wait, .. } = *self;
         if !(1..=FETCH_BYTES_MAX).contains(&bytes) {
             let message = format!("fetch_bytes is {bytes}, but must lie within 1..={FETCH_BYTES_MAX}");
             return Err(Error::InvalidArgument(message));
@@ -92,20 +139,6 @@ impl ConsumerBuilder {
             let message = format!("max_wait is {max_wait:?}, but must be at most {FETCH_WAIT_MAX:?}");
             return Err(Error::InvalidArgument(message));
         }
-        let topic = self.client.topic(&self.topic).await?;
-        let partitions = self.partitions.unwrap_or_else(|| (0..topic.config.partitions).collect());
-        for partition in &partitions {
-            require_partition(&topic, *partition)?;
-        }
-        let (client, from) = (&self.client, self.from);
-        let positions: BTreeMap<PartitionIndex, u64> =
-            stream::iter(partitions)
-                .map(|partition| async move {
-                    Ok::<_, Error>((partition, from.resolve(client, topic.id, partition).await?))
-                })
-                .buffer_unordered(OFFSETS_IN_FLIGHT_MAX)
-                .try_collect()
-                .await?;
-        Ok(Consumer::new(self.client, topic.id, self.fetch, from, positions))
+        Ok(())
     }
 }

@@ -1,7 +1,9 @@
 //! What one fetch returned, checked and decoded.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
-use quorate_cluster_config::PartitionIndex;
+use quorate_cluster_config::{PartitionId, PartitionIndex, TopicName};
 use quorate_record::{BatchError, BatchHeader, DecodeLimits, decode_batch, split_batches, verify_crc};
 
 use super::handle::ConsumedRecord;
@@ -70,13 +72,13 @@ impl Chunk {
     }
 
     /// The records from the wanted offset on.
-    pub(super) fn decode(self) -> Decoded {
+    pub(super) fn decode(self, id: PartitionId, topic: &Arc<TopicName>) -> Decoded {
         let mut records = Vec::new();
         let mut next_offset = self.offset;
         let limits = DecodeLimits::default();
         for batch in split_batches(self.batches) {
             let error = match batch.and_then(|batch| decode_batch(batch, &limits)) {
-                Ok(decoded) => decode_into(&mut records, self.partition, &mut next_offset, decoded),
+                Ok(decoded) => decode_into(&mut records, id, topic, &mut next_offset, decoded),
                 Err(error) => Err(error),
             };
             if let Err(error) = error {
@@ -90,7 +92,8 @@ impl Chunk {
 
 fn decode_into(
     records: &mut Vec<ConsumedRecord>,
-    partition: PartitionIndex,
+    id: PartitionId,
+    topic: &Arc<TopicName>,
     next_offset: &mut u64,
     decoded: quorate_record::RecordsIter,
 ) -> Result<(), BatchError> {
@@ -99,7 +102,8 @@ fn decode_into(
         let offset = u64::try_from(record.offset).unwrap_or(0);
         if offset >= *next_offset {
             *next_offset = offset + 1;
-            records.push(ConsumedRecord { partition, offset, record: record.record });
+            let (topic, partition, record) = (Arc::clone(topic), id.index, record.record);
+            records.push(ConsumedRecord { topic, partition, offset, record, id });
         }
     }
     Ok(())
@@ -131,6 +135,11 @@ mod tests {
         stamped
     }
 
+    fn decode(chunk: Chunk) -> Decoded {
+        let id = PartitionId { topic: quorate_cluster_config::TopicId(1), index: 0 };
+        chunk.decode(id, &Arc::new(TopicName::parse("orders").unwrap()))
+    }
+
     fn offsets(decoded: &Decoded) -> Vec<u64> {
         decoded.records.iter().map(|record| record.offset).collect()
     }
@@ -138,7 +147,7 @@ mod tests {
     #[test]
     fn a_batch_that_begins_before_the_wanted_offset_is_trimmed() {
         let batches = [batch(10, 3), batch(13, 2)].concat();
-        let decoded = Chunk::check(0, 11, batches.into()).unwrap().decode();
+        let decoded = decode(Chunk::check(0, 11, batches.into()).unwrap());
         assert_eq!(offsets(&decoded), [11, 12, 13, 14]);
         assert_eq!(decoded.records[0].record.value.as_deref(), Some(b"11".as_slice()));
         assert_eq!((decoded.next_offset, decoded.error), (15, None));
@@ -158,7 +167,7 @@ mod tests {
         let mut batches = [batch(0, 2), batch(2, 2)].concat();
         *batches.last_mut().unwrap() ^= 1;
         let check = || Chunk::check(0, 0, batches.clone().into()).unwrap();
-        let decoded = check().decode();
+        let decoded = decode(check());
         assert_eq!((offsets(&decoded), decoded.next_offset), (vec![0, 1], 2));
         assert!(matches!(decoded.error, Some(Error::Corrupt { offset: 2, .. })));
         assert!(matches!(check().verified(), Err(Error::Corrupt { offset: 2, .. })));

@@ -7,7 +7,7 @@ use std::{
 
 use bytes::Bytes;
 
-use quorate_cluster_config::{PartitionIndex, TopicId};
+use quorate_cluster_config::PartitionId;
 use quorate_protocol::{ErrorCode, FetchRequest, OffsetQuery, QuorateApiClient};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
@@ -20,7 +20,7 @@ const FETCHES_AHEAD: usize = 2;
 /// What a fetch task hands to its consumer.
 #[derive(Debug)]
 pub(super) struct Fetched {
-    pub(super) partition: PartitionIndex,
+    pub(super) partition: PartitionId,
     /// Which of the partition's successive tasks fetched it: others' chunks are out of date.
     pub(super) generation: u64,
     /// After an error the task has ended. An empty chunk says only where the task reads on.
@@ -33,8 +33,7 @@ pub(super) struct Fetched {
 #[derive(Debug)]
 pub(super) struct FetchTask {
     pub(super) client: Client,
-    pub(super) topic: TopicId,
-    pub(super) partition: PartitionIndex,
+    pub(super) partition: PartitionId,
     pub(super) generation: u64,
     pub(super) offset: u64,
     /// The offset is that of the first record, and nothing was read yet.
@@ -85,7 +84,7 @@ impl FetchTask {
     }
 
     async fn fetch(&mut self) -> Result<Chunk, Error> {
-        let Self { topic, partition, offset, settings, .. } = *self;
+        let Self { partition: PartitionId { topic, index: partition }, offset, settings, .. } = *self;
         let _permit = self.in_flight.acquire().await;
         let mut call = self.client.call(format!("read partition {partition} at offset {offset}"));
         call.timeout += settings.max_wait;
@@ -130,9 +129,10 @@ impl FetchTask {
     /// it has deleted. The offsets the leader gives are linearizable, so they decide: `None` if the offset is within
     /// them.
     async fn explain_out_of_range(&mut self, error: Error) -> Option<Result<Chunk, Error>> {
-        let Self { topic, partition, offset, .. } = *self;
-        let first = self.client.partition_offset(topic, partition, OffsetQuery::First).await;
-        let last = self.client.partition_offset(topic, partition, OffsetQuery::Last).await;
+        let Self { partition: id, offset, .. } = *self;
+        let partition = id.index;
+        let first = self.client.partition_offset(id, OffsetQuery::First).await;
+        let last = self.client.partition_offset(id, OffsetQuery::Last).await;
         match (first, last) {
             (Ok(first), Ok(last)) if (first..=last).contains(&offset) => {
                 if let Some(choice) = &mut self.choice {

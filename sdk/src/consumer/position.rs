@@ -1,9 +1,11 @@
 //! Where to read from.
 
-use quorate_cluster_config::{PartitionIndex, TopicId};
+use std::time::Duration;
+
+use quorate_cluster_config::PartitionId;
 use quorate_protocol::OffsetQuery;
 
-use crate::{client::Client, error::Error};
+use crate::{client::Client, error::Error, time::unix_time_ms};
 
 /// Where to read a partition from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -21,21 +23,23 @@ pub enum Position {
         /// Milliseconds since 1970-01-01T00:00:00Z.
         ms: i64,
     },
+    /// As [`Position::AtTime`], so long ago by this machine's clock.
+    Ago(Duration),
 }
 
 impl Position {
     /// The offset it stands for now.
-    pub(super) async fn resolve(
-        self,
-        client: &Client,
-        topic: TopicId,
-        partition: PartitionIndex,
-    ) -> Result<u64, Error> {
-        match self {
-            Self::First => client.partition_offset(topic, partition, OffsetQuery::First).await,
-            Self::Last => client.partition_offset(topic, partition, OffsetQuery::Last).await,
-            Self::Offset(offset) => Ok(offset),
-            Self::AtTime { ms } => client.partition_offset(topic, partition, OffsetQuery::AtTime { ms }).await,
-        }
+    pub(crate) async fn resolve(self, client: &Client, partition: PartitionId) -> Result<u64, Error> {
+        let query = match self {
+            Self::Offset(offset) => return Ok(offset),
+            Self::First => OffsetQuery::First,
+            Self::Last => OffsetQuery::Last,
+            Self::AtTime { ms } => OffsetQuery::AtTime { ms },
+            Self::Ago(ago) => {
+                let ago_ms = i64::try_from(ago.as_millis()).unwrap_or(i64::MAX);
+                OffsetQuery::AtTime { ms: unix_time_ms().saturating_sub(ago_ms) }
+            }
+        };
+        client.partition_offset(partition, query).await
     }
 }

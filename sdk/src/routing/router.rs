@@ -12,6 +12,7 @@ use std::{
 use quorate_cluster_config::{Address, NodeId, PartitionIndex, TopicId};
 use quorate_protocol::{ApiError, ErrorCode, QuorateApiClient};
 use tarpc::{client::RpcError, context::Context};
+use tokio::sync::OnceCell;
 
 use super::{Refreshed, ReplicaChoice, attempts::Attempts};
 use crate::{
@@ -49,6 +50,7 @@ pub(crate) struct Router {
     topology: RwLock<Topology>,
     /// The node that answers what any node can answer; moves on when it fails.
     current: AtomicUsize,
+    coordinators: OnceCell<TopicId>,
     pub(super) refreshed: tokio::sync::Mutex<HashMap<TopicId, Instant>>,
 }
 
@@ -59,8 +61,14 @@ impl Router {
             pool: Pool::default(),
             topology: RwLock::default(),
             current: AtomicUsize::new(0),
+            coordinators: OnceCell::new(),
             refreshed: tokio::sync::Mutex::default(),
         }
+    }
+
+    /// The topic that holds the consumer groups, once it is known: it is never deleted.
+    pub(crate) fn coordinators(&self) -> &OnceCell<TopicId> {
+        &self.coordinators
     }
 
     pub(crate) fn topology(&self) -> RwLockReadGuard<'_, Topology> {

@@ -12,10 +12,10 @@ use quorate::{
     ReplicaId, ReplicaInfo, ReplicaRole, ServeFrom, TopicConfig, TopicId, TopicInfo, TopicName,
 };
 use quorate_protocol::{
-    AddNodeRequest, AlterTopicRequest, ApiError, ClientTransport, CreateTopicRequest, DeleteTopicRequest, DrainRequest,
-    FetchRequest, FetchResponse, OffsetsRequest, OffsetsResponse, OutlookInfo, ProduceRequest, ProduceResponse,
-    QuorateApi, RecoverRequest, RemoveNodeRequest, TasksResponse, TopicSelector, TopicsRequest, TopicsResponse,
-    TrimRequest, TrimResponse, accept_client,
+    AddNodeRequest, AlterTopicRequest, ApiError, ClientTransport, CoordinatorRequest, CreateTopicRequest,
+    DeleteTopicRequest, DrainRequest, FetchRequest, FetchResponse, GroupResponse, OffsetsRequest, OffsetsResponse,
+    OutlookInfo, ProduceRequest, ProduceResponse, QuorateApi, RecoverRequest, RemoveNodeRequest, TasksResponse,
+    TopicSelector, TopicsRequest, TopicsResponse, TrimRequest, TrimResponse, accept_client,
 };
 use tarpc::{
     context::Context,
@@ -26,7 +26,10 @@ use tokio::{
     sync::{Notify, watch},
 };
 
-use crate::partition::Partition;
+use crate::{
+    groups::{self, Groups},
+    partition::Partition,
+};
 
 /// What all nodes share, and how they misbehave.
 #[derive(Debug, Default)]
@@ -64,6 +67,7 @@ pub(crate) struct State {
     pub(crate) produce_count: usize,
     pub(crate) min_metadata_indexes: Vec<u64>,
     pub(crate) metadata_index: u64,
+    pub(crate) groups: Groups,
     /// Topics created from now on have no leader at first: looks until they have.
     pub(crate) looks_without_leader: u32,
 }
@@ -201,7 +205,10 @@ fn replica(node: NodeId) -> ReplicaInfo {
 
 impl State {
     fn topic_info(&self) -> Option<TopicInfo> {
-        let mut topic = self.topic.clone()?;
+        self.topic.clone().map(|topic| self.with_leaders(topic))
+    }
+
+    fn with_leaders(&self, mut topic: TopicInfo) -> TopicInfo {
         let leader = self.announced_leader.filter(|_| self.looks_without_leader == 0);
         topic.partitions = (0..topic.config.partitions)
             .map(|index| PartitionInfo {
@@ -212,7 +219,7 @@ impl State {
                 replicas: (1..=self.nodes.len() as u64).map(|node| replica(NodeId(node))).collect(),
             })
             .collect();
-        Some(topic)
+        topic
     }
 
     fn node_infos(&self) -> Vec<NodeInfo> {
@@ -267,6 +274,14 @@ impl Node {
 }
 
 impl QuorateApi for Node {
+    async fn consumer_groups_topic(self, _: Context) -> Result<TopicId, ApiError> {
+        Ok(groups::TOPIC)
+    }
+
+    async fn coordinate(self, _: Context, request: CoordinatorRequest) -> Result<GroupResponse, ApiError> {
+        groups::coordinate(&self.cluster, self.id, request).await
+    }
+
     async fn cluster_info(self, _: Context) -> Result<ClusterInfo, ApiError> {
         let state = self.cluster.state();
         Ok(ClusterInfo {
@@ -287,6 +302,11 @@ impl QuorateApi for Node {
     async fn topics(self, _: Context, request: TopicsRequest) -> Result<TopicsResponse, ApiError> {
         let mut state = self.cluster.state();
         state.min_metadata_indexes.push(request.min_metadata_index);
+        if request.selector == TopicSelector::Id(groups::TOPIC) {
+            let topic = state.with_leaders(groups::topic());
+            let (metadata_index, nodes) = (state.metadata_index, state.node_infos());
+            return Ok(TopicsResponse { metadata_index, nodes, topics: vec![topic] });
+        }
         let topic = state.topic_info();
         state.looks_without_leader = state.looks_without_leader.saturating_sub(1);
         let found = match &request.selector {

@@ -10,6 +10,8 @@ mod calls;
 mod cluster;
 mod conditional;
 mod consuming;
+mod grouping;
+mod groups;
 mod partition;
 mod producing;
 mod trimming;

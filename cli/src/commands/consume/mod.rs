@@ -1,14 +1,17 @@
 //! `quorate consume`
 
+mod group;
 mod range;
 mod writer;
 
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use quorate::{ConsumedRecord, Consumer, ServeFrom};
+use quorate::{ConsumedRecord, Consumer, Name, ServeFrom};
 
+use self::group::GroupRead;
 use self::range::Range;
+pub(crate) use self::range::{From, partitions};
 use self::writer::RecordWriter;
 use crate::args::TopicArg;
 use crate::context::Context;
@@ -27,6 +30,10 @@ since 1970 (@1700000000000), RFC 3339 (@2026-01-31T12:00:00Z) or a time before n
 Without --count and --follow, consume stops at the high watermarks it saw when it began. --count stops after \
 that many records and waits for them if there are fewer; --follow waits for more until Ctrl-C. --timeout bounds how long a partition may have no leader.
 
+With --group, members share the partitions, and each goes on where the group has committed; --from says where to begin where \
+nothing is committed. What was printed is committed every second and at the end, also on Ctrl-C. Without --count and --follow, \
+consume stops once the group has read what there was when it began.
+
 --format takes the letters of kcat and rpk: %t topic, %p partition, %o offset, %k key, %v value, \
 %d timestamp in ms, %h headers, %% a percent sign, and the escapes \\n \\r \\t \\0 \\\\. Nothing is added to it, \
 so end it in \\n. `json` prints one object a line; a key or value that is not UTF-8 is in key_base64 or \
@@ -36,13 +43,17 @@ Examples:
   quorate consume orders
   quorate consume orders --partition 0 --from 42 --count 10
   quorate consume orders --from @-1h --any-replica
+  quorate consume orders --group billing --follow
   quorate consume orders --from last --follow --format '%p %o %k %v\\n'")]
 pub(crate) struct ConsumeArgs {
     #[command(flatten)]
     topic: TopicArg,
     /// Read this partition only; may be repeated [default: all]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", conflicts_with = "group")]
     partition: Vec<u32>,
+    /// Read as a member of this consumer group, and commit what was printed
+    #[arg(long, value_name = "GROUP")]
+    group: Option<Name>,
     /// Where to begin: first, last, an offset or a time
     #[arg(long, value_name = "first|last|OFFSET|@TIMESTAMP", default_value = "first")]
     from: range::From,
@@ -70,10 +81,14 @@ pub(crate) async fn run(context: &Context, args: ConsumeArgs) -> Result<(), Fail
     let ranges = context.within("asking for the offsets", ranges).await?;
     range::check(topic, &ranges, args.from)?;
     let serve_from = if args.any_replica { ServeFrom::AnyReplica } else { ServeFrom::Leader };
+    let mut writer = RecordWriter::new(topic.to_string(), format, args.count);
+    if let Some(group) = &args.group {
+        let read = GroupRead { group, topic: &info, from: args.from, serve_from, follow: args.follow, ranges };
+        return read.run(context, &client, &mut writer).await;
+    }
     let builder = client.consumer(topic).partitions(partitions).from(args.from.into()).serve_from(serve_from);
     let mut consumer = context.within("setting up the consumer", builder.build()).await?;
 
-    let mut writer = RecordWriter::new(topic.to_string(), format, args.count);
     let written = if args.follow || args.count.is_some() {
         follow(context, &mut consumer, &mut writer, args.follow).await
     } else {

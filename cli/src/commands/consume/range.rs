@@ -16,7 +16,7 @@ const PARTITIONS_ASKED_MAX: usize = 64;
 
 /// Where to begin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum From {
+pub(crate) enum From {
     First,
     Last,
     Offset(u64),
@@ -64,7 +64,7 @@ pub(super) struct Range {
 }
 
 /// The partitions asked for, each once, or all.
-pub(super) fn partitions(info: &TopicInfo, asked: &[u32]) -> Result<Vec<u32>, Failure> {
+pub(crate) fn partitions(info: &TopicInfo, asked: &[u32]) -> Result<Vec<u32>, Failure> {
     if asked.is_empty() {
         return Ok((0..info.config.partitions).collect());
     }

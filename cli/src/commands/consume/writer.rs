@@ -29,6 +29,11 @@ impl RecordWriter {
         self.wanted == Some(0)
     }
 
+    /// Whether only so many are wanted.
+    pub(super) fn is_limited(&self) -> bool {
+        self.wanted.is_some()
+    }
+
     pub(super) fn write(&mut self, consumed: &ConsumedRecord) -> Result<(), Failure> {
         let record = &consumed.record;
         let headers = record.headers.iter().map(|header| (header.key.as_str(), header.value.as_deref()));

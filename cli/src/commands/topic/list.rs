@@ -11,7 +11,11 @@ use crate::output::{Columns, View};
 
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  quorate topic list --output json | jq -r '.[].name'")]
-pub(crate) struct ListArgs {}
+pub(crate) struct ListArgs {
+    /// Also those that belong to the cluster itself
+    #[arg(long)]
+    all: bool,
+}
 
 #[derive(Serialize)]
 #[serde(transparent)]
@@ -29,10 +33,11 @@ struct TopicView {
     leaderless_partitions: usize,
 }
 
-pub(crate) async fn run(context: &Context) -> Result<(), Failure> {
+pub(crate) async fn run(context: &Context, args: ListArgs) -> Result<(), Failure> {
     let client = context.connect().await?;
     let topics = context.within("asking for the topics", client.topics()).await?;
-    context.show(&TopicsView { topics: topics.iter().map(TopicView::new).collect() })
+    let shown = topics.iter().filter(|topic| args.all || !topic.name.is_system());
+    context.show(&TopicsView { topics: shown.map(TopicView::new).collect() })
 }
 
 impl TopicView {

@@ -35,7 +35,7 @@ pub(crate) async fn run(context: &Context, command: TopicCommand) -> Result<(), 
     match command {
         TopicCommand::Create(args) => create::run(context, args).await,
         TopicCommand::Alter(args) => alter::run(context, args).await,
-        TopicCommand::List(_) => list::run(context).await,
+        TopicCommand::List(args) => list::run(context, args).await,
         TopicCommand::Describe(args) => describe::run(context, args).await,
         TopicCommand::Trim(args) => trim::run(context, args).await,
         TopicCommand::Recover(args) => recover::run(context, args).await,

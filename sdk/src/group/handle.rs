@@ -1,0 +1,436 @@
+//! The member of a group, as its users hold it.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use futures::{Stream, StreamExt, TryStreamExt, stream};
+use quorate_cluster_config::{PartitionId, TopicName, limits::OFFSETS_PER_COMMIT_MAX};
+use quorate_protocol::{Assignment, Committer, GroupRequest, MemberId, OffsetQuery};
+
+use super::{
+    CommitMode, Lag, OnTruncated, RebalanceEvent,
+    builder::OnRebalance,
+    membership::{Membership, Shared},
+};
+use crate::{
+    consumer::{ConsumedRecord, Engine, OFFSETS_IN_FLIGHT_MAX, Position, Start, not_read},
+    error::Error,
+    time::bounded,
+};
+
+/// How long a stream waits before it looks whether anything else is to be done.
+const STREAM_WAIT: Duration = Duration::from_secs(60);
+
+/// How the member reads and commits.
+#[derive(Default)]
+pub(super) struct Settings {
+    pub(super) from: Position,
+    pub(super) on_truncated: OnTruncated,
+    pub(super) commit_mode: CommitMode,
+    pub(super) on_rebalance: Option<OnRebalance>,
+}
+
+/// Reads its share of the partitions of topics, as a member of a consumer group.
+///
+/// Each record goes to one member, at least once; what was processed is [committed](CommitMode) and survives as any record
+/// does. Partitions come and go within [`poll`](Self::poll): who polls too rarely keeps others waiting, and is given up after
+/// the rebalance timeout. Heartbeats are sent in the background.
+pub struct GroupConsumer {
+    engine: Engine,
+    membership: Membership,
+    settings: Settings,
+    incarnation: u64,
+    /// The assignment that is followed, with the member it was made for.
+    followed: Option<(MemberId, u64)>,
+    topics: BTreeMap<PartitionId, Arc<TopicName>>,
+    /// What was handed out: the offsets behind it.
+    handed_out: BTreeMap<PartitionId, u64>,
+    /// What counts as processed and is not committed yet.
+    processed: BTreeMap<PartitionId, u64>,
+    committed_at: Instant,
+}
+
+impl fmt::Debug for GroupConsumer {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("GroupConsumer")
+            .field("group", &self.shared().group)
+            .field("engine", &self.engine)
+            .finish()
+    }
+}
+
+impl GroupConsumer {
+    pub(super) fn new(engine: Engine, membership: Membership, settings: Settings) -> Self {
+        Self {
+            engine,
+            membership,
+            settings,
+            incarnation: 0,
+            followed: None,
+            topics: BTreeMap::new(),
+            handed_out: BTreeMap::new(),
+            processed: BTreeMap::new(),
+            committed_at: Instant::now(),
+        }
+    }
+
+    fn shared(&self) -> &Arc<Shared> {
+        &self.membership.shared
+    }
+
+    /// The next records of one of its partitions, in order. Empty if there are none within `timeout`. All records that were
+    /// handed out before count as processed from now on.
+    ///
+    /// # Errors
+    /// What went wrong with one partition, as with [`Consumer::poll`](crate::Consumer::poll), with the group's coordinator, or
+    /// with a commit under [`CommitMode::AfterProcessing`]. The next poll tries again.
+    pub async fn poll(&mut self, timeout: Duration) -> Result<Vec<ConsumedRecord>, Error> {
+        self.note_processed();
+        let deadline = Instant::now() + bounded(timeout);
+        loop {
+            self.follow().await?;
+            self.commit_if_due().await?;
+            let shared = Arc::clone(self.shared());
+            let until = self.next_commit().map_or(deadline, |due| due.min(deadline));
+            let records = tokio::select! {
+                records = self.engine.next_records(until) => records?,
+                () = shared.news.notified() => continue,
+            };
+            if let Some(last) = records.last() {
+                self.handed_out.insert(last.id, last.offset + 1);
+                return Ok(records);
+            }
+            if Instant::now() >= deadline {
+                return Ok(records);
+            }
+        }
+    }
+
+    /// The records one after the other, without end: each counts as processed once the next one is asked for. Errors come in
+    /// between, as from [`poll`](Self::poll).
+    pub fn stream(&mut self) -> impl Stream<Item = Result<ConsumedRecord, Error>> + '_ {
+        stream::unfold(self, |consumer| async move { Some((consumer.next_record().await, consumer)) })
+    }
+
+    async fn next_record(&mut self) -> Result<ConsumedRecord, Error> {
+        self.note_processed();
+        let record = loop {
+            // Between the records of one fetch there is nothing else to be done.
+            if let Some(record) = self.engine.take_ready() {
+                break record;
+            }
+            self.follow().await?;
+            self.commit_if_due().await?;
+            let shared = Arc::clone(self.shared());
+            let until = self.next_commit().unwrap_or_else(|| Instant::now() + STREAM_WAIT);
+            tokio::select! {
+                made_ready = self.engine.make_some_ready(until) => made_ready?,
+                () = shared.news.notified() => {}
+            }
+        };
+        self.handed_out.insert(record.id, record.offset + 1);
+        Ok(record)
+    }
+
+    /// The partitions it reads now.
+    #[must_use]
+    pub fn assignment(&self) -> Vec<PartitionId> {
+        self.engine.partitions().collect()
+    }
+
+    /// The name of the topic of a partition it reads.
+    #[must_use]
+    pub fn topic(&self, partition: PartitionId) -> Option<&TopicName> {
+        self.topics.get(&partition).map(Arc::as_ref)
+    }
+
+    /// This member's id in the group, as long as it is a member.
+    #[must_use]
+    pub fn member(&self) -> Option<MemberId> {
+        self.shared().told().member
+    }
+
+    /// The offset of the next record that will be polled from a partition; `None` if it is not read.
+    #[must_use]
+    pub fn position(&self, partition: PartitionId) -> Option<u64> {
+        self.engine.position(partition)
+    }
+
+    /// Continues to read a partition from somewhere else: with offsets that are stored where the results are, say. What is
+    /// committed stays; to have the group go back, see [`Client::reset_group`](crate::Client::reset_group).
+    ///
+    /// # Errors
+    /// [`ErrorCode::UnknownPartition`](crate::ErrorCode::UnknownPartition) if it is not read; errors of looking up the offset.
+    pub async fn seek(&mut self, partition: PartitionId, position: Position) -> Result<(), Error> {
+        if !self.engine.reads(partition) {
+            return Err(not_read("seek in", partition));
+        }
+        let offset = position.resolve(self.engine.client(), partition).await?;
+        self.engine.seek(partition, offset, position == Position::First);
+        self.handed_out.remove(&partition);
+        Ok(())
+    }
+
+    /// Reads nothing of a partition until [`resume`](Self::resume); it stays this member's.
+    ///
+    /// # Errors
+    /// [`ErrorCode::UnknownPartition`](crate::ErrorCode::UnknownPartition) if it is not read.
+    pub fn pause(&mut self, partition: PartitionId) -> Result<(), Error> {
+        if self.engine.set_paused(partition, true) { Ok(()) } else { Err(not_read("pause", partition)) }
+    }
+
+    /// Goes on with a partition that was paused.
+    ///
+    /// # Errors
+    /// [`ErrorCode::UnknownPartition`](crate::ErrorCode::UnknownPartition) if it is not read.
+    pub fn resume(&mut self, partition: PartitionId) -> Result<(), Error> {
+        if self.engine.set_paused(partition, false) { Ok(()) } else { Err(not_read("resume", partition)) }
+    }
+
+    /// How far behind the end each of its partitions is read.
+    ///
+    /// # Errors
+    /// [`Error::TimedOut`] if one of the partitions has no leader in time.
+    pub async fn lag(&self) -> Result<BTreeMap<PartitionId, Lag>, Error> {
+        let client = self.engine.client();
+        let positions = self.engine.partitions().filter_map(|id| Some((id, self.engine.position(id)?)));
+        stream::iter(positions.collect::<Vec<_>>())
+            .map(|(id, offset)| async move { Ok((id, client.lag(id, offset).await?)) })
+            .buffer_unordered(OFFSETS_IN_FLIGHT_MAX)
+            .try_collect()
+            .await
+    }
+
+    /// Commits everything that was handed out so far, as processed. Returns once that is on stable storage of a majority.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] with [`UnknownMember`](crate::ErrorCode::UnknownMember) or [`MemberFenced`](crate::ErrorCode::MemberFenced) if a partition is not this member's
+    /// any more; [`Error::TimedOut`] if the coordinator does not answer in time. A commit may be repeated.
+    pub async fn commit(&mut self) -> Result<(), Error> {
+        self.note_processed();
+        self.commit_processed().await
+    }
+
+    /// Commits what was processed, gives up its partitions and leaves the group: the others go on at once. A static member
+    /// does not leave.
+    ///
+    /// # Errors
+    /// As [`commit`](Self::commit), unless nothing is committed by itself; it leaves all the same.
+    pub async fn close(mut self) -> Result<(), Error> {
+        self.note_processed();
+        let committed = match self.settings.commit_mode {
+            CommitMode::Manual => Ok(()),
+            _ => self.commit_processed().await,
+        };
+        let partitions = self.assignment();
+        self.tell(RebalanceEvent::Revoked(partitions));
+        let left = self.membership.leave().await;
+        committed.and(left)
+    }
+
+    fn note_processed(&mut self) {
+        self.processed.append(&mut self.handed_out);
+    }
+
+    fn tell(&mut self, event: RebalanceEvent) {
+        let (RebalanceEvent::Assigned(partitions)
+        | RebalanceEvent::Revoked(partitions)
+        | RebalanceEvent::Lost(partitions)) = &event;
+        if let Some(listener) = &mut self.settings.on_rebalance
+            && !partitions.is_empty()
+        {
+            listener(&event);
+        }
+    }
+
+    fn next_commit(&self) -> Option<Instant> {
+        match self.settings.commit_mode {
+            CommitMode::Interval(interval) if !self.processed.is_empty() => Some(self.committed_at + bounded(interval)),
+            _ => None,
+        }
+    }
+
+    async fn commit_if_due(&mut self) -> Result<(), Error> {
+        match self.settings.commit_mode {
+            CommitMode::Interval(_) if self.next_commit().is_some_and(|due| due <= Instant::now()) => {
+                if let Err(error) = self.commit_processed().await {
+                    tracing::warn!(group = %self.shared().group, %error, "offsets could not be committed; it is tried again");
+                }
+                Ok(())
+            }
+            CommitMode::AfterProcessing => self.commit_processed().await,
+            CommitMode::Interval(_) | CommitMode::Manual => Ok(()),
+        }
+    }
+
+    async fn commit_processed(&mut self) -> Result<(), Error> {
+        let wanted: Vec<(PartitionId, u64)> = self.processed.iter().map(|(id, offset)| (*id, *offset)).collect();
+        self.committed_at = Instant::now();
+        self.commit_offsets(&wanted).await?;
+        for (partition, offset) in wanted {
+            if self.processed.get(&partition) == Some(&offset) {
+                self.processed.remove(&partition);
+            }
+        }
+        Ok(())
+    }
+
+    async fn commit_offsets(&self, offsets: &[(PartitionId, u64)]) -> Result<(), Error> {
+        let shared = self.shared();
+        for chunk in offsets.chunks(OFFSETS_PER_COMMIT_MAX) {
+            let Some((member, epoch)) = self.followed else { return Ok(()) };
+            let request = GroupRequest::Commit {
+                group: shared.group.clone(),
+                committer: Committer::Member { member, epoch },
+                offsets: chunk.iter().map(|(partition, offset)| (*partition, Some(*offset))).collect(),
+            };
+            shared.client.coordinate(&shared.group, "commit offsets of", request, Duration::ZERO).await?;
+        }
+        Ok(())
+    }
+
+    /// Does what the coordinator has told: gives up partitions, takes others up.
+    async fn follow(&mut self) -> Result<(), Error> {
+        let shared = Arc::clone(self.shared());
+        loop {
+            let (incarnation, failure, member, assignment) = {
+                let told = shared.told();
+                (told.incarnation, told.failure.clone(), told.member, told.assignment.clone())
+            };
+            if incarnation != self.incarnation {
+                self.incarnation = incarnation;
+                self.lose_all();
+            }
+            let Some(member) = member else {
+                return failure.map_or(Ok(()), Err);
+            };
+            if self.followed == Some((member, assignment.epoch)) {
+                return Ok(());
+            }
+            let names = names(&assignment);
+            self.give_up(&names).await;
+            // Taking up begins with saying so; if there is something newer by now, that counts.
+            let added: BTreeSet<PartitionId> = {
+                let mut told = shared.told();
+                if told.incarnation != incarnation || told.assignment.epoch != assignment.epoch {
+                    continue;
+                }
+                told.owned.extend(names.keys());
+                names.keys().copied().filter(|id| !self.engine.reads(*id)).collect()
+            };
+            shared.changed.notify_one();
+            self.take_up(&added, &names).await?;
+            self.followed = Some((member, assignment.epoch));
+        }
+    }
+
+    /// Of nothing it had anything can be committed.
+    fn lose_all(&mut self) {
+        let lost = self.assignment();
+        lost.iter().for_each(|partition| self.engine.remove(*partition));
+        self.handed_out.clear();
+        self.processed.clear();
+        self.topics.clear();
+        self.followed = None;
+        self.tell(RebalanceEvent::Lost(lost));
+    }
+
+    /// Gives up what is not assigned any more, after committing what was processed of it.
+    async fn give_up(&mut self, assigned: &BTreeMap<PartitionId, Arc<TopicName>>) {
+        let revoked: Vec<PartitionId> = self.engine.partitions().filter(|id| !assigned.contains_key(id)).collect();
+        if !revoked.is_empty() {
+            revoked.iter().for_each(|partition| self.engine.remove(*partition));
+            self.tell(RebalanceEvent::Revoked(revoked.clone()));
+        }
+        let shared = Arc::clone(self.shared());
+        // Also what an earlier call did not come to the end with.
+        let leaving: Vec<PartitionId> =
+            shared.told().owned.iter().copied().filter(|id| !assigned.contains_key(id)).collect();
+        let last = |id: &PartitionId| Some((*id, *self.processed.get(id)?));
+        let offsets: Vec<(PartitionId, u64)> = leaving.iter().filter_map(last).collect();
+        if !offsets.is_empty()
+            && self.settings.commit_mode != CommitMode::Manual
+            && let Err(error) = self.commit_offsets(&offsets).await
+        {
+            tracing::warn!(group = %shared.group, %error, "what was processed of revoked partitions could not be committed");
+        }
+        for partition in &leaving {
+            self.processed.remove(partition);
+            self.handed_out.remove(partition);
+            self.topics.remove(partition);
+        }
+        shared.told().owned.retain(|id| assigned.contains_key(id));
+        shared.changed.notify_one();
+    }
+
+    /// Begins to read what was committed, or where the settings say.
+    async fn take_up(
+        &mut self,
+        added: &BTreeSet<PartitionId>,
+        names: &BTreeMap<PartitionId, Arc<TopicName>>,
+    ) -> Result<(), Error> {
+        if added.is_empty() {
+            return Ok(());
+        }
+        let shared = Arc::clone(self.shared());
+        let committed = shared.client.committed(&shared.group, Some(added.iter().copied().collect())).await?;
+        let committed: BTreeMap<PartitionId, u64> = committed.into_iter().map(|(id, at)| (id, at.offset)).collect();
+        let (from, on_truncated, client) = (self.settings.from, self.settings.on_truncated, &shared.client);
+        let starts: Vec<(PartitionId, Start)> = stream::iter(added.iter().copied())
+            .map(|id| {
+                let committed = committed.get(&id).copied();
+                async move {
+                    let (offset, at_first) = match committed {
+                        Some(offset) if on_truncated == OnTruncated::Error => (offset, false),
+                        Some(offset) => (within(client, id, offset, on_truncated).await?, false),
+                        None => (from.resolve(client, id).await?, from == Position::First),
+                    };
+                    Ok::<_, Error>((id, Start { offset, at_first, end: None }))
+                }
+            })
+            .buffer_unordered(OFFSETS_IN_FLIGHT_MAX)
+            .try_collect()
+            .await?;
+        for (partition, start) in starts {
+            if let Some(name) = names.get(&partition) {
+                self.topics.insert(partition, Arc::clone(name));
+                self.engine.add(partition, Arc::clone(name), start);
+            }
+        }
+        self.tell(RebalanceEvent::Assigned(added.iter().copied().collect()));
+        Ok(())
+    }
+}
+
+/// The committed offset, or another one if its record was deleted.
+async fn within(
+    client: &crate::Client,
+    partition: PartitionId,
+    offset: u64,
+    policy: OnTruncated,
+) -> Result<u64, Error> {
+    let first = client.partition_offset(partition, OffsetQuery::First).await?;
+    if offset >= first {
+        return Ok(offset);
+    }
+    let go_on = match policy {
+        OnTruncated::Last => client.partition_offset(partition, OffsetQuery::Last).await?,
+        OnTruncated::First | OnTruncated::Error => first,
+    };
+    tracing::warn!(%partition, committed = offset, go_on, "records were deleted before the group has read them");
+    Ok(go_on)
+}
+
+fn names(assignment: &Assignment) -> BTreeMap<PartitionId, Arc<TopicName>> {
+    let of_topic = |assigned: &quorate_protocol::AssignedTopic| {
+        let (topic, name) = (assigned.topic, Arc::new(assigned.name.clone()));
+        let named = |index: &u32| (PartitionId { topic, index: *index }, Arc::clone(&name));
+        assigned.partitions.iter().map(named).collect::<Vec<_>>()
+    };
+    assignment.topics.iter().flat_map(of_topic).collect()
+}
