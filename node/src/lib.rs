@@ -22,5 +22,6 @@ pub use identity::{Formation, Identity, Origin};
 pub use net::{ByteStream, Listener, Net, Stream, TcpNet};
 pub use node::{Build, Node, NodeError, OpenStore, Seams};
 pub use peers::{Expulsion, PEER_VERSIONS, PeerVersions};
-pub use quorate_raft::Levels;
+pub use quorate_log_engine::Vfs;
+pub use quorate_raft::{BoxFuture, Levels, MemoryStore};
 pub use recover_metadata::{MetadataRescue, RescueError, recover_metadata};

@@ -1,7 +1,7 @@
 //! Starting and stopping a node.
 
 use std::{
-    fmt::Debug,
+    fmt::{self, Debug},
     io,
     path::{Path, PathBuf},
     sync::Arc,
@@ -31,7 +31,27 @@ use crate::{
 const HAND_OVER_MAX: Duration = Duration::from_secs(5);
 
 /// Opens the keyed store in a directory.
-pub type OpenStore = fn(&Path) -> Result<Arc<dyn KvStore>, KvError>;
+#[derive(Clone)]
+pub struct OpenStore(Arc<OpenStoreFn>);
+
+type OpenStoreFn = dyn Fn(&Path) -> Result<Arc<dyn KvStore>, KvError> + Send + Sync;
+
+impl OpenStore {
+    /// Opens it so.
+    pub fn new(open: impl Fn(&Path) -> Result<Arc<dyn KvStore>, KvError> + Send + Sync + 'static) -> Self {
+        Self(Arc::new(open))
+    }
+
+    pub(crate) fn open(&self, directory: &Path) -> Result<Arc<dyn KvStore>, KvError> {
+        (self.0)(directory)
+    }
+}
+
+impl Debug for OpenStore {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("OpenStore")
+    }
+}
 
 /// The four seams between a node and the world.
 #[derive(Clone, Debug)]
@@ -69,7 +89,7 @@ impl Default for Seams {
     fn default() -> Self {
         Self {
             vfs: Arc::new(RealVfs),
-            store: |directory| Ok(Arc::new(RocksStore::open(directory)?)),
+            store: OpenStore::new(|directory| Ok(Arc::new(RocksStore::open(directory)?))),
             net: Arc::new(TcpNet),
             clock: Arc::new(SystemClock),
             build: Build::default(),
@@ -154,8 +174,8 @@ impl Node {
             }
             None => None,
         };
-        let (open, directory) = (seams.store, data_dir.store());
-        let store = tokio::task::spawn_blocking(move || open(&directory))
+        let (open, directory) = (seams.store.clone(), data_dir.store());
+        let store = tokio::task::spawn_blocking(move || open.open(&directory))
             .await
             .unwrap_or_else(|error| Err(KvError(error.to_string())))?;
         store_format::check(&store, Identity::is_saved(&store)?)?;

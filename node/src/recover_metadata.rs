@@ -95,7 +95,7 @@ fn run(
     accept_data_loss: bool,
 ) -> Result<MetadataRescue, RescueError> {
     let data_dir = DataDir::open(&config.data_dir)?;
-    let store: Arc<dyn KvStore> = (seams.store)(&data_dir.store())?;
+    let store: Arc<dyn KvStore> = seams.store.open(&data_dir.store())?;
     store_format::check(&store, Identity::is_saved(&store)?)?;
     let identity = Identity::load(&store)?;
     let identity = identity.ok_or_else(|| RescueError::NoIdentity(config.data_dir.clone()))?;

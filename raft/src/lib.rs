@@ -57,7 +57,9 @@ pub use partition::{
 pub use repair::Mended;
 pub use replacement::{GroupMembers, Replacement, ReplacementStep, StepError, StepProgress};
 pub use retention::Retention;
-pub use store::{FAMILY_NODE, KvBatch, KvError, KvStore, ReplicaPhase, ReplicaRecord, ReplicaRecords, RocksStore};
+pub use store::{
+    FAMILY_NODE, KvBatch, KvError, KvStore, MemoryStore, ReplicaPhase, ReplicaRecord, ReplicaRecords, RocksStore,
+};
 pub use survivor::{MetadataRemains, go_on_alone, metadata_go_on_alone, metadata_remains};
 pub use transport::{BoxFuture, Lane, PeerTransport, PeerUnreachable, Route, Session, SessionSender};
 pub use types::{Applied, Claim, Members, Proposal, Queue, Queued};

@@ -93,7 +93,7 @@ pub use quorate_protocol::{
     ClusterInfo, CommittedOffset, Departure, ErrorCode, GroupInfo, GroupState, GroupSummary, LeavingInfo, MemberId,
     MemberInfo, MemberSettings, MetadataRecoveryInfo, MissingInfo, MoveInfo, MoveState, NodeInfo, NodeState,
     OffsetQuery, OutlookInfo, PartitionInfo, RecoveryInfo, ReplicaInfo, ReplicaRole, ServeFrom, SurvivorInfo,
-    TasksResponse as Tasks, TopicInfo,
+    TasksResponse as Tasks, TopicInfo, coordinator_of,
 };
 pub use quorate_record::{
     BatchError, BatchHeader, Batches, Compression, DecodeLimits, DecodedRecord, Header, ParseCompressionError, Record,

@@ -9,6 +9,7 @@ mod bad_input;
 mod chaos;
 mod drain;
 mod full_disk;
+mod groups;
 mod hand_over;
 mod held_sync;
 mod leader_loss;

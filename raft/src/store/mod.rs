@@ -2,11 +2,13 @@
 
 mod committed;
 mod kv;
+mod memory;
 mod replica_record;
 mod rocks;
 
 pub(crate) use committed::CommittedMarks;
 pub use kv::{KvBatch, KvError, KvStore};
+pub use memory::MemoryStore;
 pub use replica_record::{ReplicaPhase, ReplicaRecord, ReplicaRecords};
 pub use rocks::RocksStore;
 

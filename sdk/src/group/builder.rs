@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// Called with each change of what a member reads.
-pub(super) type OnRebalance = Box<dyn FnMut(&RebalanceEvent) + Send>;
+pub(super) type OnRebalance = Box<dyn FnMut(&RebalanceEvent) + Send + Sync>;
 
 /// Settings of a [`GroupConsumer`].
 #[must_use = "a builder does nothing before it is built"]
@@ -101,7 +101,7 @@ impl GroupConsumerBuilder {
     }
 
     /// Is told of each change of what this member reads, within a poll.
-    pub fn on_rebalance(mut self, listener: impl FnMut(&RebalanceEvent) + Send + 'static) -> Self {
+    pub fn on_rebalance(mut self, listener: impl FnMut(&RebalanceEvent) + Send + Sync + 'static) -> Self {
         self.settings.on_rebalance = Some(Box::new(listener));
         self
     }

@@ -155,6 +155,12 @@ impl GroupConsumer {
         self.shared().told().member
     }
 
+    /// The epoch of the assignment that it follows: no partition is ever assigned to two members at the same epoch.
+    #[must_use]
+    pub fn epoch(&self) -> Option<u64> {
+        self.followed.map(|(_, epoch)| epoch)
+    }
+
     /// The offset of the next record that will be polled from a partition; `None` if it is not read.
     #[must_use]
     pub fn position(&self, partition: PartitionId) -> Option<u64> {

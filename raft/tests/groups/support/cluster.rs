@@ -12,16 +12,13 @@ use quorate_cluster_config::{ClusterId, GroupId, NodeId, PartitionId, RaftConfig
 use quorate_faulty_vfs::{Disk, PowerCut};
 use quorate_log_engine::{EngineOptions, Log, LogEngine, LogOptions, RecoveredEntry, Recovery, ScrubOptions};
 use quorate_raft::{
-    AppendTicket, CatchUp, ColdReads, DiskSpace, Elections, Environment, GroupOpenError, LEVELS, Mended, MetadataGroup,
-    PartitionGroup, ReplicaPhase, ReplicaRecord, ReplicaRecords, Role, SystemClock,
+    AppendTicket, CatchUp, ColdReads, DiskSpace, Elections, Environment, GroupOpenError, LEVELS, MemoryStore, Mended,
+    MetadataGroup, PartitionGroup, ReplicaPhase, ReplicaRecord, ReplicaRecords, Role, SystemClock,
 };
 use quorate_record::{BatchBuilder, BatchHeader, Compression, DecodeLimits, ProducerStamp, Record, decode_batch};
 use tokio::runtime::Runtime;
 
-use super::{
-    net::{Net, Port, Replica},
-    store::Store,
-};
+use super::net::{Net, Port, Replica};
 
 /// How long anything may take that a test waits for.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(8);
@@ -50,7 +47,7 @@ impl Default for Setup {
 struct Node {
     disk: Disk,
     space: DiskSpace,
-    store: Arc<Store>,
+    store: Arc<MemoryStore>,
     running: Option<Running>,
 }
 
@@ -163,7 +160,7 @@ impl TestCluster {
         self.disk(id).paths().into_iter().filter(|path| path.starts_with(&directory)).collect()
     }
 
-    pub(crate) fn store(&self, id: NodeId) -> &Arc<Store> {
+    pub(crate) fn store(&self, id: NodeId) -> &Arc<MemoryStore> {
         &self.nodes[&id].store
     }
 

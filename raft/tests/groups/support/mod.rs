@@ -3,4 +3,3 @@
 pub(crate) mod cluster;
 pub(crate) mod net;
 pub(crate) mod script;
-pub(crate) mod store;

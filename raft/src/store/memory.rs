@@ -1,15 +1,15 @@
-//! A keyed store in memory that loses unflushed writes at a crash.
+//! A keyed store in memory that loses unflushed writes at a crash: for tests and for clusters inside of tests.
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use quorate_raft::{KvBatch, KvError, KvStore};
+use super::{KvBatch, KvError, KvStore};
 
 /// The store of one node. It survives crashes; what is mounted from it does not.
 #[derive(Debug, Default)]
-pub(crate) struct Store(Mutex<State>);
+pub struct MemoryStore(Mutex<State>);
 
 #[derive(Debug, Default)]
 struct State {
@@ -19,41 +19,46 @@ struct State {
     refuses: bool,
 }
 
-impl Store {
+impl MemoryStore {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// A store that works until the next crash.
-    pub(crate) fn mount(self: &Arc<Self>) -> Arc<dyn KvStore> {
-        let life = self.0.lock().unwrap().life;
+    #[must_use]
+    pub fn mount(self: &Arc<Self>) -> Arc<dyn KvStore> {
+        let life = self.state().life;
         Arc::new(Mount { store: self.clone(), life })
     }
 
     /// Loses what was not flushed.
-    pub(crate) fn crash(&self) {
-        let mut state = self.0.lock().unwrap();
+    pub fn crash(&self) {
+        let mut state = self.state();
         state.life += 1;
         state.live = state.flushed.clone();
     }
 
     /// Fails all writes from now on, or no longer.
-    pub(crate) fn refuse(&self, refuses: bool) {
-        self.0.lock().unwrap().refuses = refuses;
+    pub fn refuse(&self, refuses: bool) {
+        self.state().refuses = refuses;
     }
 
     /// Flushes, as the operating system may at any time.
-    pub(crate) fn flush(&self) {
-        let mut state = self.0.lock().unwrap();
+    pub fn flush(&self) {
+        let mut state = self.state();
         state.flushed = state.live.clone();
     }
 }
 
 #[derive(Debug)]
 struct Mount {
-    store: Arc<Store>,
+    store: Arc<MemoryStore>,
     life: u64,
 }
 
 impl Mount {
     fn with<T>(&self, use_it: impl FnOnce(&mut State) -> T) -> Result<T, KvError> {
-        let mut state = self.store.0.lock().unwrap();
+        let mut state = self.store.state();
         if state.life == self.life { Ok(use_it(&mut state)) } else { Err(KvError("the node has crashed".into())) }
     }
 }
