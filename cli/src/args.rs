@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytesize::ByteSize;
 use clap::builder::styling::{Style, Styles};
 use clap::{Args, Parser};
-use quorate_cluster_config::{Address, TopicName};
+use quorate_cluster_config::{Address, Name, TopicName};
 
 use crate::commands::Command;
 use crate::output::Format;
@@ -40,10 +40,14 @@ pub(crate) struct Cli {
 /// Flags that every command takes, before or after its name.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct GlobalArgs {
-    /// Client addresses of one or more nodes; any of them will do
-    #[arg(long, global = true, env = "QUORATE_SERVER", value_name = "HOST:PORT[,…]", value_delimiter = ',')]
-    #[arg(default_value = "127.0.0.1:7101", hide_env_values = true, help_heading = "Global options")]
+    /// Client addresses of one or more nodes; any of them will do [env: QUORATE_SERVER] [default: those of the current
+    /// context, else 127.0.0.1:7101]
+    #[arg(long, global = true, value_name = "HOST:PORT[,…]", value_delimiter = ',', help_heading = "Global options")]
     pub(crate) server: Vec<Address>,
+
+    /// The cluster of this name, see `quorate context` [env: QUORATE_CONTEXT]
+    #[arg(long, global = true, value_name = "NAME", conflicts_with = "server", help_heading = "Global options")]
+    pub(crate) context: Option<Name>,
 
     /// How results are written to stdout
     #[arg(long, global = true, value_enum, default_value_t = Format::Table, help_heading = "Global options")]

@@ -10,6 +10,7 @@ mod base64;
 mod commands;
 mod confirm;
 mod context;
+mod contexts;
 mod error;
 mod format;
 mod interrupt;

@@ -2,7 +2,10 @@
 
 mod bench;
 mod cluster;
+mod completions;
 pub(crate) mod consume;
+mod context;
+mod doctor;
 mod group;
 mod local;
 mod log;
@@ -41,6 +44,13 @@ pub(crate) enum Command {
     /// Measure throughput and latency
     #[command(subcommand)]
     Bench(bench::BenchCommand),
+    /// Name clusters, and choose one of them
+    #[command(subcommand)]
+    Context(context::ContextCommand),
+    /// Check whether this machine is fit for a node
+    Doctor(doctor::DoctorArgs),
+    /// Write the completions of a shell
+    Completions(completions::CompletionsArgs),
     /// Look into a replica's log files, without a cluster
     #[command(subcommand)]
     Log(log::LogCommand),
@@ -65,6 +75,9 @@ pub(crate) fn run(cli: Cli) -> Result<(), Failure> {
             Command::Consume(args) => consume::run(&context, args).await,
             Command::Bench(command) => bench::run(&context, command).await,
             Command::Log(command) => log::run(&context, command),
+            Command::Context(command) => context::run(&context, command),
+            Command::Doctor(args) => doctor::run(&context, &args),
+            Command::Completions(args) => completions::run(&args),
         }
     });
     // What still runs, such as a connection attempt, must not delay the end.

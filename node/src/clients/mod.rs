@@ -7,6 +7,7 @@ mod produce;
 mod recovery;
 mod server;
 mod trim;
+mod watched;
 
 pub(crate) use produce::find;
 pub(crate) use server::ClientServer;

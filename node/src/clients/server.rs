@@ -20,10 +20,11 @@ use tokio::sync::Semaphore;
 use super::{
     admin::{self, work_until},
     errors, fetch, produce, recovery, trim,
+    watched::Watched,
 };
 use crate::{
     cluster::{Cluster, Member},
-    coordinators::{self, ConnectionAlive},
+    coordinators::{self, Connection},
     net::{Listener, Stream},
 };
 
@@ -37,13 +38,13 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 #[derive(Clone, Debug)]
 pub(crate) struct ClientServer {
     pub(crate) cluster: Arc<Cluster>,
-    /// Of each connection another one.
-    connection: ConnectionAlive,
+    /// That of the client, once there is one.
+    connection: Connection,
 }
 
 impl ClientServer {
     pub(crate) fn new(cluster: Arc<Cluster>) -> Self {
-        Self { cluster, connection: ConnectionAlive::default() }
+        Self { cluster, connection: Connection::new() }
     }
 
     pub(crate) async fn run(self, mut listener: Box<dyn Listener>) {
@@ -71,9 +72,12 @@ impl ClientServer {
         }
     }
 
-    async fn connection(self, mut stream: Stream, has_room: bool) -> Result<(), HandshakeError> {
+    async fn connection(mut self, mut stream: Stream, has_room: bool) -> Result<(), HandshakeError> {
         quorate_protocol::accept_client(&mut stream, has_room, HANDSHAKE_TIMEOUT).await?;
+        let alive = Arc::new(());
+        self.connection = Arc::downgrade(&alive);
         let transport = quorate_protocol::ClientTransport::new(stream, limits::CLIENT_FRAME_BYTES_MAX);
+        let transport = Watched { transport, alive: Some(alive) };
         let channel = BaseChannel::with_defaults(transport)
             .max_concurrent_requests(limits::REQUESTS_IN_FLIGHT_PER_CONNECTION_MAX);
         let mut requests = std::pin::pin!(channel.requests());
@@ -163,7 +167,7 @@ impl QuorateApi for ClientServer {
 
     async fn coordinate(self, context: Context, request: CoordinatorRequest) -> Result<GroupResponse, ApiError> {
         let deadline = work_until(context.deadline);
-        coordinators::coordinate(self.member()?, request, &self.connection, deadline).await
+        coordinators::coordinate(self.member()?, request, self.connection.clone(), deadline).await
     }
 
     async fn rebalance(self, context: Context) -> Result<u64, ApiError> {

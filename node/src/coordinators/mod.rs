@@ -37,13 +37,13 @@ const JOBS_MAX: usize = 1_024;
 /// Bytes of a segment of a coordinator's log: what was trimmed goes a segment at a time.
 const SEGMENT_BYTES: u64 = 4 << 20;
 
-/// A client's connection: it is broken once nothing holds on to it any more.
-pub(crate) type ConnectionAlive = Arc<()>;
+/// A client's connection, which is held on to for as long as it is open; what is under way for it does not.
+pub(crate) type Connection = Weak<()>;
 
 /// A request and who waits for the answer.
 struct Job {
     request: GroupRequest,
-    connection: Weak<()>,
+    connection: Connection,
     answer: oneshot::Sender<Result<GroupResponse, ApiError>>,
 }
 
@@ -86,7 +86,7 @@ impl Coordinators {
 pub(crate) async fn coordinate(
     member: &Arc<Member>,
     request: CoordinatorRequest,
-    connection: &ConnectionAlive,
+    connection: Connection,
     deadline: Instant,
 ) -> Result<GroupResponse, ApiError> {
     let CoordinatorRequest { coordinator, request } = request;
@@ -103,7 +103,7 @@ pub(crate) async fn coordinate(
     }
     group.check_leader().map_err(|error| errors::of_proposal(coordinator, &error))?;
     let (answer, answered) = oneshot::channel();
-    let job = Job { request, connection: Arc::downgrade(connection), answer };
+    let job = Job { request, connection, answer };
     member.coordinators.jobs(member, coordinator).try_send(job).map_err(|_| {
         ApiError::new(ErrorCode::Overloaded, format!("coordinator {} has too much to do; try again", coordinator.index))
     })?;

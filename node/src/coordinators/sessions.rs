@@ -3,7 +3,6 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    sync::Weak,
     time::Duration,
 };
 
@@ -11,6 +10,8 @@ use quorate_cluster_config::{Name, limits::BROKEN_CONNECTION_GRACE};
 use quorate_coordinator::{CoordinatorState, Member};
 use quorate_protocol::{ApiError, GroupResponse, Heartbeat, MemberId};
 use tokio::{sync::oneshot, time::Instant};
+
+use super::Connection;
 
 type Key = (Name, MemberId);
 
@@ -25,7 +26,7 @@ struct Parked {
 #[derive(Debug)]
 struct Session {
     heard: Instant,
-    connection: Option<Weak<()>>,
+    connection: Option<Connection>,
     broken: Option<Instant>,
     /// Since when it has had something to give up.
     revoking: Option<Instant>,
@@ -81,7 +82,7 @@ impl Sessions {
         self.sessions.retain(|key, _| members.contains(key));
     }
 
-    pub(super) fn heard(&mut self, heartbeat: &Heartbeat, connection: Weak<()>, now: Instant) {
+    pub(super) fn heard(&mut self, heartbeat: &Heartbeat, connection: Connection, now: Instant) {
         let key = (heartbeat.group.clone(), heartbeat.member);
         let session = self.sessions.entry(key).or_insert_with(|| Session::new(now));
         (session.heard, session.connection, session.broken) = (now, Some(connection), None);

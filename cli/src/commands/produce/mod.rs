@@ -1,6 +1,7 @@
 //! `quorate produce`
 
 mod input;
+mod meter;
 mod tracker;
 
 use std::path::PathBuf;
@@ -9,11 +10,12 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use bytes::Bytes;
 use bytesize::ByteSize;
 use clap::Args;
-use quorate::{Client, Compression, Producer, ProducerRecord, Record};
+use quorate::{Client, Compression, Header, Producer, ProducerRecord, Record};
 use quorate_cluster_config::limits::RECORD_BYTES_MAX;
 use serde::Serialize;
 
 use self::input::Input;
+use self::meter::Meter;
 use self::tracker::{Sender, Summary};
 use crate::args::{self, TopicArg};
 use crate::context::Context;
@@ -31,7 +33,8 @@ stderr says how many records were acknowledged before. --timeout bounds the deli
 
 Examples:
   echo hello | quorate produce orders
-  quorate produce orders --file events.txt --key-separator : --compression zstd")]
+  quorate produce orders --file events.txt --key-separator : --compression zstd
+  quorate produce orders --header source=import --header run=7 < orders.txt")]
 pub(crate) struct ProduceArgs {
     #[command(flatten)]
     topic: TopicArg,
@@ -41,6 +44,9 @@ pub(crate) struct ProduceArgs {
     /// Split each line at the first C into key and value; a line without it has no key
     #[arg(long, value_name = "C", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     key_separator: Option<String>,
+    /// Give each record this header; may be repeated
+    #[arg(long, value_name = "KEY=VALUE", value_parser = header)]
+    header: Vec<Header>,
     /// Read from this file instead of stdin; `-` is stdin
     #[arg(long, value_name = "FILE")]
     file: Option<PathBuf>,
@@ -53,6 +59,25 @@ pub(crate) struct ProduceArgs {
     /// How long a batch waits for more records
     #[arg(long, value_name = "DURATION", value_parser = args::duration, default_value = "5ms")]
     linger: Duration,
+}
+
+/// How a line becomes a record.
+struct Shape<'a> {
+    /// What ends the key.
+    separator: Option<&'a [u8]>,
+    headers: &'a [Header],
+}
+
+/// `KEY=VALUE`; without `=`, a header without a value.
+fn header(text: &str) -> Result<Header, String> {
+    let (key, value) = match text.split_once('=') {
+        Some((key, value)) => (key, Some(Bytes::copy_from_slice(value.as_bytes()))),
+        None => (text, None),
+    };
+    if key.is_empty() {
+        return Err("write it like KEY=VALUE".to_owned());
+    }
+    Ok(Header { key: key.to_owned(), value })
 }
 
 #[derive(Serialize)]
@@ -69,12 +94,13 @@ pub(crate) async fn run(context: &Context, args: ProduceArgs) -> Result<(), Fail
     let producer = build(context, &client, &args).await?;
     let began = Instant::now();
     let (mut sender, acknowledged) = tracker::start();
-    let separator = args.key_separator.as_deref().map(str::as_bytes);
+    let shape = Shape { separator: args.key_separator.as_deref().map(str::as_bytes), headers: &args.header };
+    let meter = Meter::start(context.format, acknowledged.counts());
     let fed = tokio::select! {
         biased;
         interrupted = interrupted() => interrupted.and(Err(Failure::message("interrupted"))),
         () = acknowledged.failed() => Ok(()),
-        fed = feed(input, separator, &producer, &mut sender) => fed,
+        fed = feed(input, &shape, &producer, &mut sender) => fed,
     };
     drop(sender);
     // Errors of deliveries reach us through the tracker, which knows how many went well before.
@@ -84,6 +110,7 @@ pub(crate) async fn run(context: &Context, args: ProduceArgs) -> Result<(), Fail
         acknowledged.summary().await
     });
     let summary = summary.await?;
+    drop(meter);
     report(&context, began.elapsed(), summary, fed)
 }
 
@@ -100,13 +127,8 @@ async fn build(context: &Context, client: &Client, args: &ProduceArgs) -> Result
 }
 
 /// Sends every line of the input, and ends at the first one that cannot be sent.
-async fn feed(
-    mut input: Input,
-    separator: Option<&[u8]>,
-    producer: &Producer,
-    sender: &mut Sender,
-) -> Result<(), Failure> {
-    let mut lines = LineSplitter::new(RECORD_BYTES_MAX + separator.map_or(0, <[u8]>::len));
+async fn feed(mut input: Input, shape: &Shape<'_>, producer: &Producer, sender: &mut Sender) -> Result<(), Failure> {
+    let mut lines = LineSplitter::new(RECORD_BYTES_MAX + shape.separator.map_or(0, <[u8]>::len));
     while let Some(chunk) = input.next().await? {
         lines.push(chunk);
         while let Some(line) = lines.next_line().map_err(|refused| {
@@ -116,26 +138,26 @@ async fn feed(
                 input.name()
             ))
         })? {
-            send(line, separator, producer, sender, &lines, &input).await?;
+            send(line, shape, producer, sender, &lines, &input).await?;
         }
     }
     match lines.finish() {
-        Some(line) => send(line, separator, producer, sender, &lines, &input).await,
+        Some(line) => send(line, shape, producer, sender, &lines, &input).await,
         None => Ok(()),
     }
 }
 
 async fn send(
     line: Bytes,
-    separator: Option<&[u8]>,
+    shape: &Shape<'_>,
     producer: &Producer,
     sender: &mut Sender,
     lines: &LineSplitter,
     input: &Input,
 ) -> Result<(), Failure> {
-    let (key, value) = split_key(line, separator);
+    let (key, value) = split_key(line, shape.separator);
     let bytes = key.as_ref().map_or(0, Bytes::len) + value.len();
-    let record = Record { key, value: Some(value), headers: Vec::new(), timestamp_ms: now_ms() };
+    let record = Record { key, value: Some(value), headers: shape.headers.to_vec(), timestamp_ms: now_ms() };
     let delivery = producer.send(ProducerRecord { partition: None, record }).await.map_err(|error| Failure::Line {
         number: lines.lines(),
         input: input.name().to_owned(),
@@ -207,6 +229,15 @@ mod tests {
         assert_eq!(split(b"k:v:w", Some(":")), (Some(&b"k"[..]), &b"v:w"[..]));
         assert_eq!(split(b"k=>v", Some("=>")), (Some(&b"k"[..]), &b"v"[..]));
         assert_eq!(split(b":", Some(":")), (Some(&b""[..]), &b""[..]));
+    }
+
+    #[test]
+    fn a_header_has_a_key_and_may_have_a_value() {
+        let read = |text| header(text).map(|header| (header.key, header.value.map(|value| value.to_vec())));
+        assert_eq!(read("source=a=b"), Ok(("source".to_owned(), Some(b"a=b".to_vec()))));
+        assert_eq!(read("flag"), Ok(("flag".to_owned(), None)));
+        assert_eq!(read("empty="), Ok(("empty".to_owned(), Some(Vec::new()))));
+        assert!(read("=value").is_err() && read("").is_err());
     }
 
     #[test]

@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 
 use quorate::{Delivery, ProduceError};
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
 
+use super::meter::Counts;
 use crate::error::Failure;
 
 /// Records sent and not yet acknowledged, at most; the SDK's buffer bounds their bytes.
@@ -22,6 +24,7 @@ pub(super) struct Sender {
 #[derive(Debug)]
 pub(super) struct Acknowledged {
     failed: Arc<Notify>,
+    counts: Arc<Counts>,
     counting: JoinHandle<Summary>,
 }
 
@@ -42,17 +45,20 @@ pub(super) struct Summary {
 pub(super) fn start() -> (Sender, Acknowledged) {
     let (deliveries, receiver) = mpsc::channel(UNACKNOWLEDGED_MAX);
     let failed = Arc::new(Notify::new());
-    let counting = tokio::spawn(count(receiver, Arc::clone(&failed)));
-    (Sender { deliveries }, Acknowledged { failed, counting })
+    let counts: Arc<Counts> = Arc::default();
+    let counting = tokio::spawn(count(receiver, Arc::clone(&failed), Arc::clone(&counts)));
+    (Sender { deliveries }, Acknowledged { failed, counts, counting })
 }
 
-async fn count(mut deliveries: mpsc::Receiver<(Delivery, u64)>, failed: Arc<Notify>) -> Summary {
+async fn count(mut deliveries: mpsc::Receiver<(Delivery, u64)>, failed: Arc<Notify>, counts: Arc<Counts>) -> Summary {
     let mut summary = Summary::default();
     while let Some((delivery, bytes)) = deliveries.recv().await {
         match delivery.await {
             Ok(metadata) => {
                 summary.records += 1;
                 summary.bytes += bytes;
+                counts.records.fetch_add(1, Relaxed);
+                counts.bytes.fetch_add(bytes, Relaxed);
                 let last = summary.last_offsets.entry(metadata.partition).or_default();
                 *last = metadata.offset.max(*last);
             }
@@ -74,6 +80,11 @@ impl Sender {
 }
 
 impl Acknowledged {
+    /// What is acknowledged so far.
+    pub(super) fn counts(&self) -> Arc<Counts> {
+        Arc::clone(&self.counts)
+    }
+
     /// Resolves once a record has failed.
     pub(super) async fn failed(&self) {
         self.failed.notified().await;

@@ -1,0 +1,135 @@
+//! Clusters by name: `contexts.toml` in the user's configuration directory.
+//!
+//! ```toml
+//! current = "staging"
+//!
+//! [contexts.staging]
+//! servers = ["10.0.0.1:7101", "10.0.0.2:7101"]
+//! ```
+
+use std::collections::BTreeMap;
+use std::env;
+use std::fs;
+use std::io::{ErrorKind, Write};
+use std::path::{Path, PathBuf};
+
+use quorate_cluster_config::{Address, Name};
+use serde::{Deserialize, Serialize};
+
+use crate::error::Failure;
+
+/// The clusters that have names, and the one that is used where none is named.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Contexts {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) current: Option<Name>,
+    #[serde(default)]
+    pub(crate) contexts: BTreeMap<Name, Cluster>,
+}
+
+/// A cluster.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Cluster {
+    /// Client addresses of one or more of its nodes.
+    pub(crate) servers: Vec<Address>,
+}
+
+impl Contexts {
+    /// What the user has noted; nothing if there is no such file.
+    pub(crate) fn load() -> Result<Self, Failure> {
+        match path() {
+            Some(path) => Self::read(&path),
+            None => Ok(Self::default()),
+        }
+    }
+
+    fn read(path: &Path) -> Result<Self, Failure> {
+        let text = match fs::read_to_string(path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Self::default()),
+            Err(error) => return Err(failed("read", path, &error.to_string())),
+        };
+        toml::from_str(&text).map_err(|error| failed("read", path, error.message()))
+    }
+
+    /// Writes it down, as a whole or not at all.
+    pub(crate) fn save(&self) -> Result<(), Failure> {
+        let path = path().ok_or_else(|| {
+            Failure::message(
+                "cannot tell where contexts are kept, neither XDG_CONFIG_HOME nor HOME is set, set one of them",
+            )
+        })?;
+        self.write(&path).map_err(|error| failed("write", &path, &error.to_string()))
+    }
+
+    fn write(&self, path: &Path) -> std::io::Result<()> {
+        let text = toml::to_string(self).map_err(std::io::Error::other)?;
+        let directory = path.parent().unwrap_or(path);
+        fs::create_dir_all(directory)?;
+        let new = path.with_extension("toml.new");
+        let mut file = fs::File::create(&new)?;
+        file.write_all(text.as_bytes())?;
+        file.sync_all()?;
+        fs::rename(&new, path)
+    }
+
+    /// The cluster of that name.
+    pub(crate) fn get(&self, name: &Name) -> Result<&Cluster, Failure> {
+        self.contexts.get(name).ok_or_else(|| {
+            let known: Vec<&str> = self.contexts.keys().map(Name::as_str).collect();
+            let known =
+                if known.is_empty() { "there are none".to_owned() } else { format!("known are {}", known.join(", ")) };
+            Failure::message(format!("there is no context {name}, {known}, see `quorate context add`"))
+        })
+    }
+}
+
+fn path() -> Option<PathBuf> {
+    let variable = |name| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let config = variable("XDG_CONFIG_HOME").or_else(|| Some(variable("HOME")?.join(".config")))?;
+    Some(config.join("quorate/contexts.toml"))
+}
+
+fn failed(verb: &str, path: &Path, why: &str) -> Failure {
+    let why = why.replace('\n', " ");
+    Failure::message(format!("cannot {verb} {}, {why}, correct that or remove the file", path.display()))
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+
+    fn named(name: &str) -> Name {
+        Name::parse(name).unwrap()
+    }
+
+    #[test]
+    fn what_is_written_is_read_again() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("quorate/contexts.toml");
+        assert_eq!(Contexts::read(&path).unwrap(), Contexts::default());
+        let servers = Address::parse_list("10.0.0.1:7101,node-2.example:7101").unwrap();
+        let contexts = Contexts {
+            current: Some(named("staging")),
+            contexts: BTreeMap::from([(named("staging"), Cluster { servers })]),
+        };
+        contexts.write(&path).unwrap();
+        assert_eq!(Contexts::read(&path).unwrap(), contexts);
+        let unknown = contexts.get(&named("prod")).unwrap_err().to_string();
+        assert_eq!(unknown, "there is no context prod, known are staging, see `quorate context add`");
+    }
+
+    #[test]
+    fn a_file_that_is_none_is_refused_in_one_line() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("contexts.toml");
+        for text in ["current = 7", "[contexts.a]\nservers = [\"nowhere\"]", "colour = \"red\"", "["] {
+            fs::write(&path, text).unwrap();
+            let error = Contexts::read(&path).unwrap_err().to_string();
+            assert!(error.starts_with("cannot read ") && error.lines().count() == 1, "{error}");
+        }
+    }
+}
