@@ -56,6 +56,7 @@ verify: libclang
 fix: libclang
 	$(CARGO) clippy --release --workspace --all-targets --fix --allow-dirty --allow-staged
 	$(CARGO) fmt --all
+	QUORATE_WRITE_DOCS=1 $(CARGO) test --release --package quorate-cluster-config --package quorate-cli reference
 
 bench: build
 	@scripts/bench.sh $(BIN)

@@ -15,7 +15,7 @@ use serde_json::Value;
 const FILE_LINES_MAX: usize = 500;
 
 /// What each package may depend on within the workspace. Arrows point down only; see `ARCHITECTURE.md`.
-const MAY_USE: [(&str, &[&str]); 12] = [
+const MAY_USE: [(&str, &[&str]); 13] = [
     ("quorate-cluster-config", &[]),
     ("quorate-record", &[]),
     ("quorate-log-engine", &["quorate-record", "quorate-cluster-config"]),
@@ -37,6 +37,7 @@ const MAY_USE: [(&str, &[&str]); 12] = [
     ("quorate-coordinator", &["quorate-protocol", "quorate-cluster-config"]),
     // The log engine only for `quorate log inspect`, which reads the files of a node that may be down.
     ("quorate-cli", &["quorate", "quorate-log-engine", "quorate-cluster-config"]),
+    ("quorate-cookbook", &["quorate", "quorate-testing"]),
     ("quorate-testing", &["quorate", "quorate-node", "quorate-faulty-vfs", "quorate-cluster-config"]),
     // The faulty disk for its random numbers, which are the same for ever.
     (

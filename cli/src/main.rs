@@ -19,6 +19,9 @@ mod local;
 mod moment;
 mod output;
 mod progress;
+#[cfg(test)]
+#[expect(clippy::expect_used, reason = "tests")]
+mod reference;
 
 use std::process::ExitCode;
 

@@ -55,12 +55,63 @@
 //! # Ok(()) }
 //! ```
 //!
+//! A consumer is a [`Stream`](futures::Stream) of records, too. Told where to stop, it replays a range and ends:
+//!
+//! ```no_run
+//! # async fn tour(client: quorate::Client, orders: quorate::TopicName) -> Result<(), quorate::Error> {
+//! use std::time::Duration;
+//! use futures::StreamExt;
+//! use quorate::Position;
+//!
+//! let last_hour = Position::Ago(Duration::from_secs(3600));
+//! let mut records = client.consumer(&orders).from(last_hour).until(Position::Last).build().await?;
+//! while let Some(record) = records.next().await {
+//!     println!("{:?}", record?.record.key);
+//! }
+//! # Ok(()) }
+//! ```
+//!
+//! # Consumer groups
+//!
+//! Members of a group share the partitions of topics. The cluster assigns them, remembers what is
+//! [committed](CommitMode), and gives a partition to another member only after its previous one has finished with it. Each
+//! record is delivered at least once.
+//!
+//! ```no_run
+//! # async fn tour(client: quorate::Client, orders: quorate::TopicName) -> Result<(), Box<dyn std::error::Error>> {
+//! use std::time::Duration;
+//! use quorate::{CommitMode, Name, RebalanceEvent};
+//!
+//! let mut member = client
+//!     .group_consumer(&Name::parse("billing")?, [orders])
+//!     .commit_mode(CommitMode::AfterProcessing)
+//!     .on_rebalance(|event| match event {
+//!         RebalanceEvent::Assigned(partitions) => println!("reads {partitions:?}"),
+//!         RebalanceEvent::Revoked(partitions) => println!("is about to give up {partitions:?}"),
+//!         RebalanceEvent::Lost(partitions) => println!("has lost {partitions:?}"),
+//!     })
+//!     .build()
+//!     .await?;
+//! loop {
+//!     // What the last poll has returned counts as processed, and is committed.
+//!     for record in member.poll(Duration::from_secs(1)).await? {
+//!         println!("{}@{}", record.partition, record.offset);
+//!     }
+//! #   if true { break }
+//! }
+//! for (partition, lag) in member.lag().await? {
+//!     println!("{partition} is {} records, {:?} behind", lag.records, lag.time);
+//! }
+//! member.close().await?;
+//! # Ok(()) }
+//! ```
+//!
 //! # Errors
 //!
 //! [`Error`] and [`ProduceError`] are one line for a person; programs ask them `is_retryable()`,
 //! `has_no_side_effects()` and `code()`.
 //!
-//! Not here: anything a node does, and consumer groups.
+//! Not here: anything a node does. A cluster for tests is in the crate `quorate-testing`.
 
 mod admin;
 mod alteration;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 /// The environment variables that begin with `QUORATE_` and belong to others: to the command line `quorate`, and to
 /// the filter of log messages. Loading leaves them alone.
-pub const FOREIGN_VARIABLES: &[&str] = &["QUORATE_SERVER", "QUORATE_LOG_FILTER", "QUORATE_NODE_BIN"];
+pub const FOREIGN_VARIABLES: &[&str] = &["QUORATE_SERVER", "QUORATE_CONTEXT", "QUORATE_LOG_FILTER", "QUORATE_NODE_BIN"];
 
 /// What the settings of a node are gathered from, besides the defaults. Nothing, unless set.
 ///

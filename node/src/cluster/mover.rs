@@ -23,7 +23,7 @@ use crate::peers::{PeerFailure, StepRequest};
 /// Between two rounds over all moves.
 const INTERVAL: Duration = Duration::from_millis(200);
 /// Replicas on their way to one node at once: they share what the rate of catching up allows.
-const ARRIVING_AT_ONCE: usize = 8;
+const ARRIVING_AT_ONCE: usize = 4;
 /// Moves asked for at once.
 const ASKED_AT_ONCE: usize = 64;
 /// How long the leader of a partition may take for a step.

@@ -1,0 +1,146 @@
+//! Each job is done, also while nodes are killed and the program starts anew.
+
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+use std::time::Duration;
+
+use futures::{StreamExt, future::join_all};
+use quorate::{Client, Header, Position, Record, TopicName};
+use quorate_cookbook::{
+    audit_trail::{self, Verified},
+    bridge::{Bridge, SOURCE_OFFSET},
+    create_topic,
+    event_sourcing::{Accounts, Refused},
+    fan_out,
+    pipeline::Pipeline,
+};
+use quorate_testing::Cluster;
+
+fn topic(name: &str) -> TopicName {
+    TopicName::parse(name).unwrap()
+}
+
+async fn append(client: &Client, to: &TopicName, values: std::ops::Range<u32>) {
+    let producer = client.producer(to).build().await.unwrap();
+    for value in values {
+        let record = Record::new(value.to_string(), 0).with_key((value % 7).to_string());
+        drop(producer.send(record.into()).await.unwrap());
+    }
+    producer.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn accounts_are_never_overdrawn_whoever_decides_at_the_same_time() {
+    let mut cluster = Cluster::start(3).await.unwrap();
+    let client = cluster.client().await.unwrap();
+    let events = topic("account-events");
+    create_topic(&client, &events, 1).await.unwrap();
+    Accounts::open(&client, &events, 0).await.unwrap().deposit("alice", 500).await.unwrap();
+    // Eight tellers want 100 each, and a node dies meanwhile.
+    let tellers = (0..8).map(|_| async {
+        let mut accounts = Accounts::open(&client, &events, 0).await.unwrap();
+        accounts.withdraw("alice", 100).await
+    });
+    cluster.kill(1).unwrap();
+    let outcomes = join_all(tellers).await;
+    let paid = outcomes.iter().filter(|outcome| outcome.is_ok()).count();
+    assert_eq!(paid, 5, "{outcomes:?}");
+    assert!(outcomes.iter().all(|outcome| matches!(outcome, Ok(()) | Err(Refused::Overdrawn { cents: 0, .. }))));
+    assert_eq!(Accounts::open(&client, &events, 0).await.unwrap().balance("alice"), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_trail_is_intact_until_somebody_writes_what_does_not_fit() {
+    let cluster = Cluster::start(3).await.unwrap();
+    let client = cluster.client().await.unwrap();
+    let audit = topic("audit");
+    create_topic(&client, &audit, 1).await.unwrap();
+    assert_eq!(audit_trail::verify(&client, &audit).await.unwrap(), Verified::Intact { entries: 0, last: [0; 32] });
+    // Several write at the same time: the chain stays one.
+    let writers = (0..3).map(|writer| {
+        let (client, audit) = (client.clone(), audit.clone());
+        async move { audit_trail::append(&client, &audit, &format!("entry of {writer}")).await.unwrap() }
+    });
+    let written = join_all(writers).await;
+    let last = written.iter().max_by_key(|(offset, _)| *offset).unwrap().1;
+    assert_eq!(audit_trail::verify(&client, &audit).await.unwrap(), Verified::Intact { entries: 3, last });
+    let mut forged = Record::new("nobody signed in", 0);
+    forged.headers.push(Header { key: audit_trail::CHAIN.to_owned(), value: Some(last.to_vec().into()) });
+    let producer = client.producer(&audit).build().await.unwrap();
+    producer.send(forged.into()).await.unwrap().await.unwrap();
+    assert_eq!(audit_trail::verify(&client, &audit).await.unwrap(), Verified::Broken { offset: 3 });
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pipeline_counts_each_record_once_however_often_it_is_started_anew() {
+    let mut cluster = Cluster::start(3).await.unwrap();
+    let client = cluster.client().await.unwrap();
+    let views = topic("page-views");
+    create_topic(&client, &views, 3).await.unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("counts.sqlite");
+    for round in 0..5 {
+        append(&client, &views, 70 * round..70 * round + 70).await;
+        let mut pipeline = Pipeline::open(&client, &views, &path).await.unwrap();
+        // It is dropped after a step, wherever it stands.
+        pipeline.step(Duration::from_secs(5)).await.unwrap();
+        if round == 2 {
+            cluster.kill(2).unwrap();
+        }
+    }
+    let mut pipeline = Pipeline::open(&client, &views, &path).await.unwrap();
+    while pipeline.step(Duration::from_secs(1)).await.unwrap() > 0 {}
+    for key in 0..7 {
+        assert_eq!(pipeline.count(&key.to_string()).unwrap(), 50, "key {key}");
+    }
+    assert_eq!(pipeline.count("nobody").unwrap(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn subscribers_get_what_is_written_while_they_listen() {
+    let cluster = Cluster::start(1).await.unwrap();
+    let client = cluster.client().await.unwrap();
+    let prices = topic("prices");
+    let config = quorate::TopicConfig { replication_factor: 1, ..quorate::TopicConfig::default() };
+    client.create_topic(&prices, config).await.unwrap();
+    append(&client, &prices, 0..3).await;
+    let served = fan_out::serve(&client, &prices, "127.0.0.1:0".parse().unwrap()).await.unwrap();
+    let url = format!("ws://{}", served.address);
+    let mut sockets = Vec::new();
+    for _ in 0..3 {
+        sockets.push(tokio_tungstenite::connect_async(&url).await.unwrap().0);
+    }
+    append(&client, &prices, 3..6).await;
+    for socket in &mut sockets {
+        for value in 3..6 {
+            let message = socket.next().await.unwrap().unwrap().into_text().unwrap();
+            let message: serde_json::Value = serde_json::from_str(&message).unwrap();
+            assert_eq!((&message["offset"], &message["value"]), (&value.into(), &value.to_string().into()));
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bridge_copies_each_record_once_also_if_there_are_two() {
+    let cluster = Cluster::start(3).await.unwrap();
+    let client = cluster.client().await.unwrap();
+    let (from, to) = (topic("orders"), topic("archive/orders"));
+    for topic in [&from, &to] {
+        create_topic(&client, topic, 1).await.unwrap();
+    }
+    append(&client, &from, 0..2_500).await;
+    let bridge = Bridge { source: (client.clone(), from.clone()), destination: (client.clone(), to.clone()) };
+    let (one, other) = tokio::join!(bridge.copy(0), bridge.copy(0));
+    assert_eq!(one.unwrap() + other.unwrap(), 2_500);
+    append(&client, &from, 2_500..2_600).await;
+    assert_eq!((bridge.copy(0).await.unwrap(), bridge.copy(0).await.unwrap()), (100, 0));
+    let mut copies = client.consumer(&to).until(Position::Last).build().await.unwrap();
+    let mut expected = 0_u64;
+    while let Some(copy) = copies.next().await {
+        let copy = copy.unwrap();
+        assert_eq!(copy.record.value.as_deref(), Some(expected.to_string().as_bytes()));
+        assert_eq!(copy.record.headers[0].key, SOURCE_OFFSET);
+        expected += 1;
+    }
+    assert_eq!(expected, 2_600);
+}
