@@ -131,9 +131,9 @@ mod topology;
 pub use alteration::TopicAlteration;
 pub use builder::ClientBuilder;
 pub use client::Client;
-pub use consumer::{ConsumedRecord, Consumer, ConsumerBuilder, Position, RawBatches};
+pub use consumer::{ConsumedRecord, Consumer, ConsumerBuilder, OnTruncated, Position, RawBatches};
 pub use error::Error;
-pub use group::{CommitMode, GroupConsumer, GroupConsumerBuilder, Lag, OnTruncated, RebalanceEvent};
+pub use group::{CommitMode, GroupConsumer, GroupConsumerBuilder, Lag, RebalanceEvent};
 pub use producer::{Delivery, ProduceError, Producer, ProducerBuilder, ProducerRecord, RecordMetadata};
 
 pub use quorate_cluster_config::{

@@ -103,6 +103,7 @@ fn member(client: Client, topic: TopicName, seen: Arc<Mutex<Seen>>, stopped: wat
                 }
             }
         }
+        drop(consumer.commit().await);
         drop(consumer.close().await);
     })
 }

@@ -46,13 +46,24 @@ pub fn assign(
         }
     }
     spread.even_out();
-    spread.assigned
+    spread.into_assigned()
+}
+
+/// What a member is to have of one topic.
+#[derive(Debug, Default)]
+struct Share {
+    /// What it had, and keeps.
+    kept: BTreeSet<PartitionId>,
+    /// What comes to it.
+    new: BTreeSet<PartitionId>,
 }
 
 /// An assignment in the making.
 struct Spread<'a> {
     members: &'a BTreeMap<MemberId, Subscriber>,
-    assigned: BTreeMap<MemberId, BTreeSet<PartitionId>>,
+    shares: BTreeMap<MemberId, BTreeMap<TopicId, Share>>,
+    loads: BTreeMap<MemberId, usize>,
+    by_load: BTreeSet<(usize, MemberId)>,
     /// The members that read a topic, by load.
     readers: BTreeMap<TopicId, BTreeSet<(usize, MemberId)>>,
 }
@@ -65,27 +76,45 @@ impl<'a> Spread<'a> {
                 readers.entry(*topic).or_default().insert((0, *id));
             }
         }
-        Self { members, assigned: members.keys().map(|id| (*id, BTreeSet::new())).collect(), readers }
+        let loads = members.keys().map(|id| (*id, 0)).collect();
+        let by_load = members.keys().map(|id| (0, *id)).collect();
+        Self { members, shares: BTreeMap::new(), loads, by_load, readers }
     }
 
     fn least_loaded(&self, topic: TopicId) -> Option<MemberId> {
         self.readers.get(&topic)?.first().map(|(_, member)| *member)
     }
 
-    fn load(&self, member: MemberId) -> usize {
-        self.assigned.get(&member).map_or(0, BTreeSet::len)
+    fn share(&mut self, member: MemberId, topic: TopicId) -> &mut Share {
+        self.shares.entry(member).or_default().entry(topic).or_default()
     }
 
     fn give(&mut self, member: MemberId, partition: PartitionId) {
-        self.change(member, |assigned| assigned.insert(partition));
+        let had = self.members.get(&member).is_some_and(|member| member.has.contains(&partition));
+        let share = self.share(member, partition.topic);
+        if had {
+            share.kept.insert(partition)
+        } else {
+            share.new.insert(partition)
+        };
+        self.count(member, |load| load + 1);
     }
 
-    fn change(&mut self, member: MemberId, change: impl FnOnce(&mut BTreeSet<PartitionId>) -> bool) {
-        let before = self.load(member);
-        if let Some(assigned) = self.assigned.get_mut(&member) {
-            change(assigned);
+    /// Takes one partition of a topic: what came to the member last goes first, so that of what it had it keeps the most.
+    fn take(&mut self, member: MemberId, topic: TopicId) -> Option<PartitionId> {
+        let share = self.share(member, topic);
+        let taken = share.new.pop_last().or_else(|| share.kept.pop_last())?;
+        if share.new.is_empty() && share.kept.is_empty() {
+            self.shares.entry(member).or_default().remove(&topic);
         }
-        let after = self.load(member);
+        self.count(member, |load| load.saturating_sub(1));
+        Some(taken)
+    }
+
+    fn count(&mut self, member: MemberId, change: impl FnOnce(usize) -> usize) {
+        let before = self.loads.get(&member).copied().unwrap_or(0);
+        let after = change(before);
+        self.loads.insert(member, after);
         let topics = self.members.get(&member).map(|member| &member.topics);
         for topic in topics.into_iter().flatten() {
             if let Some(readers) = self.readers.get_mut(topic) {
@@ -93,32 +122,35 @@ impl<'a> Spread<'a> {
                 readers.insert((after, member));
             }
         }
+        self.by_load.remove(&(before, member));
+        self.by_load.insert((after, member));
     }
 
     /// Moves single partitions from members with more to members with fewer, as long as that evens out. Each move lowers the
     /// sum of the squares of the loads, so that it ends.
     fn even_out(&mut self) {
-        while let Some((partition, from, to)) = self.next_move() {
-            self.change(from, |assigned| assigned.remove(&partition));
+        while let Some((topic, from, to)) = self.next_move() {
+            let Some(partition) = self.take(from, topic) else { return };
             self.give(to, partition);
         }
     }
 
-    /// From the member with the most, one of its partitions to the member with the fewest that reads it.
-    fn next_move(&self) -> Option<(PartitionId, MemberId, MemberId)> {
-        let mut by_load: Vec<(usize, MemberId)> =
-            self.assigned.iter().map(|(member, assigned)| (assigned.len(), *member)).collect();
-        by_load.sort_unstable_by(|left, right| right.cmp(left));
-        by_load.into_iter().find_map(|(load, from)| {
-            let assigned = self.assigned.get(&from)?;
-            let topics: BTreeSet<TopicId> = assigned.iter().map(|partition| partition.topic).collect();
-            let least = |topic: TopicId| Some((self.readers.get(&topic)?.first().copied()?, topic));
-            let ((fewest, to), topic) = topics.into_iter().filter_map(least).min()?;
-            // What came to it last goes first: of what it had it keeps the most.
-            let had = self.members.get(&from).map(|member| &member.has)?;
-            let of_topic = || assigned.iter().filter(|partition| partition.topic == topic);
-            let partition = of_topic().rfind(|partition| !had.contains(partition)).or_else(|| of_topic().next_back());
-            (load >= fewest + 2).then_some((*partition?, from, to))
+    /// From the member with the most that can give, a partition of this topic to the member with the fewest that reads it.
+    fn next_move(&self) -> Option<(TopicId, MemberId, MemberId)> {
+        self.by_load.iter().rev().find_map(|(load, from)| {
+            let least = |topic: &TopicId| Some((self.readers.get(topic)?.first().copied()?, *topic));
+            let ((fewest, to), topic) = self.shares.get(from)?.keys().filter_map(least).min()?;
+            (*load >= fewest + 2).then_some((topic, *from, to))
         })
+    }
+
+    fn into_assigned(self) -> BTreeMap<MemberId, BTreeSet<PartitionId>> {
+        let mut assigned: BTreeMap<MemberId, BTreeSet<PartitionId>> =
+            self.members.keys().map(|id| (*id, BTreeSet::new())).collect();
+        for (member, shares) in self.shares {
+            let all = shares.into_values().flat_map(|share| share.kept.into_iter().chain(share.new));
+            assigned.entry(member).or_default().extend(all);
+        }
+        assigned
     }
 }

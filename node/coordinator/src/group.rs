@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use quorate_cluster_config::{PartitionId, TopicId, TopicName};
+use quorate_cluster_config::{PartitionId, TopicId, TopicName, limits};
 use quorate_protocol::{AssignedTopic, Assignment, GroupState, MemberId, MemberInfo, MemberSettings};
 use serde::{Deserialize, Serialize};
 
@@ -99,19 +99,23 @@ impl Group {
         }
     }
 
-    /// How many partitions a group of these topics has, as far as they exist.
-    pub(crate) fn partition_count(&self) -> usize {
-        self.topics.values().map(|(_, count)| *count as usize).sum()
-    }
-
-    /// Looks up what the members want; `false` if that is as it was. Older metadata than those known say nothing.
+    /// Looks up what the members want; `false` if that is as it was. Older metadata than those known say nothing. Topics with
+    /// which there would be more partitions than a group may share are left out, by name the later ones.
     pub(crate) fn resolve(&mut self, topics: &impl Topics) -> bool {
         if topics.metadata_index() < self.metadata_index {
             return false;
         }
         self.metadata_index = topics.metadata_index();
         let wanted: BTreeSet<&TopicName> = self.members.values().flat_map(|member| &member.settings.topics).collect();
-        let found = |name: &TopicName| Some((name.clone(), topics.find(name)?));
+        let mut partitions = 0;
+        let found = |name: &TopicName| {
+            let (topic, count) = topics.find(name)?;
+            let with_it = partitions + count as usize;
+            (with_it <= limits::PARTITIONS_PER_GROUP_MAX).then(|| {
+                partitions = with_it;
+                (name.clone(), (topic, count))
+            })
+        };
         let resolved = wanted.into_iter().filter_map(found).collect();
         let changed = self.topics != resolved;
         self.topics = resolved;

@@ -10,7 +10,7 @@ impl Refusal {
     pub fn code(&self) -> ErrorCode {
         match self {
             Self::UnknownMember { .. } => ErrorCode::UnknownMember,
-            Self::Fenced { .. } => ErrorCode::MemberFenced,
+            Self::Fenced { .. } | Self::InstanceTaken { .. } => ErrorCode::MemberFenced,
             Self::NotEmpty { .. } => ErrorCode::GroupNotEmpty,
             Self::UnknownGroup(_) => ErrorCode::UnknownGroup,
             Self::LimitReached(_) => ErrorCode::LimitReached,

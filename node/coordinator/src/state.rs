@@ -41,6 +41,14 @@ pub enum Refusal {
         /// The partition.
         partition: PartitionId,
     },
+    /// Another program has joined under the name of the instance, and is alive.
+    #[error("instance {instance} of group {group} is another program by now; give each its own name")]
+    InstanceTaken {
+        /// The group.
+        group: Name,
+        /// The name.
+        instance: Name,
+    },
     /// Only a group without members can be changed from outside.
     #[error("group {group} has {members} members; stop them first")]
     NotEmpty {
@@ -73,6 +81,8 @@ struct Entry {
 pub struct CoordinatorState {
     groups: BTreeMap<Name, Entry>,
     changed: BTreeSet<Name>,
+    /// Deleted: what is there of that name by now is another group.
+    gone: BTreeSet<Name>,
     offsets: BTreeMap<Name, BTreeMap<PartitionId, Option<CommittedOffset>>>,
 }
 
@@ -116,11 +126,10 @@ impl CoordinatorState {
 
     /// What was decided since this was called last, in the order in which it must be written.
     pub fn take_changes(&mut self) -> Vec<Row> {
-        let row = |name: Name| match self.groups.get(&name) {
-            Some(entry) => Row::Group { group: entry.group.clone(), name },
-            None => Row::GroupGone { name },
-        };
-        let mut rows: Vec<Row> = std::mem::take(&mut self.changed).into_iter().map(row).collect();
+        let gone = std::mem::take(&mut self.gone).into_iter().map(|name| Row::GroupGone { name });
+        let row = |name: Name| Some(Row::Group { group: self.groups.get(&name)?.group.clone(), name });
+        let changed = std::mem::take(&mut self.changed).into_iter().filter_map(row);
+        let mut rows: Vec<Row> = gone.chain(changed).collect();
         for (group, offsets) in std::mem::take(&mut self.offsets) {
             let offsets: Vec<_> = offsets.into_iter().collect();
             let chunks = offsets.chunks(limits::OFFSETS_PER_COMMIT_MAX);
@@ -168,7 +177,7 @@ impl CoordinatorState {
         if *epoch == 0 {
             let settings =
                 heartbeat.join.as_ref().ok_or_else(|| Refusal::Invalid("a join needs settings".to_owned()))?;
-            return self.join(group, *member, settings, topics);
+            return self.join(group, *member, settings, heartbeat.rejoins, topics);
         }
         let entry = self.groups.get_mut(group).filter(|entry| entry.group.members.contains_key(member));
         let entry = entry.ok_or_else(|| unknown_member(group, *member))?;
@@ -183,9 +192,19 @@ impl CoordinatorState {
         name: &Name,
         id: MemberId,
         settings: &MemberSettings,
+        rejoins: bool,
         topics: &impl Topics,
     ) -> Result<(), Refusal> {
         check(settings)?;
+        let own = settings.topics.iter().filter_map(|name| topics.find(name)).map(|(_, count)| count as usize);
+        let partitions: usize = own.sum();
+        if partitions > limits::PARTITIONS_PER_GROUP_MAX {
+            let message = format!(
+                "the topics have {partitions} partitions, more than the {} that a group may share; use more groups",
+                limits::PARTITIONS_PER_GROUP_MAX
+            );
+            return Err(Refusal::LimitReached(message));
+        }
         if !self.groups.contains_key(name) {
             self.check_room_for_group()?;
         }
@@ -200,6 +219,10 @@ impl CoordinatorState {
             .members
             .iter()
             .find(|(_, member)| member.settings.instance.is_some() && member.settings.instance == settings.instance);
+        if let Some(instance) = settings.instance.as_ref().filter(|_| rejoins && took_over.is_some()) {
+            // Otherwise two programs of one name would give each other up for ever.
+            return Err(Refusal::InstanceTaken { group: name.clone(), instance: instance.clone() });
+        }
         if let Some(previous) = took_over.map(|(id, _)| *id).and_then(|id| group.members.remove(&id)) {
             // What was being revoked is given up with the one that is gone; the rest is assigned anew, to the same place.
             group.epoch += 1;
@@ -224,15 +247,6 @@ impl CoordinatorState {
             return Err(Refusal::LimitReached(message));
         }
         group.resolve(topics);
-        let partitions = group.partition_count();
-        if partitions > limits::PARTITIONS_PER_GROUP_MAX {
-            let message = format!(
-                "the topics of group {name} have {partitions} partitions, more than the {} that a group may share; use more \
-                 groups",
-                limits::PARTITIONS_PER_GROUP_MAX
-            );
-            return Err(Refusal::LimitReached(message));
-        }
         group.retarget();
         self.groups.entry(name.clone()).or_default().group = group;
         self.changed.insert(name.clone());
@@ -377,7 +391,8 @@ impl CoordinatorState {
             0 => {
                 self.groups.remove(name);
                 self.offsets.remove(name);
-                self.changed.insert(name.clone());
+                self.changed.remove(name);
+                self.gone.insert(name.clone());
                 Ok(())
             }
             members => Err(Refusal::NotEmpty { group: name.clone(), members }),

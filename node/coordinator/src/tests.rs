@@ -56,7 +56,7 @@ fn settings(topics: &[&str]) -> MemberSettings {
 
 fn beat(member: u128, epoch: u64, owned: &[PartitionId]) -> Heartbeat {
     let (group, member, owned) = (group(), MemberId(member), owned.to_vec());
-    Heartbeat { group, member, epoch, join: None, owned, max_wait: Duration::ZERO }
+    Heartbeat { group, member, epoch, join: None, rejoins: false, owned, max_wait: Duration::ZERO }
 }
 
 fn join_as(state: &mut CoordinatorState, member: u128, settings: MemberSettings, topics: &Known) -> Assignment {
@@ -180,6 +180,48 @@ fn a_static_member_that_comes_back_has_what_it_had_and_fences_who_it_was() {
     assert_eq!(state.assignment(&group(), MemberId(2)).unwrap(), others, "nobody else is disturbed");
     assert!(matches!(commit(&mut state, 1, told.epoch, 0, 1), Err(Refusal::UnknownMember { .. })));
     assert!(back.epoch > told.epoch);
+}
+
+#[test]
+fn a_static_member_that_was_given_up_does_not_take_over_from_who_lives() {
+    let topics = Known::with(1, &[("orders", 1, 2)]);
+    let mut state = CoordinatorState::default();
+    let named = || MemberSettings { instance: Some(Name::parse("worker-1").unwrap()), ..settings(&["orders"]) };
+    join_as(&mut state, 1, named(), &topics);
+    join_as(&mut state, 2, named(), &topics);
+    let again = Heartbeat { join: Some(named()), rejoins: true, ..beat(3, 0, &[]) };
+    assert!(matches!(state.heartbeat(&again, &topics), Err(Refusal::InstanceTaken { .. })));
+    state.remove(&group(), MemberId(2), &topics);
+    state.heartbeat(&again, &topics).unwrap();
+}
+
+#[test]
+fn a_group_deleted_and_made_anew_in_one_turn_has_committed_nothing() {
+    let mut state = CoordinatorState::default();
+    state.commit(&group(), Committer::Outside, &[(at(0), Some(200))], 0).unwrap();
+    let mut written = state.take_changes();
+    state.delete(&group()).unwrap();
+    state.commit(&group(), Committer::Outside, &[(at(1), Some(7))], 0).unwrap();
+    written.extend(state.take_changes());
+    let mut loaded = CoordinatorState::default();
+    written.into_iter().for_each(|row| loaded.load(row));
+    let committed: Vec<_> = loaded.committed(&group(), None).into_iter().map(|(id, at)| (id, at.offset)).collect();
+    assert_eq!(committed, [(at(1), 7)]);
+}
+
+#[test]
+fn topics_that_grow_beyond_what_a_group_may_share_are_left_out() {
+    let mut state = CoordinatorState::default();
+    let small = Known::with(1, &[("a", 1, 6_000), ("b", 2, 10)]);
+    join_as(&mut state, 1, settings(&["a", "b"]), &small);
+    let grown = Known::with(2, &[("a", 1, 6_000), ("b", 2, 6_000)]);
+    state.refresh(&grown);
+    assert_eq!(partitions(&state.assignment(&group(), MemberId(1)).unwrap()).len(), 6_000);
+    assert!(matches!(
+        state.heartbeat(&Heartbeat { join: Some(settings(&["a", "b"])), ..beat(2, 0, &[]) }, &grown),
+        Err(Refusal::LimitReached(_))
+    ));
+    join_as(&mut state, 3, settings(&["a"]), &grown);
 }
 
 #[test]

@@ -44,6 +44,8 @@ pub(super) async fn run(member: Weak<Member>, partition: PartitionId, mut queue:
     let mut jobs = Vec::new();
     loop {
         tokio::select! {
+            // Who has said that it is alive is heard before it is given up.
+            biased;
             count = queue.recv_many(&mut jobs, JOBS_PER_TURN_MAX) => if count == 0 { return },
             _ = ticks.tick(), if !actor.sessions.is_empty() => {}
         }
@@ -82,6 +84,11 @@ impl Actor {
         let now = Instant::now();
         let topics = KnownTopics::of(member);
         let is_stale = self.topics_as_of != topics.metadata_index();
+        for job in &jobs {
+            if let GroupRequest::Heartbeat(heartbeat) = &job.request {
+                self.sessions.heard_again(heartbeat, &job.connection, now);
+            }
+        }
         if jobs.is_empty() && !is_stale && self.sessions.over(&self.rows.state, now).is_empty() {
             self.sessions.answer(&self.rows.state, now);
             return Ok(());
@@ -94,11 +101,15 @@ impl Actor {
         if was_behind {
             self.sessions.follow(&self.rows.state, Instant::now());
         }
-        for (group, id, reason) in self.sessions.over(&self.rows.state, now) {
+        // Of a queue that is not read to its end, others may be in it.
+        let over = if jobs.len() < JOBS_PER_TURN_MAX { self.sessions.over(&self.rows.state, now) } else { Vec::new() };
+        for (group, id, reason) in over {
             tracing::info!(%group, member = %id, reason, "a member of a consumer group is given up");
             self.rows.state.remove(&group, id, &topics);
         }
-        self.rows.state.refresh(&topics);
+        if is_stale || was_behind {
+            self.rows.state.refresh(&topics);
+        }
         self.topics_as_of = topics.metadata_index();
         let now_ms = member.replicas.environment().clock.now_ms();
         let mut answers = Vec::with_capacity(jobs.len());

@@ -73,7 +73,12 @@ impl Coordinators {
             let task = tokio::spawn(actor::run(Arc::downgrade(member), partition, queue)).abort_handle();
             Running { jobs, task }
         };
-        running.entry(partition.index).or_insert_with(start).jobs.clone()
+        let current = running.entry(partition.index).or_insert_with(start);
+        // One that has ended by a bug is not missed for ever.
+        if current.jobs.is_closed() {
+            *current = start();
+        }
+        current.jobs.clone()
     }
 
     /// Ends all of them.
@@ -94,6 +99,7 @@ pub(crate) async fn coordinate(
         let message = format!("coordinator {} is not that of this group", coordinator.index);
         return Err(ApiError::new(ErrorCode::InvalidRequest, message));
     }
+    check_size(&request)?;
     let group = find(member, coordinator)?;
     if member.metadata.state().topic_named(&TopicName::consumer_groups()).map(|topic| topic.id)
         != Some(coordinator.topic)
@@ -112,6 +118,23 @@ pub(crate) async fn coordinate(
         Ok(Err(_)) => Err(ApiError::new(ErrorCode::Unavailable, "the node stops; whether it took effect is unknown")),
         Err(_) => Err(errors::timeout("the request to the coordinator")),
     }
+}
+
+/// What waits for its turn is bounded in number and in size.
+fn check_size(request: &GroupRequest) -> Result<(), ApiError> {
+    let (size, most) = match request {
+        GroupRequest::Heartbeat(heartbeat) => (heartbeat.owned.len(), limits::PARTITIONS_PER_GROUP_MAX),
+        GroupRequest::Commit { offsets, .. } => (offsets.len(), limits::OFFSETS_PER_COMMIT_MAX),
+        GroupRequest::Committed { partitions: Some(partitions), .. } => {
+            (partitions.len(), limits::OFFSETS_PER_GROUP_MAX)
+        }
+        _ => return Ok(()),
+    };
+    if size > most {
+        let message = format!("{size} partitions are named, at most {most} can be");
+        return Err(ApiError::new(ErrorCode::InvalidRequest, message));
+    }
+    Ok(())
 }
 
 /// The topic of the consumer groups, created if there is none yet.

@@ -2,11 +2,11 @@
 //! time anew.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet},
     time::Duration,
 };
 
-use quorate_cluster_config::{Name, limits::BROKEN_CONNECTION_GRACE};
+use quorate_cluster_config::{Name, PartitionId, limits::BROKEN_CONNECTION_GRACE};
 use quorate_coordinator::{CoordinatorState, Member};
 use quorate_protocol::{ApiError, GroupResponse, Heartbeat, MemberId};
 use tokio::{sync::oneshot, time::Instant};
@@ -28,14 +28,14 @@ struct Session {
     heard: Instant,
     connection: Option<Connection>,
     broken: Option<Instant>,
-    /// Since when it has had something to give up.
-    revoking: Option<Instant>,
+    /// Since when it has had to give up what it still has.
+    revoking: BTreeMap<PartitionId, Instant>,
     parked: Option<Parked>,
 }
 
 impl Session {
     fn new(now: Instant) -> Self {
-        Self { heard: now, connection: None, broken: None, revoking: None, parked: None }
+        Self { heard: now, connection: None, broken: None, revoking: BTreeMap::new(), parked: None }
     }
 
     /// Whether the member is to be given up, and why.
@@ -52,7 +52,7 @@ impl Session {
         if passed(self.heard, settings.session_timeout) && (broken || !is_parked) {
             return Some("it was not heard of in time");
         }
-        if self.revoking.is_some_and(|since| passed(since, settings.rebalance_timeout)) {
+        if self.revoking.values().any(|since| passed(*since, settings.rebalance_timeout)) {
             return Some("it did not give up partitions in time");
         }
         None
@@ -76,10 +76,19 @@ impl Sessions {
         for (group, id, member) in state.members() {
             let key = (group.clone(), id);
             let session = self.sessions.entry(key.clone()).or_insert_with(|| Session::new(now));
-            session.revoking = member.held.values().any(|held| held.revoking).then(|| session.revoking.unwrap_or(now));
+            let revoking = member.held.iter().filter(|(_, held)| held.revoking).map(|(partition, _)| *partition);
+            session.revoking =
+                revoking.map(|partition| (partition, *session.revoking.get(&partition).unwrap_or(&now))).collect();
             members.insert(key);
         }
         self.sessions.retain(|key, _| members.contains(key));
+    }
+
+    /// Of a member that is known already.
+    pub(super) fn heard_again(&mut self, heartbeat: &Heartbeat, connection: &Connection, now: Instant) {
+        if let Some(session) = self.sessions.get_mut(&(heartbeat.group.clone(), heartbeat.member)) {
+            (session.heard, session.connection, session.broken) = (now, Some(connection.clone()), None);
+        }
     }
 
     pub(super) fn heard(&mut self, heartbeat: &Heartbeat, connection: Connection, now: Instant) {

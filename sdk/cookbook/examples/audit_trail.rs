@@ -1,9 +1,10 @@
-//! `audit_trail`: writes some entries and verifies them. `audit_trail append TEXT` and `audit_trail verify` do one of both.
+//! `audit_trail`: writes some entries and verifies them. `audit_trail append TEXT` and `audit_trail verify [OFFSET HASH]` do one of
+//! both, the latter against a hash that was kept.
 
 use quorate::{Client, TopicName};
 use quorate_cookbook::{
     Error,
-    audit_trail::{Verified, append, hex, verify},
+    audit_trail::{Known, Verified, append, hex, unhex, verify},
     create_topic, setup,
 };
 
@@ -19,11 +20,14 @@ async fn main() -> Result<(), Error> {
             for entry in ["alice signed in", "alice opened invoice 7", "alice paid invoice 7"] {
                 write(&setup.client, &topic, entry).await?;
             }
-            check(&setup.client, &topic).await
+            check(&setup.client, &topic, None).await
         }
         ["append", entry] => write(&setup.client, &topic, entry).await,
-        ["verify"] => check(&setup.client, &topic).await,
-        _ => Err("usage: audit_trail [append TEXT | verify]".into()),
+        ["verify"] => check(&setup.client, &topic, None).await,
+        ["verify", offset, hash] => {
+            check(&setup.client, &topic, Some(Known { offset: offset.parse()?, hash: unhex(hash)? })).await
+        }
+        _ => Err("usage: audit_trail [append TEXT | verify [OFFSET HASH]]".into()),
     }
 }
 
@@ -33,9 +37,10 @@ async fn write(client: &Client, topic: &TopicName, entry: &str) -> Result<(), Er
     Ok(())
 }
 
-async fn check(client: &Client, topic: &TopicName) -> Result<(), Error> {
-    match verify(client, topic).await? {
+async fn check(client: &Client, topic: &TopicName, known: Option<Known>) -> Result<(), Error> {
+    match verify(client, topic, known).await? {
         Verified::Intact { entries, last } => println!("intact: {entries} entries, the last is {}", hex(&last)),
+        Verified::Replaced => return Err("the trail does not hold the entry that was kept".into()),
         Verified::Broken { offset } => return Err(format!("broken at offset {offset}").into()),
     }
     Ok(())

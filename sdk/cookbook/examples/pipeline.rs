@@ -17,8 +17,9 @@ async fn main() -> Result<(), Error> {
     }
     producer.close().await?;
 
-    let own = std::env::temp_dir().join(format!("quorate-pipeline-{}.sqlite", std::process::id()));
-    let path = std::env::args().nth(1).map_or(own, PathBuf::from);
+    // A database of its own is gone when this ends.
+    let own = tempfile::tempdir()?;
+    let path = std::env::args().nth(1).map_or_else(|| own.path().join("counts.sqlite"), PathBuf::from);
     let mut pipeline = Pipeline::open(&setup.client, &topic, &path).await?;
     let mut taken = 0;
     loop {

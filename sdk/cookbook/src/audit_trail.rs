@@ -1,7 +1,7 @@
 //! Audit trail: entries that nobody can change, leave out or reorder unnoticed.
 //!
-//! Each entry carries the SHA-256 of its text together with the hash of the entry before it. Whoever keeps the last hash
-//! elsewhere (prints it, mails it, signs it) can later show that everything up to it is as it was. The log already keeps
+//! Each entry carries the SHA-256 of its offset and its text together with the hash of the entry before it. Whoever keeps the
+//! last hash elsewhere (prints it, mails it, signs it) can later show that everything up to it is as it was ([`Known`]). The log already keeps
 //! what was acknowledged; the chain shows what somebody with access to the disks has done.
 
 use std::time::Duration;
@@ -22,6 +22,15 @@ const READ_WAIT: Duration = Duration::from_secs(10);
 /// A SHA-256.
 pub type Hash = [u8; 32];
 
+/// A hash that was kept elsewhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Known {
+    /// The entry's offset.
+    pub offset: u64,
+    /// Its hash.
+    pub hash: Hash,
+}
+
 /// What a verification has found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verified {
@@ -37,12 +46,14 @@ pub enum Verified {
         /// Its offset.
         offset: u64,
     },
+    /// The chain fits, and it is another one than that which was kept: it was cut or made anew.
+    Replaced,
 }
 
 /// The hash of an entry behind another one.
 #[must_use]
-pub fn chain(before: &Hash, entry: &[u8]) -> Hash {
-    Sha256::new().chain_update(before).chain_update(entry).finalize().into()
+pub fn chain(before: &Hash, offset: u64, entry: &[u8]) -> Hash {
+    Sha256::new().chain_update(before).chain_update(offset.to_be_bytes()).chain_update(entry).finalize().into()
 }
 
 /// Appends an entry; returns its offset and its hash.
@@ -53,7 +64,7 @@ pub async fn append(client: &Client, topic: &TopicName, entry: &str) -> Result<(
     let producer = client.producer(topic).build().await?;
     for _ in 0..TRIES_MAX {
         let end = client.offset(topic, PARTITION, OffsetQuery::Last).await?;
-        let hash = chain(&last_hash(client, topic, end).await?, entry.as_bytes());
+        let hash = chain(&last_hash(client, topic, end).await?, end, entry.as_bytes());
         let mut record = Record::new(entry.to_owned(), unix_time_ms());
         record.headers.push(Header { key: CHAIN.to_owned(), value: Some(hash.to_vec().into()) });
         match producer.send_batch_at(PARTITION, end, &[record]).await {
@@ -79,23 +90,38 @@ fn hash_of(record: &Record) -> Option<Hash> {
     header.value.as_deref()?.try_into().ok()
 }
 
-/// Reads the whole trail and follows the chain.
+/// Reads the whole trail, follows the chain, and looks whether it holds what was kept elsewhere.
 ///
 /// # Errors
 /// If the trail cannot be read.
-pub async fn verify(client: &Client, topic: &TopicName) -> Result<Verified, Error> {
+pub async fn verify(client: &Client, topic: &TopicName, known: Option<Known>) -> Result<Verified, Error> {
     let consumer = client.consumer(topic).partitions(vec![PARTITION]).until(Position::Last);
     let mut entries = consumer.build().await?;
-    let (mut last, mut count) = ([0; 32], 0);
+    let (mut last, mut count, mut holds) = ([0; 32], 0, known.is_none());
     while let Some(entry) = entries.next().await {
         let entry = entry?;
-        let hash = chain(&last, entry.record.value.as_deref().unwrap_or_default());
+        let hash = chain(&last, entry.offset, entry.record.value.as_deref().unwrap_or_default());
         if hash_of(&entry.record) != Some(hash) {
             return Ok(Verified::Broken { offset: entry.offset });
         }
+        holds |= known == Some(Known { offset: entry.offset, hash });
         (last, count) = (hash, count + 1);
     }
+    if !holds {
+        return Ok(Verified::Replaced);
+    }
     Ok(Verified::Intact { entries: count, last })
+}
+
+/// What [`hex`] has written.
+///
+/// # Errors
+/// If it is no hash.
+pub fn unhex(text: &str) -> Result<Hash, Error> {
+    let digits = |at: usize| text.get(2 * at..2 * at + 2).and_then(|pair| u8::from_str_radix(pair, 16).ok());
+    let bytes: Option<Vec<u8>> = (0..32).map(digits).collect();
+    let hash = bytes.filter(|_| text.len() == 64).and_then(|bytes| bytes.try_into().ok());
+    hash.ok_or_else(|| format!("{text} is no hash: it has 64 hexadecimal digits").into())
 }
 
 /// As people write it.

@@ -6,15 +6,16 @@
 
 use std::time::Duration;
 
-use quorate::{Client, ErrorCode, Header, OffsetQuery, PartitionIndex, Position, Record, TopicName};
+use quorate::{Client, ConsumedRecord, ErrorCode, Header, OffsetQuery, PartitionIndex, Position, Record, TopicName};
 
 use crate::Error;
 
 /// The header that holds the offset in the source, eight bytes, big-endian.
 pub const SOURCE_OFFSET: &str = "source-offset";
 const READ_WAIT: Duration = Duration::from_secs(10);
-/// Records appended at once.
+/// Records appended at once, and bytes of their values, unless one record has more.
 const BATCH_RECORDS: usize = 1_000;
+const BATCH_BYTES: usize = 1 << 20;
 
 /// From where to where.
 #[derive(Clone, Debug)]
@@ -39,12 +40,19 @@ impl Bridge {
             let next = self.next_source_offset(partition, end).await?;
             let (from, from_topic) = &self.source;
             let consumer = from.consumer(from_topic).partitions(vec![partition]);
-            let mut consumer = consumer.from(Position::Offset(next)).until(Position::Last).build().await?;
+            let mut consumer = consumer.from(next).until(Position::Last).build().await?;
             while !consumer.is_done() {
                 let polled = consumer.poll(READ_WAIT).await?;
-                for records in polled.chunks(BATCH_RECORDS) {
-                    let records: Vec<Record> =
-                        records.iter().map(|record| marked(record.record.clone(), record.offset)).collect();
+                let mut polled = polled.into_iter().peekable();
+                while polled.peek().is_some() {
+                    let (mut records, mut bytes) = (Vec::new(), 0);
+                    while records.len() < BATCH_RECORDS
+                        && let Some(record) =
+                            polled.next_if(|record| records.is_empty() || bytes + size(record) <= BATCH_BYTES)
+                    {
+                        bytes += size(&record);
+                        records.push(marked(record.record, record.offset));
+                    }
                     match producer.send_batch_at(partition, end, &records).await {
                         Ok(_) => {
                             end += records.len() as u64;
@@ -60,18 +68,24 @@ impl Bridge {
         }
     }
 
-    /// The offset in the source behind what the destination holds up to `end`.
-    async fn next_source_offset(&self, partition: PartitionIndex, end: u64) -> Result<u64, Error> {
-        let Some(last) = end.checked_sub(1) else { return Ok(0) };
+    /// Where the source goes on behind what the destination holds up to `end`.
+    async fn next_source_offset(&self, partition: PartitionIndex, end: u64) -> Result<Position, Error> {
+        let Some(last) = end.checked_sub(1) else { return Ok(Position::First) };
         let (to, topic) = &self.destination;
         let consumer = to.consumer(topic).partitions(vec![partition]).from(Position::Offset(last));
         let polled = consumer.build().await?.poll(READ_WAIT).await?;
         let record = polled.iter().find(|record| record.offset == last).ok_or("the last copy could not be read")?;
-        let header = record.record.headers.iter().find(|header| header.key == SOURCE_OFFSET);
+        // The last one is ours: the source may be the destination of another bridge.
+        let header = record.record.headers.iter().rfind(|header| header.key == SOURCE_OFFSET);
         let offset = header.and_then(|header| header.value.as_deref()?.try_into().ok().map(u64::from_be_bytes));
         let offset = offset.ok_or_else(|| format!("the record at offset {last} is none of a bridge"))?;
-        Ok(offset + 1)
+        Ok(Position::Offset(offset + 1))
     }
+}
+
+fn size(record: &ConsumedRecord) -> usize {
+    let Record { key, value, .. } = &record.record;
+    key.as_ref().map_or(0, |key| key.len()) + value.as_ref().map_or(0, |value| value.len())
 }
 
 fn marked(mut record: Record, offset: u64) -> Record {

@@ -4,9 +4,13 @@
 //! partition still ends where it has read to. Of two that decide at the same time one succeeds; the other reads on and
 //! decides again. No lock, no database, and the history explains every balance.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::BTreeMap,
+    hash::{BuildHasher, RandomState},
+    time::Duration,
+};
 
-use quorate::{Client, Consumer, ErrorCode, PartitionIndex, Position, ProduceError, Producer, Record, TopicName};
+use quorate::{Client, Consumer, ErrorCode, PartitionIndex, Position, Producer, Record, TopicName};
 use serde::{Deserialize, Serialize};
 
 use crate::{Error, unix_time_ms};
@@ -36,6 +40,14 @@ pub enum Event {
     },
 }
 
+/// An event as it is written down: whoever does not know whether it was appended looks for its id.
+#[derive(Debug, Serialize, Deserialize)]
+struct Entry {
+    id: String,
+    #[serde(flatten)]
+    event: Event,
+}
+
 /// Why nothing happened.
 #[derive(Debug, thiserror::Error)]
 pub enum Refused {
@@ -62,6 +74,8 @@ pub struct Accounts {
     producer: Producer,
     partition: PartitionIndex,
     balances: BTreeMap<String, u64>,
+    /// The id that is about to be appended, until it is read.
+    awaited: Option<String>,
 }
 
 impl Accounts {
@@ -72,7 +86,7 @@ impl Accounts {
     pub async fn open(client: &Client, topic: &TopicName, partition: PartitionIndex) -> Result<Self, Error> {
         let consumer = client.consumer(topic).partitions(vec![partition]).from(Position::First).build().await?;
         let producer = client.producer(topic).build().await?;
-        let mut accounts = Self { consumer, producer, partition, balances: BTreeMap::new() };
+        let mut accounts = Self { consumer, producer, partition, balances: BTreeMap::new(), awaited: None };
         accounts.catch_up().await?;
         Ok(accounts)
     }
@@ -105,14 +119,24 @@ impl Accounts {
 
     /// Reads all there is, decides, and appends where nothing came in between.
     async fn decide(&mut self, decide: impl Fn(&Self) -> Result<Event, Refused>) -> Result<(), Refused> {
+        let id = format!("{}-{:016x}", unix_time_ms(), RandomState::new().hash_one(self.partition));
+        self.awaited = Some(id.clone());
         for _ in 0..TRIES_MAX {
             let end = self.catch_up().await?;
+            // An earlier try whose answer was lost has done it.
+            if self.awaited.is_none() {
+                return Ok(());
+            }
             let event = decide(self)?;
-            let value = serde_json::to_vec(&event).map_err(Error::from)?;
+            let value = serde_json::to_vec(&Entry { id: id.clone(), event }).map_err(Error::from)?;
             let record = Record::new(value, unix_time_ms());
             match self.producer.send_batch_at(self.partition, end, &[record]).await {
-                Ok(_) => return self.catch_up().await.map(drop).map_err(Refused::from),
-                Err(error) if is_outdated(&error) => {}
+                // It is read with the next events, at the latest before the next decision.
+                Ok(_) => {
+                    drop(self.catch_up().await);
+                    return Ok(());
+                }
+                Err(error) if error.code() == Some(ErrorCode::EndOffsetMismatch) => {}
                 Err(error) => return Err(Refused::Log(error.into())),
             }
         }
@@ -125,20 +149,27 @@ impl Accounts {
         let end = ends.get(&self.partition).copied().unwrap_or(0);
         while self.consumer.position(self.partition).is_some_and(|position| position < end) {
             for record in self.consumer.poll(READ_WAIT).await? {
-                self.apply(serde_json::from_slice(&record.record.value.unwrap_or_default())?);
+                match serde_json::from_slice(&record.record.value.unwrap_or_default()) {
+                    Ok(entry) => self.apply(entry),
+                    Err(error) => {
+                        // What is behind it is not skipped.
+                        self.consumer.seek(self.partition, Position::Offset(record.offset)).await?;
+                        return Err(format!("the record at offset {} is no event: {error}", record.offset).into());
+                    }
+                }
             }
         }
         Ok(self.consumer.position(self.partition).unwrap_or(end))
     }
 
-    fn apply(&mut self, event: Event) {
-        match event {
+    fn apply(&mut self, entry: Entry) {
+        self.awaited.take_if(|awaited| *awaited == entry.id);
+        match entry.event {
             Event::Deposited { account, cents } => *self.balances.entry(account).or_default() += cents,
-            Event::Withdrawn { account, cents } => *self.balances.entry(account).or_default() -= cents,
+            Event::Withdrawn { account, cents } => {
+                let balance = self.balances.entry(account).or_default();
+                *balance = balance.saturating_sub(cents);
+            }
         }
     }
-}
-
-fn is_outdated(error: &ProduceError) -> bool {
-    error.code() == Some(ErrorCode::EndOffsetMismatch)
 }

@@ -1,16 +1,18 @@
 //! Fan-out to live subscribers: one consumer, any number of WebSockets.
 //!
-//! Each subscriber gets what comes after it has connected, as JSON. One that is too slow is told so and disconnected, with
-//! the offset it missed first: others are not held up, and nothing grows. From there on it may read the topic itself.
+//! Each subscriber gets what comes after it has connected, as JSON. One that is too slow is told how many records it has missed
+//! and disconnected: others are not held up, and nothing grows. It knows the offsets of what it got, and may read the topic itself
+//! from there on.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use futures::{SinkExt, StreamExt};
 use quorate::{Client, ConsumedRecord, Position, TopicName};
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::broadcast::{self, error::RecvError},
-    task::JoinHandle,
+    task::{JoinHandle, JoinSet},
+    time::timeout,
 };
 use tokio_tungstenite::tungstenite::{
     Message,
@@ -21,6 +23,10 @@ use crate::Error;
 
 /// Messages that a subscriber may be behind.
 const BEHIND_MAX: usize = 1_024;
+/// How long a handshake may take, and a message to be taken.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// After an error of `accept`, or of reading.
+const PAUSE: Duration = Duration::from_millis(200);
 /// Subscribers at a time.
 const SUBSCRIBERS_MAX: usize = 1_000;
 
@@ -53,15 +59,25 @@ pub async fn serve(client: &Client, topic: &TopicName, listen: SocketAddr) -> Re
             match record {
                 // Without subscribers nobody receives it.
                 Ok(record) => drop(sender.send(message(&record).into())),
-                // The next one is tried again: a leader may be gone.
-                Err(error) => eprintln!("{error}"),
+                // A leader may be gone: that passes.
+                Err(error) if error.is_retryable() => tokio::time::sleep(PAUSE).await,
+                Err(error) => return eprintln!("{error}"),
             }
         }
     });
     let accepting = tokio::spawn(async move {
-        while let Ok((stream, _)) = listener.accept().await {
-            if subscribers.receiver_count() < SUBSCRIBERS_MAX {
-                tokio::spawn(subscriber(stream, subscribers.subscribe()));
+        // They end with the server.
+        let mut served = JoinSet::new();
+        loop {
+            tokio::select! {
+                accepted = listener.accept() => match accepted {
+                    Ok((stream, _)) if served.len() < SUBSCRIBERS_MAX => {
+                        drop(served.spawn(subscriber(stream, subscribers.subscribe())));
+                    }
+                    Ok(_) => {}
+                    Err(_) => tokio::time::sleep(PAUSE).await,
+                },
+                Some(_) = served.join_next() => {}
             }
         }
     });
@@ -69,14 +85,20 @@ pub async fn serve(client: &Client, topic: &TopicName, listen: SocketAddr) -> Re
 }
 
 async fn subscriber(stream: TcpStream, mut messages: broadcast::Receiver<Arc<str>>) {
-    let Ok(mut socket) = tokio_tungstenite::accept_async(stream).await else { return };
+    let Ok(Ok(mut socket)) = timeout(PATIENCE, tokio_tungstenite::accept_async(stream)).await else { return };
     loop {
         tokio::select! {
             message = messages.recv() => match message {
-                Ok(text) => if socket.send(Message::text(text.to_string())).await.is_err() { return },
+                Ok(text) => {
+                    let sent = timeout(PATIENCE, socket.send(Message::text(text.to_string()))).await;
+                    if !matches!(sent, Ok(Ok(()))) {
+                        return;
+                    }
+                }
                 Err(RecvError::Lagged(missed)) => {
                     let reason = format!("too slow: {missed} records were missed").into();
-                    drop(socket.close(Some(CloseFrame { code: CloseCode::Again, reason })).await);
+                    let closing = socket.close(Some(CloseFrame { code: CloseCode::Again, reason }));
+                    drop(timeout(PATIENCE, closing).await);
                     return;
                 }
                 Err(RecvError::Closed) => return,

@@ -5,8 +5,8 @@
 
 use std::{path::Path, time::Duration};
 
-use quorate::{Client, ConsumedRecord, Consumer, PartitionIndex, Position, TopicName};
-use rusqlite::{Connection, OptionalExtension, params};
+use quorate::{Client, ConsumedRecord, Consumer, PartitionId, Position, TopicName};
+use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 
 use crate::Error;
 
@@ -27,12 +27,14 @@ impl Pipeline {
         database.execute_batch(
             "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;
              CREATE TABLE IF NOT EXISTS counts (key TEXT PRIMARY KEY, records INTEGER NOT NULL);
-             CREATE TABLE IF NOT EXISTS offsets (partition INTEGER PRIMARY KEY, next INTEGER NOT NULL);",
+             CREATE TABLE IF NOT EXISTS offsets (topic INTEGER, partition INTEGER, next INTEGER NOT NULL,
+                                                 PRIMARY KEY (topic, partition));",
         )?;
         let mut consumer = client.consumer(topic).from(Position::First).build().await?;
-        for partition in 0..client.topic(topic).await?.config.partitions {
-            if let Some(next) = stored_offset(&database, partition)? {
-                consumer.seek(partition, Position::Offset(next)).await?;
+        let topic = client.topic(topic).await?;
+        for index in 0..topic.config.partitions {
+            if let Some(next) = stored_offset(&database, PartitionId { topic: topic.id, index })? {
+                consumer.seek(index, Position::Offset(next)).await?;
             }
         }
         Ok(Self { consumer, database })
@@ -45,8 +47,18 @@ impl Pipeline {
     /// opened anew does it.
     pub async fn step(&mut self, wait: Duration) -> Result<usize, Error> {
         let records = self.consumer.poll(wait).await?;
-        let Some(last) = records.last() else { return Ok(0) };
-        let transaction = self.database.transaction()?;
+        let Some((first, last)) = records.first().zip(records.last()) else { return Ok(0) };
+        let partition = last.id();
+        // SQLite waits for the disk; a service would give it a thread of its own.
+        let transaction = self.database.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        if let Some(next) = stored_offset(&transaction, partition)?
+            && next != first.offset
+        {
+            let found = first.offset;
+            return Err(
+                format!("partition {partition} goes on at {next}, not {found}: is another pipeline at work?").into()
+            );
+        }
         for record in &records {
             transaction.execute(
                 "INSERT INTO counts VALUES (?1, 1) ON CONFLICT (key) DO UPDATE SET records = records + 1",
@@ -54,8 +66,8 @@ impl Pipeline {
             )?;
         }
         transaction.execute(
-            "INSERT INTO offsets VALUES (?1, ?2) ON CONFLICT (partition) DO UPDATE SET next = excluded.next",
-            params![last.partition, i64::try_from(last.offset + 1)?],
+            "INSERT INTO offsets VALUES (?1, ?2, ?3) ON CONFLICT DO UPDATE SET next = excluded.next",
+            params![i64::try_from(partition.topic.0)?, partition.index, i64::try_from(last.offset + 1)?],
         )?;
         transaction.commit()?;
         Ok(records.len())
@@ -72,9 +84,10 @@ impl Pipeline {
     }
 }
 
-fn stored_offset(database: &Connection, partition: PartitionIndex) -> Result<Option<u64>, Error> {
-    let query = "SELECT next FROM offsets WHERE partition = ?1";
-    let next: Option<i64> = database.query_row(query, params![partition], |row| row.get(0)).optional()?;
+fn stored_offset(database: &Connection, partition: PartitionId) -> Result<Option<u64>, Error> {
+    let query = "SELECT next FROM offsets WHERE topic = ?1 AND partition = ?2";
+    let of = params![i64::try_from(partition.topic.0)?, partition.index];
+    let next: Option<i64> = database.query_row(query, of, |row| row.get(0)).optional()?;
     Ok(next.map(u64::try_from).transpose()?)
 }
 

@@ -33,7 +33,8 @@ pub async fn setup() -> Result<Setup, Error> {
 /// # Errors
 /// As [`Client::create_topic`], but for a topic that exists.
 pub async fn create_topic(client: &Client, name: &TopicName, partitions: u32) -> Result<TopicInfo, quorate::Error> {
-    let config = TopicConfig { partitions, ..TopicConfig::default() };
+    // What is rebuilt from its records must keep all of them.
+    let config = TopicConfig { partitions, retention_time: None, retention_bytes: None, ..TopicConfig::default() };
     match client.create_topic(name, config).await {
         Err(error) if error.code() == Some(ErrorCode::TopicExists) => client.topic(name).await,
         created => created,

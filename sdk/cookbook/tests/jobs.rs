@@ -5,9 +5,9 @@
 use std::time::Duration;
 
 use futures::{StreamExt, future::join_all};
-use quorate::{Client, Header, Position, Record, TopicName};
+use quorate::{Client, Header, NodeId, Position, Record, TopicName};
 use quorate_cookbook::{
-    audit_trail::{self, Verified},
+    audit_trail::{self, Known, Verified},
     bridge::{Bridge, SOURCE_OFFSET},
     create_topic,
     event_sourcing::{Accounts, Refused},
@@ -37,12 +37,17 @@ async fn accounts_are_never_overdrawn_whoever_decides_at_the_same_time() {
     create_topic(&client, &events, 1).await.unwrap();
     Accounts::open(&client, &events, 0).await.unwrap().deposit("alice", 500).await.unwrap();
     // Eight tellers want 100 each, and a node dies meanwhile.
-    let tellers = (0..8).map(|_| async {
-        let mut accounts = Accounts::open(&client, &events, 0).await.unwrap();
-        accounts.withdraw("alice", 100).await
-    });
-    cluster.kill(1).unwrap();
-    let outcomes = join_all(tellers).await;
+    let teller = || {
+        let (client, events) = (client.clone(), events.clone());
+        tokio::spawn(async move {
+            let mut accounts = Accounts::open(&client, &events, 0).await.unwrap();
+            accounts.withdraw("alice", 100).await
+        })
+    };
+    let tellers: Vec<_> = (0..8).map(|_| teller()).collect();
+    let NodeId(leader) = client.topic(&events).await.unwrap().partitions[0].leader.unwrap();
+    cluster.kill(u16::try_from(leader).unwrap()).unwrap();
+    let outcomes: Vec<_> = join_all(tellers).await.into_iter().map(Result::unwrap).collect();
     let paid = outcomes.iter().filter(|outcome| outcome.is_ok()).count();
     assert_eq!(paid, 5, "{outcomes:?}");
     assert!(outcomes.iter().all(|outcome| matches!(outcome, Ok(()) | Err(Refused::Overdrawn { cents: 0, .. }))));
@@ -55,7 +60,10 @@ async fn a_trail_is_intact_until_somebody_writes_what_does_not_fit() {
     let client = cluster.client().await.unwrap();
     let audit = topic("audit");
     create_topic(&client, &audit, 1).await.unwrap();
-    assert_eq!(audit_trail::verify(&client, &audit).await.unwrap(), Verified::Intact { entries: 0, last: [0; 32] });
+    assert_eq!(
+        audit_trail::verify(&client, &audit, None).await.unwrap(),
+        Verified::Intact { entries: 0, last: [0; 32] }
+    );
     // Several write at the same time: the chain stays one.
     let writers = (0..3).map(|writer| {
         let (client, audit) = (client.clone(), audit.clone());
@@ -63,12 +71,18 @@ async fn a_trail_is_intact_until_somebody_writes_what_does_not_fit() {
     });
     let written = join_all(writers).await;
     let last = written.iter().max_by_key(|(offset, _)| *offset).unwrap().1;
-    assert_eq!(audit_trail::verify(&client, &audit).await.unwrap(), Verified::Intact { entries: 3, last });
+    let (offset, hash) = *written.iter().find(|(offset, _)| *offset == 1).unwrap();
+    let kept = Some(Known { offset, hash });
+    assert_eq!(audit_trail::verify(&client, &audit, kept).await.unwrap(), Verified::Intact { entries: 3, last });
+    let other = Some(Known { offset: 0, hash });
+    assert_eq!(audit_trail::verify(&client, &audit, other).await.unwrap(), Verified::Replaced);
+    assert_eq!(audit_trail::unhex(&audit_trail::hex(&hash)).unwrap(), hash);
+    assert!(audit_trail::unhex("12").is_err());
     let mut forged = Record::new("nobody signed in", 0);
     forged.headers.push(Header { key: audit_trail::CHAIN.to_owned(), value: Some(last.to_vec().into()) });
     let producer = client.producer(&audit).build().await.unwrap();
     producer.send(forged.into()).await.unwrap().await.unwrap();
-    assert_eq!(audit_trail::verify(&client, &audit).await.unwrap(), Verified::Broken { offset: 3 });
+    assert_eq!(audit_trail::verify(&client, &audit, None).await.unwrap(), Verified::Broken { offset: 3 });
 }
 
 #[tokio::test(flavor = "multi_thread")]

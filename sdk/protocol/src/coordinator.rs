@@ -55,7 +55,9 @@ pub struct Heartbeat {
     pub epoch: u64,
     /// To join: what it says of itself.
     pub join: Option<MemberSettings>,
-    /// The partitions that it reads or has not finished with.
+    /// It was a member before, and was given up: then it does not take over from a static member that is alive.
+    pub rejoins: bool,
+    /// The partitions that it reads or has not finished with, at most `PARTITIONS_PER_GROUP_MAX`.
     pub owned: Vec<PartitionId>,
     /// While its assignment is that of `epoch`, the answer may wait so long; at most a third of the session timeout.
     pub max_wait: Duration,
@@ -121,7 +123,7 @@ pub enum GroupRequest {
     Committed {
         /// The group.
         group: Name,
-        /// Of which partitions; `None` for all.
+        /// Of which partitions, at most `OFFSETS_PER_GROUP_MAX`; `None` for all.
         partitions: Option<Vec<PartitionId>>,
     },
     /// Asks for a group as a whole.

@@ -12,7 +12,7 @@ use quorate_protocol::ServeFrom;
 use super::{
     engine::{Engine, Start},
     handle::Consumer,
-    position::Position,
+    position::{OnTruncated, Position},
 };
 use crate::{admin::require_partition, client::Client, error::Error};
 
@@ -37,6 +37,7 @@ pub(crate) struct FetchSettings {
     pub(crate) bytes: usize,
     pub(crate) max_wait: Duration,
     pub(crate) serve_from: ServeFrom,
+    pub(crate) on_truncated: OnTruncated,
 }
 
 impl ConsumerBuilder {
@@ -86,6 +87,12 @@ impl ConsumerBuilder {
         self
     }
 
+    /// What to do if records are deleted before they are read. Default: report it.
+    pub fn on_truncated(mut self, policy: OnTruncated) -> Self {
+        self.fetch.on_truncated = policy;
+        self
+    }
+
     /// Looks the topic up, finds the offsets to begin with, and begins to fetch.
     ///
     /// # Errors
@@ -124,7 +131,12 @@ impl ConsumerBuilder {
 
 impl Default for FetchSettings {
     fn default() -> Self {
-        Self { bytes: FETCH_BYTES_DEFAULT, max_wait: Duration::from_millis(500), serve_from: ServeFrom::Leader }
+        Self {
+            bytes: FETCH_BYTES_DEFAULT,
+            max_wait: Duration::from_millis(500),
+            serve_from: ServeFrom::Leader,
+            on_truncated: OnTruncated::Error,
+        }
     }
 }
 

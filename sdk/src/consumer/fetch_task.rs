@@ -11,7 +11,7 @@ use quorate_cluster_config::PartitionId;
 use quorate_protocol::{ErrorCode, FetchRequest, OffsetQuery, QuorateApiClient};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
-use super::{builder::FetchSettings, chunk::Chunk};
+use super::{builder::FetchSettings, chunk::Chunk, position::OnTruncated};
 use crate::{backoff::Backoff, client::Client, error::Error, routing::ReplicaChoice};
 
 /// What fetches sent ahead may hold per partition: one that waits to be polled and one on its way.
@@ -141,6 +141,11 @@ impl FetchTask {
                 None
             }
             (Ok(first), Ok(_)) if self.at_first && offset < first => Some(Chunk::check(partition, first, Bytes::new())),
+            (Ok(first), Ok(last)) if offset < first && self.settings.on_truncated != OnTruncated::Error => {
+                let go_on = if self.settings.on_truncated == OnTruncated::First { first } else { last };
+                tracing::warn!(partition = %id, offset, go_on, "records were deleted before they were read");
+                Some(Chunk::check(partition, go_on, Bytes::new()))
+            }
             (Ok(log_start_offset), Ok(end_offset)) => {
                 Some(Err(Error::OffsetOutOfRange { partition, offset, log_start_offset, end_offset }))
             }

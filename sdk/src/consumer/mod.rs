@@ -14,4 +14,4 @@ pub(crate) use builder::{FetchSettings, OFFSETS_IN_FLIGHT_MAX};
 pub(crate) use engine::{Engine, Start};
 pub(crate) use handle::not_read;
 pub use handle::{ConsumedRecord, Consumer, RawBatches};
-pub use position::Position;
+pub use position::{OnTruncated, Position};

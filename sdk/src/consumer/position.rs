@@ -27,6 +27,18 @@ pub enum Position {
     Ago(Duration),
 }
 
+/// What a reader does if the next records were deleted before it has read them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnTruncated {
+    /// Reports [`Error::OffsetOutOfRange`]: nothing is skipped unnoticed. The default.
+    #[default]
+    Error,
+    /// Goes on with the first record there is, with a warning.
+    First,
+    /// Goes on with what comes next, with a warning.
+    Last,
+}
+
 impl Position {
     /// The offset it stands for now.
     pub(crate) async fn resolve(self, client: &Client, partition: PartitionId) -> Result<u64, Error> {

@@ -11,10 +11,10 @@ use quorate_cluster_config::{
 };
 use quorate_protocol::{MemberSettings, ServeFrom};
 
-use super::{CommitMode, GroupConsumer, OnTruncated, RebalanceEvent, handle::Settings, membership::Membership};
+use super::{CommitMode, GroupConsumer, RebalanceEvent, handle::Settings, membership::Membership};
 use crate::{
     client::Client,
-    consumer::{Engine, FetchSettings, Position},
+    consumer::{Engine, FetchSettings, OnTruncated, Position},
     error::Error,
 };
 
@@ -88,9 +88,10 @@ impl GroupConsumerBuilder {
         self
     }
 
-    /// What to do if the records from the committed offset on were deleted. Default: report it.
+    /// What to do if records are deleted before they are read, those from the committed offset on among them. Default: report
+    /// it.
     pub fn on_truncated(mut self, policy: OnTruncated) -> Self {
-        self.settings.on_truncated = policy;
+        self.fetch.on_truncated = policy;
         self
     }
 

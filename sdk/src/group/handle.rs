@@ -3,7 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
-    sync::Arc,
+    sync::{Arc, atomic::Ordering::Relaxed},
     time::{Duration, Instant},
 };
 
@@ -12,16 +12,19 @@ use quorate_cluster_config::{PartitionId, TopicName, limits::OFFSETS_PER_COMMIT_
 use quorate_protocol::{Assignment, Committer, GroupRequest, MemberId, OffsetQuery};
 
 use super::{
-    CommitMode, Lag, OnTruncated, RebalanceEvent,
+    CommitMode, Lag, RebalanceEvent,
     builder::OnRebalance,
     membership::{Membership, Shared},
 };
 use crate::{
+    client::Client,
     consumer::{ConsumedRecord, Engine, OFFSETS_IN_FLIGHT_MAX, Position, Start, not_read},
     error::Error,
     time::bounded,
 };
 
+/// Between two tries to take up a partition.
+const TAKE_UP_PAUSE: Duration = Duration::from_millis(500);
 /// How long a stream waits before it looks whether anything else is to be done.
 const STREAM_WAIT: Duration = Duration::from_secs(60);
 
@@ -29,7 +32,6 @@ const STREAM_WAIT: Duration = Duration::from_secs(60);
 #[derive(Default)]
 pub(super) struct Settings {
     pub(super) from: Position,
-    pub(super) on_truncated: OnTruncated,
     pub(super) commit_mode: CommitMode,
     pub(super) on_rebalance: Option<OnRebalance>,
 }
@@ -46,6 +48,8 @@ pub struct GroupConsumer {
     incarnation: u64,
     /// The assignment that is followed, with the member it was made for.
     followed: Option<(MemberId, u64)>,
+    /// When it is tried again to take up what could not be.
+    retry_at: Option<Instant>,
     topics: BTreeMap<PartitionId, Arc<TopicName>>,
     /// What was handed out: the offsets behind it.
     handed_out: BTreeMap<PartitionId, u64>,
@@ -72,6 +76,7 @@ impl GroupConsumer {
             settings,
             incarnation: 0,
             followed: None,
+            retry_at: None,
             topics: BTreeMap::new(),
             handed_out: BTreeMap::new(),
             processed: BTreeMap::new(),
@@ -83,8 +88,9 @@ impl GroupConsumer {
         &self.membership.shared
     }
 
-    /// The next records of one of its partitions, in order. Empty if there are none within `timeout`. All records that were
-    /// handed out before count as processed from now on.
+    /// The next records of one of its partitions, in order. Empty if there are none within `timeout`, and once partitions were
+    /// taken up, before anything of them is handed out: whoever stores offsets with results [seeks](Self::seek) then. All
+    /// records that were handed out before count as processed from now on.
     ///
     /// # Errors
     /// What went wrong with one partition, as with [`Consumer::poll`](crate::Consumer::poll), with the group's coordinator, or
@@ -93,10 +99,12 @@ impl GroupConsumer {
         self.note_processed();
         let deadline = Instant::now() + bounded(timeout);
         loop {
-            self.follow().await?;
+            if self.follow().await? {
+                return Ok(Vec::new());
+            }
             self.commit_if_due().await?;
             let shared = Arc::clone(self.shared());
-            let until = self.next_commit().map_or(deadline, |due| due.min(deadline));
+            let until = self.next_errand().map_or(deadline, |due| due.min(deadline));
             let records = tokio::select! {
                 records = self.engine.next_records(until) => records?,
                 () = shared.news.notified() => continue,
@@ -120,14 +128,19 @@ impl GroupConsumer {
     async fn next_record(&mut self) -> Result<ConsumedRecord, Error> {
         self.note_processed();
         let record = loop {
-            // Between the records of one fetch there is nothing else to be done.
-            if let Some(record) = self.engine.take_ready() {
+            let shared = Arc::clone(self.shared());
+            // Between the records of one fetch there is seldom anything else to be done.
+            let errand =
+                self.next_errand().is_some_and(|due| due <= Instant::now()) || shared.has_news.swap(false, Relaxed);
+            if !errand && let Some(record) = self.engine.take_ready() {
                 break record;
             }
             self.follow().await?;
             self.commit_if_due().await?;
-            let shared = Arc::clone(self.shared());
-            let until = self.next_commit().unwrap_or_else(|| Instant::now() + STREAM_WAIT);
+            if let Some(record) = self.engine.take_ready() {
+                break record;
+            }
+            let until = self.next_errand().unwrap_or_else(|| Instant::now() + STREAM_WAIT);
             tokio::select! {
                 made_ready = self.engine.make_some_ready(until) => made_ready?,
                 () = shared.news.notified() => {}
@@ -223,12 +236,11 @@ impl GroupConsumer {
     }
 
     /// Commits what was processed, gives up its partitions and leaves the group: the others go on at once. A static member
-    /// does not leave.
+    /// does not leave. What was handed out last does not count as processed: [`commit`](Self::commit) before, if it is.
     ///
     /// # Errors
     /// As [`commit`](Self::commit), unless nothing is committed by itself; it leaves all the same.
     pub async fn close(mut self) -> Result<(), Error> {
-        self.note_processed();
         let committed = match self.settings.commit_mode {
             CommitMode::Manual => Ok(()),
             _ => self.commit_processed().await,
@@ -237,6 +249,15 @@ impl GroupConsumer {
         self.tell(RebalanceEvent::Revoked(partitions));
         let left = self.membership.leave().await;
         committed.and(left)
+    }
+
+    /// Commits these offsets, each that of the next record to read: what of a poll is processed, say. Returns once that is on
+    /// stable storage of a majority; a lower offset than the committed one changes nothing.
+    ///
+    /// # Errors
+    /// As [`commit`](Self::commit).
+    pub async fn commit_offsets(&mut self, offsets: &[(PartitionId, u64)]) -> Result<(), Error> {
+        self.send_commit(offsets).await
     }
 
     fn note_processed(&mut self) {
@@ -261,6 +282,11 @@ impl GroupConsumer {
         }
     }
 
+    /// When something else than reading is to be done, at the latest.
+    fn next_errand(&self) -> Option<Instant> {
+        [self.next_commit(), self.retry_at].into_iter().flatten().min()
+    }
+
     async fn commit_if_due(&mut self) -> Result<(), Error> {
         match self.settings.commit_mode {
             CommitMode::Interval(_) if self.next_commit().is_some_and(|due| due <= Instant::now()) => {
@@ -277,7 +303,7 @@ impl GroupConsumer {
     async fn commit_processed(&mut self) -> Result<(), Error> {
         let wanted: Vec<(PartitionId, u64)> = self.processed.iter().map(|(id, offset)| (*id, *offset)).collect();
         self.committed_at = Instant::now();
-        self.commit_offsets(&wanted).await?;
+        self.send_commit(&wanted).await?;
         for (partition, offset) in wanted {
             if self.processed.get(&partition) == Some(&offset) {
                 self.processed.remove(&partition);
@@ -286,7 +312,7 @@ impl GroupConsumer {
         Ok(())
     }
 
-    async fn commit_offsets(&self, offsets: &[(PartitionId, u64)]) -> Result<(), Error> {
+    async fn send_commit(&self, offsets: &[(PartitionId, u64)]) -> Result<(), Error> {
         let shared = self.shared();
         for chunk in offsets.chunks(OFFSETS_PER_COMMIT_MAX) {
             let Some((member, epoch)) = self.followed else { return Ok(()) };
@@ -300,9 +326,10 @@ impl GroupConsumer {
         Ok(())
     }
 
-    /// Does what the coordinator has told: gives up partitions, takes others up.
-    async fn follow(&mut self) -> Result<(), Error> {
+    /// Does what the coordinator has told: gives up partitions, takes others up. `true` if it has taken up any.
+    async fn follow(&mut self) -> Result<bool, Error> {
         let shared = Arc::clone(self.shared());
+        let mut took_up = false;
         loop {
             let (incarnation, failure, member, assignment) = {
                 let told = shared.told();
@@ -313,10 +340,11 @@ impl GroupConsumer {
                 self.lose_all();
             }
             let Some(member) = member else {
-                return failure.map_or(Ok(()), Err);
+                return failure.map_or(Ok(took_up), Err);
             };
-            if self.followed == Some((member, assignment.epoch)) {
-                return Ok(());
+            let retries = self.retry_at.is_some_and(|at| at <= Instant::now());
+            if self.followed == Some((member, assignment.epoch)) && !retries {
+                return Ok(took_up);
             }
             let names = names(&assignment);
             self.give_up(&names).await;
@@ -330,8 +358,18 @@ impl GroupConsumer {
                 names.keys().copied().filter(|id| !self.engine.reads(*id)).collect()
             };
             shared.changed.notify_one();
-            self.take_up(&added, &names).await?;
-            self.followed = Some((member, assignment.epoch));
+            // Should this not come to its end, it is taken up again.
+            (self.followed, self.retry_at) = (Some((member, assignment.epoch)), Some(Instant::now()));
+            let before = self.engine.partitions().count();
+            let taken_up = self.take_up(&added, &names).await;
+            took_up |= self.engine.partitions().count() > before;
+            self.retry_at = taken_up.is_err().then(|| Instant::now() + TAKE_UP_PAUSE);
+            // What it has already is read meanwhile.
+            match taken_up {
+                Err(error) if self.engine.partitions().next().is_none() => return Err(error),
+                Err(error) => tracing::warn!(group = %shared.group, %error, "a partition cannot be read yet"),
+                Ok(()) => {}
+            }
         }
     }
 
@@ -342,7 +380,7 @@ impl GroupConsumer {
         self.handed_out.clear();
         self.processed.clear();
         self.topics.clear();
-        self.followed = None;
+        (self.followed, self.retry_at) = (None, None);
         self.tell(RebalanceEvent::Lost(lost));
     }
 
@@ -361,7 +399,7 @@ impl GroupConsumer {
         let offsets: Vec<(PartitionId, u64)> = leaving.iter().filter_map(last).collect();
         if !offsets.is_empty()
             && self.settings.commit_mode != CommitMode::Manual
-            && let Err(error) = self.commit_offsets(&offsets).await
+            && let Err(error) = self.send_commit(&offsets).await
         {
             tracing::warn!(group = %shared.group, %error, "what was processed of revoked partitions could not be committed");
         }
@@ -386,50 +424,56 @@ impl GroupConsumer {
         let shared = Arc::clone(self.shared());
         let committed = shared.client.committed(&shared.group, Some(added.iter().copied().collect())).await?;
         let committed: BTreeMap<PartitionId, u64> = committed.into_iter().map(|(id, at)| (id, at.offset)).collect();
-        let (from, on_truncated, client) = (self.settings.from, self.settings.on_truncated, &shared.client);
-        let starts: Vec<(PartitionId, Start)> = stream::iter(added.iter().copied())
+        let (from, client) = (self.settings.from, &shared.client);
+        let at_first = from == Position::First;
+        let starts: Vec<(PartitionId, Result<Start, Error>)> = stream::iter(added.iter().copied())
             .map(|id| {
                 let committed = committed.get(&id).copied();
                 async move {
-                    let (offset, at_first) = match committed {
-                        Some(offset) if on_truncated == OnTruncated::Error => (offset, false),
-                        Some(offset) => (within(client, id, offset, on_truncated).await?, false),
-                        None => (from.resolve(client, id).await?, from == Position::First),
+                    let start = match committed {
+                        Some(offset) => committed_start(client, id, offset).await,
+                        None => from.resolve(client, id).await.map(|offset| Start { offset, at_first, end: None }),
                     };
-                    Ok::<_, Error>((id, Start { offset, at_first, end: None }))
+                    (id, start)
                 }
             })
             .buffer_unordered(OFFSETS_IN_FLIGHT_MAX)
-            .try_collect()
-            .await?;
+            .collect()
+            .await;
+        // Where a time or the end was at that moment is not to be found again: another member must not begin later.
+        let moves = !matches!(from, Position::First | Position::Offset(_));
+        let begun = starts.iter().filter(|(id, _)| moves && !committed.contains_key(id));
+        let begun: Vec<(PartitionId, u64)> =
+            begun.filter_map(|(id, start)| Some((*id, start.as_ref().ok()?.offset))).collect();
+        if !begun.is_empty() && self.settings.commit_mode != CommitMode::Manual {
+            self.send_commit(&begun).await?;
+        }
+        let (mut taken, mut failure) = (Vec::new(), None);
         for (partition, start) in starts {
-            if let Some(name) = names.get(&partition) {
-                self.topics.insert(partition, Arc::clone(name));
-                self.engine.add(partition, Arc::clone(name), start);
+            match (start, names.get(&partition)) {
+                (Ok(start), Some(name)) => {
+                    self.topics.insert(partition, Arc::clone(name));
+                    self.engine.add(partition, Arc::clone(name), start);
+                    taken.push(partition);
+                }
+                (Err(error), _) => failure = Some(error),
+                (Ok(_), None) => {}
             }
         }
-        self.tell(RebalanceEvent::Assigned(added.iter().copied().collect()));
-        Ok(())
+        taken.sort_unstable();
+        self.tell(RebalanceEvent::Assigned(taken));
+        failure.map_or(Ok(()), Err)
     }
 }
 
-/// The committed offset, or another one if its record was deleted.
-async fn within(
-    client: &crate::Client,
-    partition: PartitionId,
-    offset: u64,
-    policy: OnTruncated,
-) -> Result<u64, Error> {
-    let first = client.partition_offset(partition, OffsetQuery::First).await?;
-    if offset >= first {
-        return Ok(offset);
+/// Where the group goes on. An offset beyond the end is one of records that were given up when the partition was recovered.
+async fn committed_start(client: &Client, partition: PartitionId, offset: u64) -> Result<Start, Error> {
+    let end_offset = client.partition_offset(partition, OffsetQuery::Last).await?;
+    if offset > end_offset {
+        let log_start_offset = client.partition_offset(partition, OffsetQuery::First).await?;
+        return Err(Error::OffsetOutOfRange { partition: partition.index, offset, log_start_offset, end_offset });
     }
-    let go_on = match policy {
-        OnTruncated::Last => client.partition_offset(partition, OffsetQuery::Last).await?,
-        OnTruncated::First | OnTruncated::Error => first,
-    };
-    tracing::warn!(%partition, committed = offset, go_on, "records were deleted before the group has read them");
-    Ok(go_on)
+    Ok(Start { offset, at_first: false, end: None })
 }
 
 fn names(assignment: &Assignment) -> BTreeMap<PartitionId, Arc<TopicName>> {

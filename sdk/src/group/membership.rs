@@ -2,7 +2,10 @@
 
 use std::{
     collections::BTreeSet,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
     time::{Duration, Instant},
 };
 
@@ -12,6 +15,9 @@ use tokio::{sync::Notify, task::AbortHandle};
 
 use super::coordinator::unexpected;
 use crate::{backoff::Backoff, client::Client, error::Error};
+
+/// How long a member that was late tries to say so.
+const LEAVE_PATIENCE: Duration = Duration::from_secs(1);
 
 /// What the consumer and the task tell each other. Invariant: what the consumer reads is in `owned` before it reads it, and
 /// the epoch and `owned` that a heartbeat tells are those of one moment; so the coordinator never takes for given up what is
@@ -34,13 +40,22 @@ pub(super) struct Shared {
     pub(super) group: Name,
     settings: MemberSettings,
     told: Mutex<Told>,
+    /// Whom it joins as, until it knows that it has: a try whose answer was lost is not another member.
+    joining: Mutex<Option<MemberId>>,
     /// There is something new for the consumer.
     pub(super) news: Notify,
+    /// The same, for a look that costs nothing.
+    pub(super) has_news: AtomicBool,
     /// The consumer owns something else than before.
     pub(super) changed: Notify,
 }
 
 impl Shared {
+    fn notify(&self) {
+        self.has_news.store(true, Relaxed);
+        self.news.notify_one();
+    }
+
     pub(super) fn told(&self) -> MutexGuard<'_, Told> {
         self.told.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -57,8 +72,15 @@ impl Membership {
     /// Joins.
     pub(super) async fn join(client: Client, group: Name, settings: MemberSettings) -> Result<Self, Error> {
         let (told, news, changed) = (Mutex::default(), Notify::new(), Notify::new());
-        let shared = Arc::new(Shared { client, group, settings, told, news, changed });
-        shared.join().await?;
+        let has_news = AtomicBool::new(false);
+        let joining = Mutex::default();
+        let shared = Arc::new(Shared { client, group, settings, told, joining, news, has_news, changed });
+        if let Err(error) = shared.join(false).await {
+            // It may have joined all the same.
+            let abandoned = Arc::clone(&shared);
+            tokio::spawn(async move { abandoned.abandon().await });
+            return Err(error);
+        }
         let task = tokio::spawn(keep(Arc::clone(&shared))).abort_handle();
         Ok(Self { shared, task })
     }
@@ -104,17 +126,30 @@ async fn keep(shared: Arc<Shared>) {
                 let is_late = heard.elapsed() >= shared.settings.session_timeout;
                 if gone || is_late {
                     tracing::warn!(group = %shared.group, %error, "the member was given up; it joins anew");
+                    if !gone {
+                        shared.forget_late().await;
+                    }
                     shared.lose(None);
-                    match shared.join().await {
+                    match shared.join(true).await {
                         Ok(()) => heard = Instant::now(),
-                        Err(error) => shared.lose(Some(error)),
+                        Err(error) => {
+                            // Another program has its name by now: it would only take turns with that.
+                            let is_over = error.code() == Some(ErrorCode::MemberFenced);
+                            shared.lose(Some(error));
+                            if is_over {
+                                return;
+                            }
+                        }
                     }
                 } else {
                     tracing::debug!(group = %shared.group, %error, "a heartbeat failed");
                 }
             }
         }
-        tokio::time::sleep(backoff.next()).await;
+        // Not beyond the end of the session: by then it must read no more.
+        let left = (heard + shared.settings.session_timeout).saturating_duration_since(Instant::now());
+        let pause = backoff.next();
+        tokio::time::sleep(if left.is_zero() { pause } else { pause.min(left) }).await;
     }
 }
 
@@ -135,18 +170,39 @@ impl Shared {
         let incarnation = told.incarnation + 1;
         *told = Told { incarnation, failure, ..Told::default() };
         drop(told);
-        self.news.notify_one();
+        self.notify();
     }
 
-    async fn join(&self) -> Result<(), Error> {
-        let member = MemberId(rand::random());
-        let (group, join) = (self.group.clone(), Some(self.settings.clone()));
-        let heartbeat = Heartbeat { group, member, epoch: 0, join, owned: Vec::new(), max_wait: Duration::ZERO };
+    fn joining(&self) -> MutexGuard<'_, Option<MemberId>> {
+        self.joining.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Has the coordinator forget a member that may or may not have joined.
+    async fn abandon(&self) {
+        let member = self.joining().take();
+        if let Some(member) = member {
+            drop(self.send_leave(member).await);
+        }
+    }
+
+    /// Has the coordinator forget what this member was; it may be out of reach.
+    async fn forget_late(&self) {
+        let member = self.told().member;
+        if let Some(member) = member {
+            drop(tokio::time::timeout(LEAVE_PATIENCE, self.send_leave(member)).await);
+        }
+    }
+
+    async fn join(&self, rejoins: bool) -> Result<(), Error> {
+        let member = *self.joining().get_or_insert_with(|| MemberId(rand::random()));
+        let (group, join, max_wait) = (self.group.clone(), Some(self.settings.clone()), Duration::ZERO);
+        let heartbeat = Heartbeat { group, member, epoch: 0, join, rejoins, owned: Vec::new(), max_wait };
         let assignment = self.send(heartbeat).await?;
+        *self.joining() = None;
         let mut told = self.told();
         (told.member, told.assignment, told.failure) = (Some(member), assignment, None);
         drop(told);
-        self.news.notify_one();
+        self.notify();
         Ok(())
     }
 
@@ -159,6 +215,7 @@ impl Shared {
                 member: told.member.unwrap_or(MemberId(0)),
                 epoch: told.assignment.epoch.max(1),
                 join: None,
+                rejoins: false,
                 owned: told.owned.iter().copied().collect(),
                 max_wait: self.settings.session_timeout / 4,
             }
@@ -168,7 +225,7 @@ impl Shared {
         if assignment.epoch > told.assignment.epoch {
             told.assignment = assignment;
             drop(told);
-            self.news.notify_one();
+            self.notify();
         }
         Ok(())
     }
@@ -187,6 +244,10 @@ impl Shared {
             return Ok(());
         }
         let Some(member) = self.told().member.take() else { return Ok(()) };
+        self.send_leave(member).await
+    }
+
+    async fn send_leave(&self, member: MemberId) -> Result<(), Error> {
         let request = GroupRequest::Leave { group: self.group.clone(), member };
         self.client.coordinate(&self.group, "leave", request, Duration::ZERO).await.map(drop)
     }

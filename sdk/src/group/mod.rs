@@ -16,4 +16,4 @@ pub use builder::GroupConsumerBuilder;
 pub use commit::CommitMode;
 pub use handle::GroupConsumer;
 pub use lag::Lag;
-pub use rebalance::{OnTruncated, RebalanceEvent};
+pub use rebalance::RebalanceEvent;

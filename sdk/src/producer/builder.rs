@@ -48,7 +48,8 @@ impl ProducerBuilder {
         Self { client, topic, settings, partition: None }
     }
 
-    /// How long a batch waits for more records after its first. Default 5 ms. A full batch does not wait.
+    /// How long a batch waits for more records after its first. Default 5 ms. A full batch does not wait, nor does any on a flush.
+    /// With a linger at or above the delivery timeout, what is neither full nor flushed fails unsent.
     pub fn linger(mut self, linger: Duration) -> Self {
         self.settings.batching.linger = bounded(linger);
         self

@@ -118,7 +118,8 @@ impl Cluster {
         self.node(node)?.stop().await
     }
 
-    /// Starts a node again that was killed or stopped; returns once the others see it, if a majority of the nodes run.
+    /// Starts a node again that was killed or stopped; returns once the others see it, if a majority of the nodes run and none
+    /// are cut off.
     ///
     /// # Errors
     /// [`TestingError::NoSuchNode`]; [`TestingError::State`] if it runs; [`TestingError::Start`] or
@@ -130,8 +131,8 @@ impl Cluster {
         }
         restarted.start().await?;
         let running = self.nodes.iter().filter(|node| node.is_running()).count();
-        // Without a majority nobody can say who is up.
-        if running > self.nodes.len() / 2 { self.wait_until_up().await } else { Ok(()) }
+        // Without a majority nobody can say who is up, and who is cut off is not.
+        if running > self.nodes.len() / 2 && !self.links.is_cut() { self.wait_until_up().await } else { Ok(()) }
     }
 
     /// Cuts two nodes off from each other: what they send waits, and new connections do not come about. Clients reach both.
@@ -141,6 +142,9 @@ impl Cluster {
     pub fn partition(&mut self, one: u16, other: u16) -> Result<(), TestingError> {
         self.node(one)?;
         self.node(other)?;
+        if one == other {
+            return Err(TestingError::State { node: one, why: "cannot be cut off from itself" });
+        }
         self.links.cut(one, other);
         Ok(())
     }

@@ -12,6 +12,9 @@ use quorate_cluster_config::Address;
 use quorate_node::{BoxFuture, Listener, Net, Stream, TcpNet};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+/// Tasks that wait for a link to be mended.
+const WAITING_MAX: usize = 4_096;
+
 /// Which pairs of nodes are cut off from each other. Bytes between them wait, as they do behind a network that drops
 /// packets; whoever has enough of waiting gives the connection up.
 #[derive(Debug, Default)]
@@ -41,6 +44,10 @@ impl Links {
         self.state().cut.insert((one.min(other), one.max(other)));
     }
 
+    pub(crate) fn is_cut(&self) -> bool {
+        !self.state().cut.is_empty()
+    }
+
     pub(crate) fn mend(&self) {
         let mut state = self.state();
         state.cut.clear();
@@ -54,6 +61,10 @@ impl Links {
             return Poll::Ready(());
         }
         if !state.waiting.iter().any(|waker| waker.will_wake(context.waker())) {
+            // Those of tasks that are gone by now; the others look again and come back.
+            if state.waiting.len() >= WAITING_MAX {
+                state.waiting.drain(..).for_each(Waker::wake);
+            }
             state.waiting.push(context.waker().clone());
         }
         Poll::Pending

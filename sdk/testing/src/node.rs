@@ -42,8 +42,17 @@ pub(crate) struct TestNode {
 
 #[derive(Debug)]
 struct Running {
-    runtime: Runtime,
-    stop: oneshot::Sender<oneshot::Sender<()>>,
+    runtime: Option<Runtime>,
+    stop: Option<oneshot::Sender<oneshot::Sender<()>>>,
+}
+
+/// Whoever drops it may be asynchronous, and must not wait for its threads.
+impl Drop for Running {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
 }
 
 fn address(port: u16) -> Result<Address, TestingError> {
@@ -118,8 +127,12 @@ impl TestNode {
                 done.send(()).ok();
             }
         });
-        self.running = Some(Running { runtime, stop });
-        start.await.unwrap_or_else(|_| Err("it stopped".to_owned())).map_err(failed)
+        self.running = Some(Running { runtime: Some(runtime), stop: Some(stop) });
+        let outcome = start.await.unwrap_or_else(|_| Err("it stopped".to_owned())).map_err(failed);
+        if outcome.is_err() {
+            self.running = None;
+        }
+        outcome
     }
 
     /// A power cut: nothing of what was not synced is left.
@@ -127,17 +140,19 @@ impl TestNode {
         let running = self.running.take().ok_or(TestingError::State { node: self.number, why: "is not running" })?;
         self.disk.power_cut(PowerCut::LoseAll);
         self.store.crash();
-        running.runtime.shutdown_background();
+        drop(running);
         Ok(())
     }
 
     /// Has it hand over what it leads, and stop.
     pub(crate) async fn stop(&mut self) -> Result<(), TestingError> {
-        let running = self.running.take().ok_or(TestingError::State { node: self.number, why: "is not running" })?;
+        let mut running =
+            self.running.take().ok_or(TestingError::State { node: self.number, why: "is not running" })?;
         let (done, is_done) = oneshot::channel();
-        drop(running.stop.send(done));
+        if let Some(stop) = running.stop.take() {
+            drop(stop.send(done));
+        }
         drop(is_done.await);
-        running.runtime.shutdown_background();
         Ok(())
     }
 }
@@ -145,12 +160,4 @@ impl TestNode {
 fn is_held(error: &quorate_node::NodeError) -> bool {
     use quorate_node::{DataDirError, NodeError};
     matches!(error, NodeError::DataDir(DataDirError::InUse { .. }) | NodeError::Listen { .. })
-}
-
-impl Drop for TestNode {
-    fn drop(&mut self) {
-        if let Some(running) = self.running.take() {
-            running.runtime.shutdown_background();
-        }
-    }
 }

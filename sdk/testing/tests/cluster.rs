@@ -83,6 +83,7 @@ async fn groups_work_in_it_as_anywhere() {
     while polled < 10 {
         polled += member.poll(Duration::from_secs(1)).await.unwrap().len();
     }
+    member.commit().await.unwrap();
     member.close().await.unwrap();
     let committed: u64 = client.group(&group).await.unwrap().committed.iter().map(|(_, at)| at.offset).sum();
     assert_eq!(committed, 10);

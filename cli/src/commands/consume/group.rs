@@ -1,11 +1,8 @@
 //! `quorate consume --group`: as a member of a consumer group. What was printed is committed.
 
 use std::collections::BTreeMap;
-use std::pin::pin;
-use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use futures::StreamExt;
 use quorate::{Client, CommitMode, GroupConsumer, Name, PartitionId, ServeFrom, TopicInfo};
 
 use super::range::{From, Range};
@@ -16,9 +13,6 @@ use crate::interrupt::interrupted;
 
 /// Between two looks at what the other members have read.
 const LOOK_INTERVAL: Duration = Duration::from_millis(500);
-/// What was printed is committed so often at least.
-const COMMIT_INTERVAL: Duration = Duration::from_secs(1);
-
 /// What is read and how.
 pub(super) struct GroupRead<'a> {
     pub(super) group: &'a Name,
@@ -48,11 +42,10 @@ impl GroupRead<'_> {
             interrupted = interrupted() => interrupted,
             read = self.read(context, client, &mut member, writer) => read,
         };
-        // What was printed before a failure, or Ctrl-C, is committed.
+        // What was printed before Ctrl-C may not be committed yet: then it is printed again.
         writer.flush()?;
-        let committed = member.commit().await;
         member.close().await?;
-        read.and(committed.map_err(Failure::from))
+        read
     }
 
     async fn read(
@@ -65,10 +58,18 @@ impl GroupRead<'_> {
         let counts = writer.is_limited();
         let mut progress = Instant::now();
         while !writer.is_full() {
-            let written = self.write_some(member, writer).await?;
+            let records = member.poll(LOOK_INTERVAL).await?;
+            let mut written = None;
+            for record in &records {
+                if !writer.is_full() {
+                    writer.write(record)?;
+                    written = Some((record.id(), record.offset + 1));
+                }
+            }
+            // Printed first, then committed, and only then may the partition go to another member: within the next poll.
             writer.flush()?;
-            member.commit().await?;
-            if written {
+            if let Some(written) = written {
+                member.commit_offsets(&[written]).await?;
                 progress = Instant::now();
                 continue;
             }
@@ -89,22 +90,6 @@ impl GroupRead<'_> {
             }
         }
         Ok(())
-    }
-
-    /// Prints what is there, for as long as a commit may wait; `false` if nothing came.
-    async fn write_some(&self, member: &mut GroupConsumer, writer: &mut RecordWriter) -> Result<bool, Failure> {
-        let began = Instant::now();
-        let mut records = pin!(member.stream());
-        let Ok(first) = tokio::time::timeout(LOOK_INTERVAL, records.next()).await else { return Ok(false) };
-        let mut next = Poll::Ready(first);
-        while let Poll::Ready(Some(record)) = next {
-            writer.write(&record?)?;
-            if writer.is_full() || began.elapsed() >= COMMIT_INTERVAL {
-                break;
-            }
-            next = futures::poll!(records.next());
-        }
-        Ok(true)
     }
 
     /// Whether the group has read what there was when the command began.

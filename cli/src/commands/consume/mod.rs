@@ -31,7 +31,7 @@ Without --count and --follow, consume stops at the high watermarks it saw when i
 that many records and waits for them if there are fewer; --follow waits for more until Ctrl-C. --timeout bounds how long a partition may have no leader.
 
 With --group, members share the partitions, and each goes on where the group has committed; --from says where to begin where \
-nothing is committed. What was printed is committed every second and at the end, also on Ctrl-C. Without --count and --follow, \
+nothing is committed. What was printed is committed after each fetch. Without --count and --follow, \
 consume stops once the group has read what there was when it began.
 
 --format takes the letters of kcat and rpk: %t topic, %p partition, %o offset, %k key, %v value, \

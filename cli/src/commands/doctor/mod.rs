@@ -34,6 +34,9 @@ struct DoctorView {
 pub(crate) fn run(context: &Context, args: &DoctorArgs) -> Result<(), Failure> {
     let directory = std::path::absolute(&args.dir)
         .map_err(|error| Failure::message(format!("cannot look at {}, {error}, correct --dir", args.dir.display())))?;
+    if directory.exists() && !directory.is_dir() {
+        return Err(Failure::message(format!("{} is no directory, correct --dir", directory.display())));
+    }
     let view = DoctorView { findings: checks::all(&directory) };
     context.show(&view)?;
     match view.findings.iter().filter(|finding| finding.verdict == Verdict::Bad).count() {

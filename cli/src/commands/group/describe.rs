@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::GroupArg;
 use crate::context::Context;
 use crate::error::Failure;
-use crate::output::{Columns, View, fields, milliseconds, or_dash};
+use crate::output::{Columns, View, count, fields, milliseconds, or_dash};
 
 /// Partitions asked after at once.
 const PARTITIONS_ASKED_MAX: usize = 64;
@@ -141,7 +141,7 @@ impl View for GroupView {
             ("group", self.name.clone()),
             ("state", self.state.clone()),
             ("epoch", self.epoch.to_string()),
-            ("lag", self.partitions.iter().filter_map(|partition| partition.lag).sum::<u64>().to_string()),
+            ("lag", total_lag(&self.partitions)),
         ]);
         let mut members = Columns::new(&["MEMBER", "CLIENT", "INSTANCE", "PARTITIONS"]).right(&[3]);
         for member in &self.members {
@@ -167,6 +167,16 @@ impl View for GroupView {
         }
         let tables = [members, partitions].map(|columns| columns.text());
         format!("{head}\n\n{}", tables.join("\n\n"))
+    }
+}
+
+/// In words where it is not known of all partitions.
+fn total_lag(partitions: &[PartitionView]) -> String {
+    let known: Vec<u64> = partitions.iter().filter_map(|partition| partition.lag).collect();
+    let sum: u64 = known.iter().sum();
+    match partitions.len() - known.len() {
+        0 => sum.to_string(),
+        unknown => format!("{sum}, and unknown of {}", count(unknown as u64, "partition")),
     }
 }
 

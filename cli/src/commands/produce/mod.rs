@@ -89,6 +89,13 @@ struct ProducedView {
 }
 
 pub(crate) async fn run(context: &Context, args: ProduceArgs) -> Result<(), Failure> {
+    if args.linger >= context.timeout() {
+        return Err(Failure::Usage(format!(
+            "--linger is {}, but must be below the delivery timeout, {}, raise --timeout or lower --linger",
+            humantime::format_duration(args.linger),
+            humantime::format_duration(context.timeout())
+        )));
+    }
     let input = Input::open(args.file.as_deref())?;
     let client = context.connect().await?;
     let producer = build(context, &client, &args).await?;
