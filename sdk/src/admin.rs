@@ -305,13 +305,14 @@ impl Client {
     }
 
     pub(crate) async fn partition_offset(&self, partition: PartitionId, query: OffsetQuery) -> Result<u64, Error> {
+        let described = self.router().topology().describe(partition);
         let PartitionId { topic, index: partition } = partition;
         let which = match query {
             OffsetQuery::First => "read the first offset",
             OffsetQuery::Last => "read the last offset",
             OffsetQuery::AtTime { .. } => "find the offset at a time",
         };
-        let call = self.call(format!("{which} of partition {partition}"));
+        let call = self.call(format!("{which} of {described}"));
         let request = OffsetsRequest { topic, partition, query };
         let asked = self.router().call_leader(topic, partition, call, |api, context| {
             let request = request.clone();

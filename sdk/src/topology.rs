@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use quorate_cluster_config::{Address, NodeId, PartitionIndex, TopicId};
+use quorate_cluster_config::{Address, NodeId, PartitionId, PartitionIndex, TopicId, TopicName};
 use quorate_protocol::{ClusterInfo, NodeInfo, ReplicaRole, TopicInfo, TopicsResponse};
 use tokio::sync::watch;
 
@@ -17,6 +17,8 @@ pub(crate) struct Topology {
     nodes_as_of: u64,
     leaders: HashMap<(TopicId, PartitionIndex), LeaderHint>,
     replicas: HashMap<(TopicId, PartitionIndex), Replicas>,
+    /// What the topics are called, for messages.
+    names: HashMap<TopicId, TopicName>,
     /// Changes with each leader that is newer than those known.
     changed: watch::Sender<()>,
 }
@@ -86,6 +88,7 @@ impl Topology {
     /// Learns the leaders and replicas of a topic, where they are newer than those known.
     fn merge_topic_as_of(&mut self, topic: &TopicInfo, as_of: u64) {
         self.note_metadata_index(topic.created_at);
+        self.names.entry(topic.id).or_insert_with(|| topic.name.clone());
         for partition in &topic.partitions {
             let replicas = self.replicas.entry((topic.id, partition.index)).or_default();
             if as_of >= replicas.as_of {
@@ -118,6 +121,15 @@ impl Topology {
     pub(crate) fn forget_topic(&mut self, topic: TopicId) {
         self.leaders.retain(|(id, _), _| *id != topic);
         self.replicas.retain(|(id, _), _| *id != topic);
+        self.names.remove(&topic);
+    }
+
+    /// A partition as people call it.
+    pub(crate) fn describe(&self, partition: PartitionId) -> String {
+        match self.names.get(&partition.topic) {
+            Some(topic) => format!("partition {} of topic {topic}", partition.index),
+            None => format!("partition {}", partition.index),
+        }
     }
 
     /// The node to ask about a partition.
@@ -166,7 +178,7 @@ impl Topology {
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
-    use quorate_cluster_config::{ReplicaId, TopicConfig, TopicName};
+    use quorate_cluster_config::{ReplicaId, TopicConfig};
     use quorate_protocol::{NodeState, PartitionInfo, ReplicaInfo};
 
     use super::*;
@@ -214,6 +226,17 @@ mod tests {
 
     fn leader(topology: &Topology) -> Option<u64> {
         topology.leader(TOPIC, 0).map(|(node, _)| node.0)
+    }
+
+    #[test]
+    fn a_partition_is_called_by_the_name_of_its_topic_once_that_is_known() {
+        let mut topology = Topology::default();
+        let partition = PartitionId { topic: TOPIC, index: 0 };
+        assert_eq!(topology.describe(partition), "partition 0");
+        topology.merge_topics(&answer(1, None, 0));
+        assert!(topology.describe(partition).starts_with("partition 0 of topic "));
+        topology.forget_topic(TOPIC);
+        assert_eq!(topology.describe(partition), "partition 0");
     }
 
     #[test]

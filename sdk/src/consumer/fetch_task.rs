@@ -86,7 +86,9 @@ impl FetchTask {
     async fn fetch(&mut self) -> Result<Chunk, Error> {
         let Self { partition: PartitionId { topic, index: partition }, offset, settings, .. } = *self;
         let _permit = self.in_flight.acquire().await;
-        let mut call = self.client.call(format!("read partition {partition} at offset {offset}"));
+        let mut call = self
+            .client
+            .call(format!("read {} at offset {offset}", self.client.router().topology().describe(self.partition)));
         call.timeout += settings.max_wait;
         call.wait = settings.max_wait;
         let request = FetchRequest {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use quorate_cluster_config::{PartitionId, TopicId};
+use quorate_cluster_config::PartitionId;
 use quorate_protocol::{FetchRequest, OffsetQuery, QuorateApiClient, ServeFrom};
 use quorate_record::{BatchHeader, split_batches};
 
@@ -28,15 +28,15 @@ impl Client {
         if offset >= end {
             return Ok(Lag { records: 0, time: Duration::ZERO });
         }
-        let PartitionId { topic, index: partition } = partition;
-        let newest_ms = self.newest_time_at(topic, partition, offset).await?;
+        let newest_ms = self.newest_time_at(partition, offset).await?;
         let age_ms = newest_ms.map_or(0, |newest_ms| unix_time_ms().saturating_sub(newest_ms).max(0));
         Ok(Lag { records: end - offset, time: Duration::from_millis(age_ms.unsigned_abs()) })
     }
 
     /// The newest timestamp in the batch that holds an offset.
-    async fn newest_time_at(&self, topic: TopicId, partition: u32, offset: u64) -> Result<Option<i64>, Error> {
-        let call = self.call(format!("read partition {partition} at offset {offset}"));
+    async fn newest_time_at(&self, partition: PartitionId, offset: u64) -> Result<Option<i64>, Error> {
+        let call = self.call(format!("read {} at offset {offset}", self.router().topology().describe(partition)));
+        let PartitionId { topic, index: partition } = partition;
         let request = FetchRequest {
             topic,
             partition,

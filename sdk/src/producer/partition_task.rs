@@ -218,7 +218,7 @@ impl PartitionTask {
         let Some(first) = failed.next() else { return };
         self.producer = None;
         let error = cause(first.outcome_unknown);
-        tracing::debug!(partition = self.partition, %error, "batches failed for good");
+        tracing::warn!(partition = self.partition, %error, "batches failed for good");
         let reason = error.to_string();
         first.batch.pending.end(Err(error));
         for batch in failed {
