@@ -68,7 +68,7 @@ impl Contexts {
         let text = toml::to_string(self).map_err(std::io::Error::other)?;
         let directory = path.parent().unwrap_or(path);
         fs::create_dir_all(directory)?;
-        let new = path.with_extension("toml.new");
+        let new = path.with_extension(format!("new-{}", std::process::id()));
         let mut file = fs::File::create(&new)?;
         file.write_all(text.as_bytes())?;
         file.sync_all()?;
