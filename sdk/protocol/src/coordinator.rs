@@ -261,7 +261,7 @@ mod tests {
     #[test]
     fn a_group_belongs_to_the_same_coordinator_for_ever() {
         let of = |name: &str| coordinator_of(&Name::parse(name).unwrap());
-        assert_eq!(["billing", "audit", "a", "b", "c"].map(of), [0, 0, 0, 0, 0]);
+        assert_eq!(["billing", "audit", "a", "b", "c"].map(of), [6, 4, 0, 1, 6]);
         let mut counts = [0; COORDINATOR_GROUPS as usize];
         (0..8_000).for_each(|number| counts[of(&format!("group-{number}")) as usize] += 1);
         assert!(counts.iter().all(|count| (900..1_100).contains(count)), "{counts:?}");
