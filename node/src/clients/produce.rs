@@ -5,9 +5,9 @@ use std::{
     time::Duration,
 };
 
-use quorate_cluster_config::{PartitionId, TopicId, limits};
+use quorate_cluster_config::{PartitionId, limits};
 use quorate_protocol::{ApiError, ErrorCode, ProduceRequest, ProduceResponse};
-use quorate_raft::{AppendTicket, PartitionGroup};
+use quorate_raft::{AppendTicket, MetadataState, PartitionGroup};
 use quorate_record::BatchLimits;
 
 use super::errors;
@@ -26,7 +26,19 @@ const ANSWER_WAIT_MAX: Duration = Duration::from_secs(60);
 
 /// The replica of a partition on this node.
 pub(crate) fn find(member: &Member, id: PartitionId) -> Result<Arc<PartitionGroup>, ApiError> {
+    find_in(&member.metadata.state(), member, id)
+}
+
+/// As [`find`], for clients that change something: what belongs to the cluster itself only the cluster changes.
+pub(super) fn find_to_change(member: &Member, id: PartitionId) -> Result<Arc<PartitionGroup>, ApiError> {
     let state = member.metadata.state();
+    match state.topic(id.topic) {
+        Some(topic) if topic.name.is_system() => Err(errors::system_topic(&topic.name)),
+        _ => find_in(&state, member, id),
+    }
+}
+
+fn find_in(state: &MetadataState, member: &Member, id: PartitionId) -> Result<Arc<PartitionGroup>, ApiError> {
     let Some(topic) = state.topic(id.topic) else {
         return Err(match state.was_deleted(id.topic) {
             true => ApiError::new(ErrorCode::TopicDeleted, format!("the topic of id {} was deleted", id.topic)),
@@ -57,14 +69,6 @@ pub(crate) fn find(member: &Member, id: PartitionId) -> Result<Arc<PartitionGrou
     }
 }
 
-/// Refuses to change what only the cluster itself changes.
-pub(super) fn refuse_system(member: &Member, topic: TopicId) -> Result<(), ApiError> {
-    match member.metadata.state().topic(topic) {
-        Some(topic) if topic.name.is_system() => Err(errors::system_topic(&topic.name)),
-        _ => Ok(()),
-    }
-}
-
 /// An append that has its place in the order.
 pub(super) struct Admitted {
     partition: PartitionId,
@@ -77,8 +81,7 @@ pub(super) struct Admitted {
 /// refused is refused here, before anything is queued.
 pub(super) async fn admit(member: &Arc<Member>, request: ProduceRequest) -> Result<Admitted, ApiError> {
     let partition = PartitionId { topic: request.topic, index: request.partition };
-    let group = find(member, partition)?;
-    refuse_system(member, request.topic)?;
+    let group = find_to_change(member, partition)?;
     group.check_leader().map_err(|error| errors::of_proposal(partition, &error))?;
     let batch_limits =
         BatchLimits { batch_bytes_max: limits::BATCH_BYTES_MAX, record_count_max: RECORDS_PER_BATCH_MAX };

@@ -6,10 +6,7 @@ use quorate_cluster_config::PartitionId;
 use quorate_protocol::{ApiError, ErrorCode, TrimRequest, TrimResponse};
 use tokio::time::Instant;
 
-use super::{
-    errors,
-    produce::{find, refuse_system},
-};
+use super::{errors, produce::find_to_change};
 use crate::cluster::Member;
 
 pub(super) async fn trim(
@@ -18,8 +15,7 @@ pub(super) async fn trim(
     deadline: Instant,
 ) -> Result<TrimResponse, ApiError> {
     let id = PartitionId { topic: request.topic, index: request.partition };
-    let group = find(member, id)?;
-    refuse_system(member, request.topic)?;
+    let group = find_to_change(member, id)?;
     group.check_leader().map_err(|error| errors::of_proposal(id, &error))?;
     let end = group.high_watermark();
     if request.before > end {
