@@ -118,12 +118,12 @@ impl Actor {
                 answers.push(decided);
             }
         }
-        let written = match self.rows.write(group, self.partition, now_ms).await {
-            Ok(written) => written,
+        let members_changed = match self.rows.write(group, self.partition, now_ms).await {
+            Ok(members_changed) => members_changed,
             Err(error) => return Err((error, answers.into_iter().map(|(answer, _)| answer).collect())),
         };
         let now = Instant::now();
-        if written {
+        if members_changed {
             self.sessions.follow(&self.rows.state, now);
         }
         for (answer, outcome) in answers {
