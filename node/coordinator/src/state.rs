@@ -177,7 +177,7 @@ impl CoordinatorState {
         if *epoch == 0 {
             let settings =
                 heartbeat.join.as_ref().ok_or_else(|| Refusal::Invalid("a join needs settings".to_owned()))?;
-            return self.join(group, *member, settings, heartbeat.rejoins, topics);
+            return self.join(group, *member, settings, heartbeat.was, topics);
         }
         let entry = self.groups.get_mut(group).filter(|entry| entry.group.members.contains_key(member));
         let entry = entry.ok_or_else(|| unknown_member(group, *member))?;
@@ -192,7 +192,7 @@ impl CoordinatorState {
         name: &Name,
         id: MemberId,
         settings: &MemberSettings,
-        rejoins: bool,
+        was: Option<MemberId>,
         topics: &impl Topics,
     ) -> Result<(), Refusal> {
         check(settings)?;
@@ -215,15 +215,16 @@ impl CoordinatorState {
         }
         let mut joining =
             Member { settings: settings.clone(), epoch: 0, held: BTreeMap::new(), target: BTreeSet::new() };
-        let took_over = group
-            .members
-            .iter()
-            .find(|(_, member)| member.settings.instance.is_some() && member.settings.instance == settings.instance);
-        if let Some(instance) = settings.instance.as_ref().filter(|_| rejoins && took_over.is_some()) {
+        let has_name =
+            |member: &Member| member.settings.instance.is_some() && member.settings.instance == settings.instance;
+        let holder = group.members.iter().find(|(_, member)| has_name(member)).map(|(id, _)| *id);
+        if let Some(instance) =
+            settings.instance.as_ref().filter(|_| was.is_some() && holder.is_some() && holder != was)
+        {
             // Otherwise two programs of one name would give each other up for ever.
             return Err(Refusal::InstanceTaken { group: name.clone(), instance: instance.clone() });
         }
-        if let Some(previous) = took_over.map(|(id, _)| *id).and_then(|id| group.members.remove(&id)) {
+        if let Some(previous) = holder.or(was).and_then(|id| group.members.remove(&id)) {
             // What was being revoked is given up with the one that is gone; the rest is assigned anew, to the same place.
             group.epoch += 1;
             let since = group.epoch;

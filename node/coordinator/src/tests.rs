@@ -56,7 +56,7 @@ fn settings(topics: &[&str]) -> MemberSettings {
 
 fn beat(member: u128, epoch: u64, owned: &[PartitionId]) -> Heartbeat {
     let (group, member, owned) = (group(), MemberId(member), owned.to_vec());
-    Heartbeat { group, member, epoch, join: None, rejoins: false, owned, max_wait: Duration::ZERO }
+    Heartbeat { group, member, epoch, join: None, was: None, owned, max_wait: Duration::ZERO }
 }
 
 fn join_as(state: &mut CoordinatorState, member: u128, settings: MemberSettings, topics: &Known) -> Assignment {
@@ -189,10 +189,17 @@ fn a_static_member_that_was_given_up_does_not_take_over_from_who_lives() {
     let named = || MemberSettings { instance: Some(Name::parse("worker-1").unwrap()), ..settings(&["orders"]) };
     join_as(&mut state, 1, named(), &topics);
     join_as(&mut state, 2, named(), &topics);
-    let again = Heartbeat { join: Some(named()), rejoins: true, ..beat(3, 0, &[]) };
+    let again = Heartbeat { join: Some(named()), was: Some(MemberId(1)), ..beat(3, 0, &[]) };
     assert!(matches!(state.heartbeat(&again, &topics), Err(Refusal::InstanceTaken { .. })));
-    state.remove(&group(), MemberId(2), &topics);
-    state.heartbeat(&again, &topics).unwrap();
+    // Its own ghost it does take over from, at a coordinator that has not given that up: static or not.
+    let itself = Heartbeat { was: Some(MemberId(2)), ..again };
+    state.heartbeat(&itself, &topics).unwrap();
+    assert_eq!(state.describe(&group()).unwrap().members.len(), 1);
+    let dynamic = Heartbeat { join: Some(settings(&["orders"])), was: Some(MemberId(4)), ..beat(5, 0, &[]) };
+    join(&mut state, 4, &topics);
+    state.heartbeat(&dynamic, &topics).unwrap();
+    let ids: Vec<MemberId> = state.describe(&group()).unwrap().members.iter().map(|member| member.id).collect();
+    assert_eq!(ids, [MemberId(3), MemberId(5)]);
 }
 
 #[test]

@@ -55,8 +55,9 @@ pub struct Heartbeat {
     pub epoch: u64,
     /// To join: what it says of itself.
     pub join: Option<MemberSettings>,
-    /// It was a member before, and was given up: then it does not take over from a static member that is alive.
-    pub rejoins: bool,
+    /// Who it was before, if it joins anew: it takes over from that one, and from no other program that has its instance name by
+    /// now.
+    pub was: Option<MemberId>,
     /// The partitions that it reads or has not finished with, at most `PARTITIONS_PER_GROUP_MAX`.
     pub owned: Vec<PartitionId>,
     /// While its assignment is that of `epoch`, the answer may wait so long; at most a third of the session timeout.

@@ -228,8 +228,9 @@ impl GroupConsumer {
     /// Commits everything that was handed out so far, as processed. Returns once that is on stable storage of a majority.
     ///
     /// # Errors
-    /// [`Error::Refused`] with [`UnknownMember`](crate::ErrorCode::UnknownMember) or [`MemberFenced`](crate::ErrorCode::MemberFenced) if a partition is not this member's
-    /// any more; [`Error::TimedOut`] if the coordinator does not answer in time. A commit may be repeated.
+    /// [`Error::Refused`] with [`UnknownMember`](crate::ErrorCode::UnknownMember) or
+    /// [`MemberFenced`](crate::ErrorCode::MemberFenced) if a partition is not this member's any more; [`Error::TimedOut`]
+    /// if the coordinator does not answer in time. A commit may be repeated.
     pub async fn commit(&mut self) -> Result<(), Error> {
         self.note_processed();
         self.commit_processed().await

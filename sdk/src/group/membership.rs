@@ -16,9 +16,6 @@ use tokio::{sync::Notify, task::AbortHandle};
 use super::coordinator::unexpected;
 use crate::{backoff::Backoff, client::Client, error::Error};
 
-/// How long a member that was late tries to say so.
-const LEAVE_PATIENCE: Duration = Duration::from_secs(1);
-
 /// What the consumer and the task tell each other. Invariant: what the consumer reads is in `owned` before it reads it, and
 /// the epoch and `owned` that a heartbeat tells are those of one moment; so the coordinator never takes for given up what is
 /// about to be read.
@@ -75,7 +72,7 @@ impl Membership {
         let has_news = AtomicBool::new(false);
         let joining = Mutex::default();
         let shared = Arc::new(Shared { client, group, settings, told, joining, news, has_news, changed });
-        if let Err(error) = shared.join(false).await {
+        if let Err(error) = shared.join(None).await {
             // It may have joined all the same.
             let abandoned = Arc::clone(&shared);
             tokio::spawn(async move { abandoned.abandon().await });
@@ -107,6 +104,7 @@ impl Drop for Membership {
 async fn keep(shared: Arc<Shared>) {
     let mut backoff = Backoff::default();
     let mut heard = Instant::now();
+    let mut was = None;
     loop {
         let deadline = heard + shared.settings.session_timeout;
         let beat = tokio::select! {
@@ -126,11 +124,9 @@ async fn keep(shared: Arc<Shared>) {
                 let is_late = heard.elapsed() >= shared.settings.session_timeout;
                 if gone || is_late {
                     tracing::warn!(group = %shared.group, %error, "the member was given up; it joins anew");
-                    if !gone {
-                        shared.forget_late().await;
-                    }
+                    was = shared.told().member.or(was);
                     shared.lose(None);
-                    match shared.join(true).await {
+                    match shared.join(was).await {
                         Ok(()) => heard = Instant::now(),
                         Err(error) => {
                             // Another program has its name by now: it would only take turns with that.
@@ -185,18 +181,11 @@ impl Shared {
         }
     }
 
-    /// Has the coordinator forget what this member was; it may be out of reach.
-    async fn forget_late(&self) {
-        let member = self.told().member;
-        if let Some(member) = member {
-            drop(tokio::time::timeout(LEAVE_PATIENCE, self.send_leave(member)).await);
-        }
-    }
-
-    async fn join(&self, rejoins: bool) -> Result<(), Error> {
+    /// Joins; `was` is whom it was before, whom the coordinator may not have given up yet.
+    async fn join(&self, was: Option<MemberId>) -> Result<(), Error> {
         let member = *self.joining().get_or_insert_with(|| MemberId(rand::random()));
         let (group, join, max_wait) = (self.group.clone(), Some(self.settings.clone()), Duration::ZERO);
-        let heartbeat = Heartbeat { group, member, epoch: 0, join, rejoins, owned: Vec::new(), max_wait };
+        let heartbeat = Heartbeat { group, member, epoch: 0, join, was, owned: Vec::new(), max_wait };
         let assignment = self.send(heartbeat).await?;
         *self.joining() = None;
         let mut told = self.told();
@@ -215,7 +204,7 @@ impl Shared {
                 member: told.member.unwrap_or(MemberId(0)),
                 epoch: told.assignment.epoch.max(1),
                 join: None,
-                rejoins: false,
+                was: None,
                 owned: told.owned.iter().copied().collect(),
                 max_wait: self.settings.session_timeout / 4,
             }
