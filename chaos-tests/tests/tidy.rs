@@ -42,7 +42,14 @@ const MAY_USE: [(&str, &[&str]); 13] = [
     // The faulty disk for its random numbers, which are the same for ever.
     (
         "quorate-chaos-tests",
-        &["quorate", "quorate-node", "quorate-log-engine", "quorate-faulty-vfs", "quorate-cluster-config"],
+        &[
+            "quorate",
+            "quorate-testing",
+            "quorate-node",
+            "quorate-log-engine",
+            "quorate-faulty-vfs",
+            "quorate-cluster-config",
+        ],
     ),
 ];
 

@@ -32,3 +32,4 @@ mod ports;
 
 pub use cluster::{Cluster, ClusterBuilder};
 pub use error::TestingError;
+pub use ports::free_ports;

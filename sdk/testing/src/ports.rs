@@ -14,8 +14,12 @@ const COUNT: u32 = 18_000;
 
 static TAKEN: AtomicU32 = AtomicU32::new(0);
 
-/// That many ports, one after the other, on which nobody listens.
-pub(crate) fn free_ports(count: u16) -> Result<Vec<u16>, TestingError> {
+/// That many ports of the loopback interface, one after the other, on which nobody listens, and which the operating system
+/// gives to nobody by itself: for other servers of a test.
+///
+/// # Errors
+/// [`TestingError::NoPorts`].
+pub fn free_ports(count: u16) -> Result<Vec<u16>, TestingError> {
     let start = std::process::id().wrapping_mul(97);
     for _ in 0..COUNT {
         let taken = TAKEN.fetch_add(u32::from(count), Ordering::Relaxed);
