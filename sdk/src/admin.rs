@@ -11,7 +11,7 @@ use quorate_protocol::{
 };
 use tarpc::{client::RpcError, context::Context};
 
-use crate::{TopicAlteration, client::Client, error::Error, routing::Call};
+use crate::{TopicAlteration, client::Client, error::Error, place::Place, routing::Call};
 
 /// How often a new topic is looked at until its partitions have leaders.
 const LEADER_POLL_INTERVAL: Duration = Duration::from_millis(50);
@@ -41,7 +41,7 @@ impl Client {
     /// # Errors
     /// [`Error::Refused`] with [`ErrorCode::UnknownTopic`] if there is none of that name.
     pub async fn topic(&self, name: &TopicName) -> Result<TopicInfo, Error> {
-        let call = self.call(format!("look up topic {name}"));
+        let call = self.call(format!("look up topic {name}")).about(Place::of_topic(name));
         self.one_topic(call, TopicSelector::Name(name.clone())).await
     }
 
@@ -58,7 +58,7 @@ impl Client {
         config.validate().map_err(|error| Error::InvalidArgument(format!("cannot create topic {name}: {error}")))?;
         let deadline = Instant::now() + self.timeout();
         let request = CreateTopicRequest { name: name.clone(), config };
-        let call = self.call(format!("create topic {name}"));
+        let call = self.call(format!("create topic {name}")).about(Place::of_topic(name));
         let created = self.router().call_any_tracked(call, |api, context| {
             let request = request.clone();
             async move { api.create_topic(context, request).await }
@@ -85,7 +85,8 @@ impl Client {
                 break;
             }
             tokio::time::sleep(LEADER_POLL_INTERVAL).await;
-            let call = Call::new(format!("look up topic {}", topic.name), deadline.saturating_duration_since(now));
+            let call = Call::new(format!("look up topic {}", topic.name), deadline.saturating_duration_since(now))
+                .about(Place::of_topic(&topic.name));
             match self.one_topic(call, TopicSelector::Id(topic.id)).await {
                 Ok(newer) => topic = newer,
                 Err(error) => {
@@ -105,7 +106,7 @@ impl Client {
     /// in time: then it may be decided all the same, and the same call may be repeated.
     pub async fn drain_node(&self, node: NodeId, drained: bool) -> Result<(), Error> {
         let action = if drained { "drain" } else { "undrain" };
-        let call = self.call(format!("{action} node {node}"));
+        let call = self.call(format!("{action} node {node}")).about(Place::of_node(node));
         let request = DrainRequest { node, drained };
         self.change(call, |api, context| async move { api.drain(context, request).await }).await
     }
@@ -140,7 +141,7 @@ impl Client {
     /// may be decided all the same, and the same call may be repeated.
     pub async fn remove_node(&self, node: NodeId, departure: Option<Departure>) -> Result<(), Error> {
         let action = if departure.is_some() { "remove" } else { "keep" };
-        let call = self.call(format!("{action} node {node}"));
+        let call = self.call(format!("{action} node {node}")).about(Place::of_node(node));
         let request = RemoveNodeRequest { node, departure };
         self.change(call, |api, context| async move { api.remove_node(context, request).await }).await
     }
@@ -188,7 +189,7 @@ impl Client {
         let TopicAlteration { partitions, replication_factor, retention_time, retention_bytes } = alteration.clone();
         let id = self.topic(name).await?.id;
         let name = name.clone();
-        let call = self.call(format!("alter topic {name}"));
+        let call = self.call(format!("alter topic {name}")).about(Place::of_topic(&name));
         let request = AlterTopicRequest { id, name, partitions, replication_factor, retention_time, retention_bytes };
         self.change(call, |api, context| {
             let request = request.clone();
@@ -205,7 +206,7 @@ impl Client {
     /// what it has.
     pub async fn outlook(&self, name: &TopicName) -> Result<Vec<OutlookInfo>, Error> {
         let topic = self.topic(name).await?.id;
-        let call = self.call(format!("look at the replicas of topic {name}"));
+        let call = self.call(format!("look at the replicas of topic {name}")).about(Place::of_topic(name));
         self.router().call_any(call, |api, context| async move { api.outlook(context, topic).await }).await
     }
 
@@ -225,7 +226,8 @@ impl Client {
         let topic = self.topic(name).await?.id;
         let SurvivorInfo { replica, log_end_offset, .. } = *survivor;
         let request = RecoverRequest { topic, partition, survivor: replica, log_end_offset };
-        let call = self.call(format!("recover partition {partition} of topic {name}"));
+        let place = Place::of_partition(name, partition);
+        let call = self.call(format!("recover {place}")).about(place);
         self.change(call, |api, context| async move { api.recover_partition(context, request).await }).await
     }
 
@@ -246,7 +248,7 @@ impl Client {
     /// [`Error::Refused`] with [`ErrorCode::UnknownTopic`] if there is none of that name.
     pub async fn delete_topic(&self, name: &TopicName) -> Result<(), Error> {
         let request = DeleteTopicRequest { id: self.topic(name).await?.id, name: name.clone() };
-        let call = self.call(format!("delete topic {name}"));
+        let call = self.call(format!("delete topic {name}")).about(Place::of_topic(name));
         let deleted = self.router().call_any_tracked(call, |api, context| {
             let request = request.clone();
             async move { api.delete_topic(context, request).await }
@@ -305,7 +307,7 @@ impl Client {
     }
 
     pub(crate) async fn partition_offset(&self, partition: PartitionId, query: OffsetQuery) -> Result<u64, Error> {
-        let described = self.router().topology().describe(partition);
+        let described = self.router().topology().place(partition);
         let PartitionId { topic, index: partition } = partition;
         let which = match query {
             OffsetQuery::First => "read the first offset",
@@ -327,10 +329,11 @@ impl Client {
     }
 
     async fn one_topic(&self, call: Call, selector: TopicSelector) -> Result<TopicInfo, Error> {
-        let action = call.action.clone();
+        let (action, place) = (call.action.clone(), call.place.clone());
         let response = self.ask_topics(call, selector).await?;
         response.topics.into_iter().next().ok_or_else(|| Error::Refused {
             action,
+            place,
             code: ErrorCode::UnknownTopic,
             message: "there is no such topic; create it, or list the topics to see which exist".into(),
             outcome_unknown: false,
@@ -357,6 +360,7 @@ pub(crate) fn require_partition(topic: &TopicInfo, partition: PartitionIndex) ->
     }
     Err(Error::Refused {
         action: format!("use partition {partition} of topic {}", topic.name),
+        place: Place::of_partition(&topic.name, partition),
         code: ErrorCode::UnknownPartition,
         message: format!("its partitions are 0 to {}", topic.config.partitions.saturating_sub(1)),
         outcome_unknown: false,

@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
-use quorate_cluster_config::PartitionIndex;
+use quorate_cluster_config::{NodeId, PartitionIndex, TopicName};
 use quorate_protocol::{ApiError, ErrorCode};
+
+use crate::place::Place;
 
 /// Why a call failed. Displayed as one line for a person: what, why, what to do.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -29,10 +31,12 @@ pub enum Error {
     },
 
     /// The cluster answered, and the answer is no.
-    #[error("cannot {action}: {message}")]
+    #[error("cannot {action}: {message}{}", unknown(*outcome_unknown))]
     Refused {
         /// What was attempted.
         action: String,
+        /// What it was about, and the node that refused.
+        place: Place,
         /// The refusal's code.
         code: ErrorCode,
         /// The refusal in words.
@@ -42,10 +46,15 @@ pub enum Error {
     },
 
     /// Every try failed in a way that may pass, until the time was up.
-    #[error("cannot {action} within {waited:.1?}{}; last problem: {reason}", unknown(*outcome_unknown))]
+    #[error(
+        "cannot {action} within {waited:.1?}{}; last problem{}: {reason}; {}",
+        unknown(*outcome_unknown), asked(place), advice(*code)
+    )]
     TimedOut {
         /// What was attempted.
         action: String,
+        /// What it was about, and the node that was asked last.
+        place: Place,
         /// How long it was attempted.
         waited: Duration,
         /// The last problem, in words.
@@ -58,13 +67,13 @@ pub enum Error {
 
     /// The offset lies outside of the partition: before its first record, because those were deleted, or beyond its end.
     #[error(
-        "cannot read partition {partition} at offset {offset}: it holds offsets from {log_start_offset} to before \
+        "cannot read {place} at offset {offset}: it holds offsets from {log_start_offset} to before \
          {end_offset}{}; seek to one of them, or to its first",
         deleted(*offset, *log_start_offset)
     )]
     OffsetOutOfRange {
         /// The partition.
-        partition: PartitionIndex,
+        place: Place,
         /// The offset asked for.
         offset: u64,
         /// The first offset retained, when it was refused.
@@ -74,12 +83,10 @@ pub enum Error {
     },
 
     /// What a node returned is damaged. The node verified it too, so suspect the network or this machine.
-    #[error(
-        "partition {partition} is damaged at offset {offset} as received: {reason}; try again, or verify the topic"
-    )]
+    #[error("{place} is damaged at offset {offset} as received: {reason}; try again, or verify the topic")]
     Corrupt {
         /// The partition.
-        partition: PartitionIndex,
+        place: Place,
         /// The offset expected there.
         offset: u64,
         /// What is wrong.
@@ -88,12 +95,12 @@ pub enum Error {
 
     /// The node broke its promise that offsets are dense and never go back: a bug worth reporting.
     #[error(
-        "internal error: partition {partition} returned offsets {first} to {last} where {expected} was expected; report \
+        "internal error: {place} returned offsets {first} to {last} where {expected} was expected; report \
          this as a bug with the logs of the partition's leader"
     )]
     OffsetsNotDense {
         /// The partition.
-        partition: PartitionIndex,
+        place: Place,
         /// The offset that had to come next.
         expected: u64,
         /// The first offset of the batch returned.
@@ -105,6 +112,21 @@ pub enum Error {
 
 fn unknown(outcome_unknown: bool) -> &'static str {
     if outcome_unknown { "; whether it took effect is unknown, look before you repeat it" } else { "" }
+}
+
+/// Who had the last problem.
+pub(crate) fn asked(place: &Place) -> String {
+    place.node.map_or_else(String::new, |node| format!(" (node {node})"))
+}
+
+/// What to do about what did not pass in time.
+pub(crate) fn advice(code: Option<ErrorCode>) -> &'static str {
+    match code {
+        Some(ErrorCode::DiskFull) => "free space on the disks of the nodes, or lower the retention of topics",
+        Some(ErrorCode::Overloaded) => "send less at once, or allow more time",
+        Some(ErrorCode::Storage) => "look at the log of that node: its disk may be failing",
+        _ => "see with `quorate cluster status` which nodes are up, or allow more time",
+    }
 }
 
 fn deleted(offset: u64, log_start_offset: u64) -> &'static str {
@@ -143,6 +165,37 @@ impl Error {
         }
     }
 
+    /// What the call was about and which node was asked last, as far as it is known.
+    #[must_use]
+    pub fn place(&self) -> Option<&Place> {
+        match self {
+            Self::InvalidArgument(_) | Self::Unreachable { .. } => None,
+            Self::Refused { place, .. }
+            | Self::TimedOut { place, .. }
+            | Self::OffsetOutOfRange { place, .. }
+            | Self::Corrupt { place, .. }
+            | Self::OffsetsNotDense { place, .. } => Some(place),
+        }
+    }
+
+    /// The topic the call was about.
+    #[must_use]
+    pub fn topic(&self) -> Option<&TopicName> {
+        self.place()?.topic.as_ref()
+    }
+
+    /// The partition the call was about.
+    #[must_use]
+    pub fn partition(&self) -> Option<PartitionIndex> {
+        self.place()?.partition
+    }
+
+    /// The node that was asked last.
+    #[must_use]
+    pub fn node(&self) -> Option<NodeId> {
+        self.place()?.node
+    }
+
     /// The code of the refusal, if the cluster refused.
     #[must_use]
     pub fn code(&self) -> Option<ErrorCode> {
@@ -174,6 +227,7 @@ mod tests {
         );
         let refused = Error::Refused {
             action: "create topic orders".into(),
+            place: Place::default(),
             code: ErrorCode::TopicExists,
             message: "it exists".into(),
             outcome_unknown: false,
@@ -181,6 +235,7 @@ mod tests {
         assert_eq!(refused.to_string(), "cannot create topic orders: it exists");
         let timed_out = Error::TimedOut {
             action: "delete topic orders".into(),
+            place: Place::of_node(NodeId(2)),
             waited: Duration::from_secs(3),
             reason: "no leader".into(),
             code: Some(ErrorCode::Unavailable),
@@ -189,14 +244,19 @@ mod tests {
         assert_eq!(
             timed_out.to_string(),
             "cannot delete topic orders within 3.0s; whether it took effect is unknown, look before you repeat it; last \
-             problem: no leader"
+             problem (node 2): no leader; see with `quorate cluster status` which nodes are up, or allow more time"
         );
     }
 
     #[test]
     fn errors_tell_whether_to_retry_and_whether_anything_changed() {
-        let refused =
-            |code| Error::Refused { action: String::new(), code, message: String::new(), outcome_unknown: false };
+        let refused = |code| Error::Refused {
+            action: String::new(),
+            place: Place::default(),
+            code,
+            message: String::new(),
+            outcome_unknown: false,
+        };
         assert!(!refused(ErrorCode::TopicExists).is_retryable());
         assert!(refused(ErrorCode::TopicExists).has_no_side_effects());
         assert!(refused(ErrorCode::NotLeader).is_retryable());

@@ -109,7 +109,7 @@
 //! # Errors
 //!
 //! [`Error`] and [`ProduceError`] are one line for a person; programs ask them `is_retryable()`,
-//! `has_no_side_effects()` and `code()`.
+//! `has_no_side_effects()` and `code()`, and which `topic()`, `partition()` and `node()` they are about.
 //!
 //! Not here: anything a node does. A cluster for tests is in the crate `quorate-testing`.
 
@@ -122,6 +122,7 @@ mod connection;
 mod consumer;
 mod error;
 mod group;
+mod place;
 mod pool;
 mod producer;
 mod routing;
@@ -134,6 +135,7 @@ pub use client::Client;
 pub use consumer::{ConsumedRecord, Consumer, ConsumerBuilder, OnTruncated, Position, RawBatches};
 pub use error::Error;
 pub use group::{CommitMode, GroupConsumer, GroupConsumerBuilder, Lag, RebalanceEvent};
+pub use place::Place;
 pub use producer::{Delivery, ProduceError, Producer, ProducerBuilder, ProducerRecord, RecordMetadata};
 
 pub use quorate_cluster_config::{

@@ -9,6 +9,8 @@ use quorate_cluster_config::{Address, NodeId, PartitionId, PartitionIndex, Topic
 use quorate_protocol::{ClusterInfo, NodeInfo, ReplicaRole, TopicInfo, TopicsResponse};
 use tokio::sync::watch;
 
+use crate::place::Place;
+
 /// The merged view. Leaders never go back to an older epoch.
 #[derive(Debug, Default)]
 pub(crate) struct Topology {
@@ -125,11 +127,13 @@ impl Topology {
     }
 
     /// A partition as people call it.
-    pub(crate) fn describe(&self, partition: PartitionId) -> String {
-        match self.names.get(&partition.topic) {
-            Some(topic) => format!("partition {} of topic {topic}", partition.index),
-            None => format!("partition {}", partition.index),
-        }
+    pub(crate) fn place(&self, partition: PartitionId) -> Place {
+        Place { topic: self.names.get(&partition.topic).cloned(), partition: Some(partition.index), node: None }
+    }
+
+    /// Which node is reached at an address.
+    pub(crate) fn node_at(&self, address: &Address) -> Option<NodeId> {
+        self.nodes.iter().find(|(_, known)| *known == address).map(|(node, _)| *node)
     }
 
     /// The node to ask about a partition.
@@ -232,11 +236,11 @@ mod tests {
     fn a_partition_is_called_by_the_name_of_its_topic_once_that_is_known() {
         let mut topology = Topology::default();
         let partition = PartitionId { topic: TOPIC, index: 0 };
-        assert_eq!(topology.describe(partition), "partition 0");
+        assert_eq!(topology.place(partition).to_string(), "partition 0");
         topology.merge_topics(&answer(1, None, 0));
-        assert!(topology.describe(partition).starts_with("partition 0 of topic "));
+        assert!(topology.place(partition).to_string().starts_with("partition 0 of topic "));
         topology.forget_topic(TOPIC);
-        assert_eq!(topology.describe(partition), "partition 0");
+        assert_eq!(topology.place(partition).to_string(), "partition 0");
     }
 
     #[test]

@@ -3,16 +3,16 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use quorate_cluster_config::{PartitionId, PartitionIndex, TopicName};
+use quorate_cluster_config::{PartitionId, TopicName};
 use quorate_record::{BatchError, BatchHeader, DecodeLimits, decode_batch, split_batches, verify_crc};
 
 use super::handle::ConsumedRecord;
-use crate::error::Error;
+use crate::{error::Error, place::Place};
 
 /// Whole batches of one partition whose offsets follow each other without a gap, beginning at or before `offset`.
 #[derive(Debug)]
 pub(super) struct Chunk {
-    partition: PartitionIndex,
+    place: Place,
     /// The first offset wanted. The first batch may begin before it.
     offset: u64,
     batches: Bytes,
@@ -31,24 +31,24 @@ pub(super) struct Decoded {
 
 impl Chunk {
     /// Checks that the batches are what follows `offset`. Their CRCs are checked where they are handed out.
-    pub(super) fn check(partition: PartitionIndex, offset: u64, batches: Bytes) -> Result<Self, Error> {
+    pub(super) fn check(place: Place, offset: u64, batches: Bytes) -> Result<Self, Error> {
         let mut next_offset = offset;
         let mut is_first = true;
         for batch in split_batches(batches.clone()) {
             let header = batch
                 .and_then(|batch| BatchHeader::parse(&batch))
-                .map_err(|error| corrupt(partition, next_offset, &error))?;
+                .map_err(|error| corrupt(&place, next_offset, &error))?;
             // The header guarantees that the offsets of a batch do not overflow, but not that they are positive.
             let first = u64::try_from(header.base_offset).unwrap_or(u64::MAX);
             let last = u64::try_from(header.last_offset()).unwrap_or(0);
             let follows = if is_first { (first..=last).contains(&next_offset) } else { first == next_offset };
             if !follows {
-                return Err(Error::OffsetsNotDense { partition, expected: next_offset, first, last });
+                return Err(Error::OffsetsNotDense { place, expected: next_offset, first, last });
             }
             next_offset = last + 1;
             is_first = false;
         }
-        Ok(Self { partition, offset, batches, next_offset })
+        Ok(Self { place, offset, batches, next_offset })
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -65,7 +65,7 @@ impl Chunk {
         for batch in split_batches(self.batches.clone()) {
             let header = batch
                 .and_then(|batch| verify_crc(&batch).and_then(|()| BatchHeader::parse(&batch)))
-                .map_err(|error| corrupt(self.partition, offset, &error))?;
+                .map_err(|error| corrupt(&self.place, offset, &error))?;
             offset = u64::try_from(header.next_offset()).unwrap_or(offset);
         }
         Ok((self.batches, self.next_offset))
@@ -82,7 +82,7 @@ impl Chunk {
                 Err(error) => Err(error),
             };
             if let Err(error) = error {
-                let error = Some(corrupt(self.partition, next_offset, &error));
+                let error = Some(corrupt(&self.place, next_offset, &error));
                 return Decoded { records, next_offset, error };
             }
         }
@@ -109,12 +109,12 @@ fn decode_into(
     Ok(())
 }
 
-fn corrupt(partition: PartitionIndex, offset: u64, error: &BatchError) -> Error {
+fn corrupt(place: &Place, offset: u64, error: &BatchError) -> Error {
     let mut reason = error.to_string();
     if let Some(source) = std::error::Error::source(error) {
         reason = format!("{reason}: {source}");
     }
-    Error::Corrupt { partition, offset, reason }
+    Error::Corrupt { place: place.clone(), offset, reason }
 }
 
 #[cfg(test)]
@@ -147,7 +147,7 @@ mod tests {
     #[test]
     fn a_batch_that_begins_before_the_wanted_offset_is_trimmed() {
         let batches = [batch(10, 3), batch(13, 2)].concat();
-        let decoded = decode(Chunk::check(0, 11, batches.into()).unwrap());
+        let decoded = decode(Chunk::check(Place::default(), 11, batches.into()).unwrap());
         assert_eq!(offsets(&decoded), [11, 12, 13, 14]);
         assert_eq!(decoded.records[0].record.value.as_deref(), Some(b"11".as_slice()));
         assert_eq!((decoded.next_offset, decoded.error), (15, None));
@@ -157,8 +157,8 @@ mod tests {
     fn gaps_repetitions_and_steps_back_are_internal_errors() {
         for (wanted, first, second) in [(10, 11, 12), (10, 8, 10), (10, 10, 12), (10, 10, 10)] {
             let batches = [batch(first, 1), batch(second, 1)].concat();
-            let error = Chunk::check(3, wanted, batches.into()).unwrap_err();
-            assert!(matches!(error, Error::OffsetsNotDense { partition: 3, .. }), "{error}");
+            let error = Chunk::check(Place::default(), wanted, batches.into()).unwrap_err();
+            assert!(matches!(error, Error::OffsetsNotDense { .. }), "{error}");
         }
     }
 
@@ -166,7 +166,7 @@ mod tests {
     fn damage_is_found_and_the_records_before_it_are_kept() {
         let mut batches = [batch(0, 2), batch(2, 2)].concat();
         *batches.last_mut().unwrap() ^= 1;
-        let check = || Chunk::check(0, 0, batches.clone().into()).unwrap();
+        let check = || Chunk::check(Place::default(), 0, batches.clone().into()).unwrap();
         let decoded = decode(check());
         assert_eq!((offsets(&decoded), decoded.next_offset), (vec![0, 1], 2));
         assert!(matches!(decoded.error, Some(Error::Corrupt { offset: 2, .. })));
@@ -177,12 +177,12 @@ mod tests {
     fn a_batch_cut_short_is_found() {
         let batches = batch(0, 2);
         let cut = Bytes::copy_from_slice(&batches[..batches.len() - 1]);
-        assert!(matches!(Chunk::check(0, 0, cut), Err(Error::Corrupt { offset: 0, .. })));
+        assert!(matches!(Chunk::check(Place::default(), 0, cut), Err(Error::Corrupt { offset: 0, .. })));
     }
 
     #[test]
     fn nothing_is_an_empty_chunk_that_moves_nowhere() {
-        let chunk = Chunk::check(0, 7, Bytes::new()).unwrap();
+        let chunk = Chunk::check(Place::default(), 7, Bytes::new()).unwrap();
         assert!(chunk.is_empty());
         assert_eq!(chunk.next_offset(), 7);
     }

@@ -12,7 +12,7 @@ use quorate_protocol::{ErrorCode, FetchRequest, OffsetQuery, QuorateApiClient};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use super::{builder::FetchSettings, chunk::Chunk, position::OnTruncated};
-use crate::{backoff::Backoff, client::Client, error::Error, routing::ReplicaChoice};
+use crate::{backoff::Backoff, client::Client, error::Error, place::Place, routing::ReplicaChoice};
 
 /// What fetches sent ahead may hold per partition: one that waits to be polled and one on its way.
 const FETCHES_AHEAD: usize = 2;
@@ -86,9 +86,8 @@ impl FetchTask {
     async fn fetch(&mut self) -> Result<Chunk, Error> {
         let Self { partition: PartitionId { topic, index: partition }, offset, settings, .. } = *self;
         let _permit = self.in_flight.acquire().await;
-        let mut call = self
-            .client
-            .call(format!("read {} at offset {offset}", self.client.router().topology().describe(self.partition)));
+        let place = self.place();
+        let mut call = self.client.call(format!("read {place} at offset {offset}"));
         call.timeout += settings.max_wait;
         call.wait = settings.max_wait;
         let request = FetchRequest {
@@ -109,13 +108,17 @@ impl FetchTask {
             Some(choice) => router.call_replica(topic, partition, call, choice, fetch).await,
             None => router.call_leader(topic, partition, call, fetch).await,
         };
-        let chunk = Chunk::check(partition, offset, response?.batches.into_bytes());
+        let chunk = Chunk::check(place, offset, response?.batches.into_bytes());
         if let (Some(choice), Ok(chunk)) = (&mut self.choice, &chunk)
             && !chunk.is_empty()
         {
             choice.answered();
         }
         chunk
+    }
+
+    fn place(&self) -> Place {
+        self.client.router().topology().place(self.partition)
     }
 
     /// There was nothing to read. Whether to pause: a leader waits for records, a follower may answer at once.
@@ -132,7 +135,6 @@ impl FetchTask {
     /// them.
     async fn explain_out_of_range(&mut self, error: Error) -> Option<Result<Chunk, Error>> {
         let Self { partition: id, offset, .. } = *self;
-        let partition = id.index;
         let first = self.client.partition_offset(id, OffsetQuery::First).await;
         let last = self.client.partition_offset(id, OffsetQuery::Last).await;
         match (first, last) {
@@ -142,14 +144,17 @@ impl FetchTask {
                 }
                 None
             }
-            (Ok(first), Ok(_)) if self.at_first && offset < first => Some(Chunk::check(partition, first, Bytes::new())),
+            (Ok(first), Ok(_)) if self.at_first && offset < first => {
+                Some(Chunk::check(self.place(), first, Bytes::new()))
+            }
             (Ok(first), Ok(last)) if offset < first && self.settings.on_truncated != OnTruncated::Error => {
                 let go_on = if self.settings.on_truncated == OnTruncated::First { first } else { last };
                 tracing::warn!(partition = %id, offset, go_on, "records were deleted before they were read");
-                Some(Chunk::check(partition, go_on, Bytes::new()))
+                Some(Chunk::check(self.place(), go_on, Bytes::new()))
             }
             (Ok(log_start_offset), Ok(end_offset)) => {
-                Some(Err(Error::OffsetOutOfRange { partition, offset, log_start_offset, end_offset }))
+                let place = self.place().at(error.node());
+                Some(Err(Error::OffsetOutOfRange { place, offset, log_start_offset, end_offset }))
             }
             _ => Some(Err(error)),
         }

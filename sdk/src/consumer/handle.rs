@@ -15,7 +15,7 @@ use quorate_protocol::{ErrorCode, OffsetQuery};
 use quorate_record::Record;
 
 use super::{builder::OFFSETS_IN_FLIGHT_MAX, chunk::Chunk, engine::Engine, position::Position};
-use crate::{error::Error, time::bounded};
+use crate::{error::Error, place::Place, time::bounded};
 
 /// A record and where it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -187,6 +187,7 @@ impl Stream for Consumer {
 pub(crate) fn not_read(action: &str, partition: PartitionId) -> Error {
     Error::Refused {
         action: format!("{action} partition {}", partition.index),
+        place: Place { partition: Some(partition.index), ..Place::default() },
         code: ErrorCode::UnknownPartition,
         message: "this consumer does not read it".into(),
         outcome_unknown: false,

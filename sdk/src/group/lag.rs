@@ -35,7 +35,7 @@ impl Client {
 
     /// The newest timestamp in the batch that holds an offset.
     async fn newest_time_at(&self, partition: PartitionId, offset: u64) -> Result<Option<i64>, Error> {
-        let call = self.call(format!("read {} at offset {offset}", self.router().topology().describe(partition)));
+        let call = self.call(format!("read {} at offset {offset}", self.router().topology().place(partition)));
         let PartitionId { topic, index: partition } = partition;
         let request = FetchRequest {
             topic,

@@ -108,6 +108,7 @@ impl Accumulator {
         // A batch has at most as many records as bytes, and its bytes fit 32 bits.
         let delivery = open.completion.delivery(open.builder.len() as u32);
         open.builder.push(record);
+        open.completion.set_records(open.builder.len());
         open.reserved += reserved;
         if open.builder.estimated_size() >= self.batching.batch_bytes {
             state.ready.push_back(open);
@@ -133,6 +134,7 @@ impl Accumulator {
         let open = state.open.take();
         state.ready.extend(open);
         let mut batch = self.new_batch(&mut state, builder);
+        batch.completion.set_records(batch.builder.len());
         batch.reserved = reserved;
         batch.expected_end_offset = Some(expected_end_offset);
         let delivery = batch.completion.delivery(0);

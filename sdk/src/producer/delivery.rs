@@ -2,7 +2,10 @@
 
 use std::{
     pin::Pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
     task::{Context, Poll, Waker},
 };
 
@@ -46,6 +49,8 @@ pub(super) struct BatchAck {
 #[derive(Debug)]
 pub(super) struct BatchCompletion {
     partition: PartitionIndex,
+    /// Records of the batch so far.
+    records: AtomicUsize,
     failures: Arc<UnobservedFailures>,
     state: Mutex<State>,
 }
@@ -75,7 +80,17 @@ impl UnobservedFailures {
 
 impl BatchCompletion {
     pub(super) fn new(partition: PartitionIndex, failures: Arc<UnobservedFailures>) -> Self {
-        Self { partition, failures, state: Mutex::default() }
+        Self { partition, records: AtomicUsize::new(0), failures, state: Mutex::default() }
+    }
+
+    /// Notes how many records the batch has.
+    pub(super) fn set_records(&self, records: usize) {
+        self.records.store(records, Ordering::Relaxed);
+    }
+
+    /// How many records the batch has.
+    pub(super) fn records(&self) -> usize {
+        self.records.load(Ordering::Relaxed)
     }
 
     /// The delivery of the record at `index`.

@@ -2,10 +2,13 @@
 
 use std::time::Duration;
 
-use quorate_cluster_config::PartitionIndex;
+use quorate_cluster_config::{NodeId, PartitionIndex, TopicName};
 use quorate_protocol::{ApiError, ErrorCode};
 
-use crate::error::Error;
+use crate::{
+    error::{Error, advice, asked},
+    place::Place,
+};
 
 /// Why a record was not acknowledged. Displayed as one line for a person: what, why, what to do.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -32,10 +35,10 @@ pub enum ProduceError {
     #[error("the batch is empty: give it one record at least")]
     EmptyBatch,
     /// The topic has no such partition; nothing was sent.
-    #[error("the topic has no partition {partition}; its partitions are 0 to {}", partition_count.saturating_sub(1))]
+    #[error("there is no {place}; its partitions are 0 to {}", partition_count.saturating_sub(1))]
     UnknownPartition {
         /// The partition asked for.
-        partition: PartitionIndex,
+        place: Place,
         /// Number of partitions of the topic.
         partition_count: u32,
     },
@@ -50,12 +53,12 @@ pub enum ProduceError {
     },
     /// The delivery timeout passed.
     #[error(
-        "no acknowledgement from partition {partition} within {waited:.1?}{}; last problem: {reason}",
-        unknown(*outcome_unknown)
+        "no acknowledgement from {place} within {waited:.1?}{}; last problem{}: {reason}; {}",
+        unknown(*outcome_unknown), asked(place), advice(*code)
     )]
     TimedOut {
-        /// The partition.
-        partition: PartitionIndex,
+        /// The partition, and the node that was asked last.
+        place: Place,
         /// The delivery timeout.
         waited: Duration,
         /// The last problem, in words.
@@ -66,10 +69,10 @@ pub enum ProduceError {
         outcome_unknown: bool,
     },
     /// The partition's leader refused the record's batch.
-    #[error("partition {partition} refused the records: {message}{}", unknown(*outcome_unknown))]
+    #[error("{place} refused the records: {message}{}", unknown(*outcome_unknown))]
     Refused {
-        /// The partition.
-        partition: PartitionIndex,
+        /// The partition, and the node that was asked last.
+        place: Place,
         /// The refusal's code.
         code: ErrorCode,
         /// The refusal in words.
@@ -80,12 +83,12 @@ pub enum ProduceError {
     /// The partition did not end at the offset the batch was to begin at; the batch was not appended by the try that was
     /// refused.
     #[error(
-        "partition {partition} does not end at offset {expected}: {message}{}; read what was appended, then decide again",
+        "{place} does not end at offset {expected}: {message}{}; read what was appended, then decide again",
         unknown(*outcome_unknown)
     )]
     EndOffsetMismatch {
-        /// The partition.
-        partition: PartitionIndex,
+        /// The partition, and the node that was asked last.
+        place: Place,
         /// The end offset the batch was conditional on.
         expected: u64,
         /// The refusal in words.
@@ -96,12 +99,12 @@ pub enum ProduceError {
     },
     /// A batch before the record's failed, and appending this one would have left a hole in the order.
     #[error(
-        "not sent on to partition {partition}, because a batch before it failed{}; that batch: {reason}",
+        "not sent on to {place}, because a batch before it failed{}; that batch: {reason}",
         unknown(*outcome_unknown)
     )]
     EarlierBatchFailed {
-        /// The partition.
-        partition: PartitionIndex,
+        /// The partition, and the node that was asked last.
+        place: Place,
         /// Why the earlier batch failed.
         reason: String,
         /// Whether the record may have been appended.
@@ -112,17 +115,15 @@ pub enum ProduceError {
     Encode(String),
     /// The producer could not get what it needs from the cluster; the record was not sent.
     #[error("the producer is not set up: {0}")]
-    Setup(#[source] Error),
+    Setup(#[source] Box<Error>),
     /// The producer was closed; the record was not sent.
     #[error("the producer is closed; build another one to send more records")]
     Closed,
     /// The task that delivers stopped, as it does when the runtime shuts down.
-    #[error(
-        "delivery to partition {partition} stopped before an acknowledgement; close the producer before the runtime ends"
-    )]
+    #[error("delivery to {place} stopped before an acknowledgement; close the producer before the runtime ends")]
     Stopped {
-        /// The partition.
-        partition: PartitionIndex,
+        /// The partition, and the node that was asked last.
+        place: Place,
     },
 }
 
@@ -174,6 +175,44 @@ impl ProduceError {
         }
     }
 
+    /// What the record was for and which node was asked last, as far as it is known.
+    #[must_use]
+    pub fn place(&self) -> Option<&Place> {
+        match self {
+            Self::UnknownPartition { place, .. }
+            | Self::TimedOut { place, .. }
+            | Self::Refused { place, .. }
+            | Self::EndOffsetMismatch { place, .. }
+            | Self::EarlierBatchFailed { place, .. }
+            | Self::Stopped { place } => Some(place),
+            Self::Setup(error) => error.place(),
+            Self::RecordTooLarge { .. }
+            | Self::BatchTooLarge { .. }
+            | Self::EmptyBatch
+            | Self::BufferFull { .. }
+            | Self::Encode(_)
+            | Self::Closed => None,
+        }
+    }
+
+    /// The topic the record was for.
+    #[must_use]
+    pub fn topic(&self) -> Option<&TopicName> {
+        self.place()?.topic.as_ref()
+    }
+
+    /// The partition the record was for.
+    #[must_use]
+    pub fn partition(&self) -> Option<PartitionIndex> {
+        self.place()?.partition
+    }
+
+    /// The node that was asked last.
+    #[must_use]
+    pub fn node(&self) -> Option<NodeId> {
+        self.place()?.node
+    }
+
     /// The code of the refusal, if a node refused.
     #[must_use]
     pub fn code(&self) -> Option<ErrorCode> {
@@ -190,13 +229,18 @@ impl ProduceError {
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
+
+    fn place() -> Place {
+        Place { topic: Some(TopicName::parse("orders").unwrap()), partition: Some(3), node: Some(NodeId(2)) }
+    }
 
     #[test]
     fn a_timeout_says_that_the_outcome_is_unknown_only_where_it_is() {
         let timed_out = |outcome_unknown| ProduceError::TimedOut {
-            partition: 3,
+            place: place(),
             waited: Duration::from_secs(30),
             reason: "no leader".into(),
             code: None,
@@ -204,24 +248,27 @@ mod tests {
         };
         assert_eq!(
             timed_out(true).to_string(),
-            "no acknowledgement from partition 3 within 30.0s; whether they were appended is unknown; last problem: no \
-             leader"
+            "no acknowledgement from partition 3 of topic orders within 30.0s; whether they were appended is unknown; last \
+             problem (node 2): no leader; see with `quorate cluster status` which nodes are up, or allow more time"
         );
-        assert!(!timed_out(false).to_string().contains("unknown"));
+        let error = timed_out(false);
+        assert!(!error.to_string().contains("unknown"));
+        assert_eq!((error.topic().unwrap().to_string().as_str(), error.partition()), ("orders", Some(3)));
+        assert_eq!(error.node(), Some(NodeId(2)));
         assert!(timed_out(false).has_no_side_effects() && !timed_out(true).has_no_side_effects());
     }
 
     #[test]
     fn a_mismatch_is_no_reason_to_send_the_same_again_and_says_what_to_do() {
         let mismatch = |outcome_unknown| ProduceError::EndOffsetMismatch {
-            partition: 3,
+            place: place(),
             expected: 42,
             message: "its end offset is 43".into(),
             outcome_unknown,
         };
         assert_eq!(
             mismatch(false).to_string(),
-            "partition 3 does not end at offset 42: its end offset is 43; read what was appended, then decide again"
+            "partition 3 of topic orders does not end at offset 42: its end offset is 43; read what was appended, then decide again"
         );
         assert!(mismatch(true).to_string().contains("whether they were appended is unknown"));
         assert!(!mismatch(false).is_retryable() && mismatch(false).has_no_side_effects());

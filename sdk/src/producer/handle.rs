@@ -9,7 +9,7 @@ use std::{
 };
 
 use quorate_cluster_config::{
-    PartitionIndex, ProducerId, TopicId,
+    PartitionIndex, ProducerId, TopicId, TopicName,
     limits::{BATCH_BYTES_MAX, RECORD_BYTES_MAX},
 };
 use quorate_protocol::TopicInfo;
@@ -24,7 +24,7 @@ use super::{
     partition_task::PartitionTask,
     partitioner::{Choice, Partitioner},
 };
-use crate::client::Client;
+use crate::{client::Client, place::Place};
 
 /// A record and where it should go.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -69,12 +69,19 @@ struct Handle {
 pub(super) struct Shared {
     pub(super) client: Client,
     pub(super) topic: TopicId,
+    pub(super) topic_name: TopicName,
     pub(super) settings: Settings,
     /// The producer id each partition starts with.
     pub(super) producer_id: ProducerId,
     /// Free bytes of the buffer.
     pub(super) room: Semaphore,
     pub(super) failures: Arc<UnobservedFailures>,
+}
+
+impl Shared {
+    pub(super) fn place(&self, partition: PartitionIndex) -> Place {
+        Place::of_partition(&self.topic_name, partition)
+    }
 }
 
 impl Producer {
@@ -89,6 +96,7 @@ impl Producer {
         let shared = Shared {
             client,
             topic: topic.id,
+            topic_name: topic.name.clone(),
             settings,
             producer_id,
             room: Semaphore::new(settings.buffer_bytes),
@@ -189,7 +197,7 @@ impl Producer {
         if partition < partition_count {
             return Ok(());
         }
-        Err(ProduceError::UnknownPartition { partition, partition_count })
+        Err(ProduceError::UnknownPartition { place: self.handle.shared.place(partition), partition_count })
     }
 
     /// The size of a record as encoded, if a topic takes it.
@@ -283,13 +291,14 @@ impl Handle {
 impl Drop for Handle {
     fn drop(&mut self) {
         self.close();
-        let batches: usize = self.started().map(|accumulator| accumulator.unfinished().len()).sum();
-        if batches > 0 {
+        let undelivered = self.started().flat_map(|accumulator| accumulator.unfinished());
+        let records: usize = undelivered.map(|batch| batch.records()).sum();
+        if records > 0 {
             let bytes = self.shared.settings.buffer_bytes.saturating_sub(self.shared.room.available_permits());
             tracing::warn!(
-                batches,
+                records,
                 bytes,
-                topic = %self.shared.topic,
+                topic = %self.shared.topic_name,
                 "a producer was dropped with undelivered records; they are still sent while the runtime lives, but \
                  errors are lost: close it first"
             );

@@ -25,6 +25,7 @@ use super::{
 use crate::{
     backoff::Backoff,
     connection::{CallFailure, Connection},
+    place::Place,
     routing::{Refreshed, attempt_timeout},
 };
 
@@ -53,7 +54,8 @@ pub(super) struct PartitionTask {
     backoff: Backoff,
     /// The epoch of the leader tried last: of a later one nothing is known against it.
     tried_epoch: u64,
-    last_failure: Option<CallFailure>,
+    /// The failure that explains why batches wait, and the node that had it, if it is known.
+    last_failure: Option<(Option<NodeId>, CallFailure)>,
 }
 
 /// The place of the producer in the partition.
@@ -139,24 +141,15 @@ impl PartitionTask {
             if batch.deadline > now {
                 break;
             }
-            let (reason, code) = self.describe_last_failure();
-            let (partition, waited) = (self.partition, self.delivery_timeout());
+            let timed_out = self.timed_out();
             let failed = self.window.fail_from(number);
-            self.fail(failed, |outcome_unknown| ProduceError::TimedOut {
-                partition,
-                waited,
-                reason,
-                code,
-                outcome_unknown,
-            });
+            self.fail(failed, timed_out);
         }
         let Some(limit) = now.checked_sub(self.delivery_timeout()) else {
             return;
         };
         for batch in self.accumulator.take_opened_until(limit) {
-            let (reason, code) = self.describe_last_failure();
-            let (partition, waited) = (self.partition, self.delivery_timeout());
-            let error = ProduceError::TimedOut { partition, waited, reason, code, outcome_unknown: false };
+            let error = self.timed_out()(false);
             self.pending(batch.completion, batch.reserved).end(Err(error));
         }
         self.accumulator.forget_finished();
@@ -164,7 +157,8 @@ impl PartitionTask {
 
     /// A batch was refused, and sending it again as it is would be in vain.
     fn refuse_from(&mut self, number: BatchNumber, refusal: ApiError) {
-        let (partition, ApiError { code, message, .. }) = (self.partition, refusal);
+        let ApiError { code, message, .. } = refusal;
+        let place = self.place(self.route.as_ref().map(|(node, _)| *node));
         let failed = self.window.fail_from(number);
         let certain = failed.iter().all(|failed| !failed.outcome_unknown);
         let Some(first) = failed.first() else { return };
@@ -176,7 +170,7 @@ impl PartitionTask {
             (ErrorCode::EndOffsetMismatch, Some(expected)) => {
                 let producer = self.producer.take();
                 self.fail(failed, |outcome_unknown| ProduceError::EndOffsetMismatch {
-                    partition,
+                    place,
                     expected,
                     message,
                     outcome_unknown,
@@ -186,9 +180,7 @@ impl PartitionTask {
                 let free = |producer| ProducerState { next_sequence: base_sequence, ..producer };
                 self.producer = producer.filter(|_| certain).map(free);
             }
-            _ => {
-                self.fail(failed, |outcome_unknown| ProduceError::Refused { partition, code, message, outcome_unknown })
-            }
+            _ => self.fail(failed, |outcome_unknown| ProduceError::Refused { place, code, message, outcome_unknown }),
         }
     }
 
@@ -220,10 +212,11 @@ impl PartitionTask {
         let error = cause(first.outcome_unknown);
         tracing::warn!(partition = self.partition, %error, "batches failed for good");
         let reason = error.to_string();
+        let place = self.place(error.node());
         first.batch.pending.end(Err(error));
         for batch in failed {
             batch.batch.pending.end(Err(ProduceError::EarlierBatchFailed {
-                partition: self.partition,
+                place: place.clone(),
                 reason: reason.clone(),
                 outcome_unknown: batch.outcome_unknown,
             }));
@@ -231,12 +224,21 @@ impl PartitionTask {
         self.accumulator.forget_finished();
     }
 
-    fn describe_last_failure(&self) -> (String, Option<ErrorCode>) {
-        match &self.last_failure {
-            Some(CallFailure::Refused(refusal)) => (refusal.message.clone(), Some(refusal.code)),
-            Some(CallFailure::Unreachable(reason) | CallFailure::Unknown(reason)) => (reason.clone(), None),
-            None => ("none; the partition takes records more slowly than they come".into(), None),
-        }
+    fn place(&self, node: Option<NodeId>) -> Place {
+        self.shared.place(self.partition).at(node)
+    }
+
+    /// The error of batches whose time is up; it takes whether they may have been appended.
+    fn timed_out(&self) -> impl FnOnce(bool) -> ProduceError + use<> {
+        let (node, reason, code) = match &self.last_failure {
+            Some((node, CallFailure::Refused(refusal))) => (*node, refusal.message.clone(), Some(refusal.code)),
+            Some((node, CallFailure::Unreachable(reason) | CallFailure::Unknown(reason))) => {
+                (*node, reason.clone(), None)
+            }
+            None => (None, "none; the partition takes records more slowly than they come".into(), None),
+        };
+        let (place, waited) = (self.place(node), self.delivery_timeout());
+        move |outcome_unknown| ProduceError::TimedOut { place, waited, reason, code, outcome_unknown }
     }
 
     /// Gives due batches their sequences.
@@ -282,13 +284,13 @@ impl PartitionTask {
                 true
             }
             Err(error) => {
-                let reason = error.to_string();
+                let (reason, node) = (error.to_string(), error.node());
                 if !error.is_retryable()
                     && let Some(batch) = self.accumulator.take_due(Instant::now())
                 {
-                    self.pending(batch.completion, batch.reserved).end(Err(ProduceError::Setup(error)));
+                    self.pending(batch.completion, batch.reserved).end(Err(ProduceError::Setup(Box::new(error))));
                 }
-                self.last_failure = Some(CallFailure::Unreachable(reason));
+                self.last_failure = Some((node, CallFailure::Unreachable(reason)));
                 // Back to the loop, where the deadline is looked at.
                 tokio::time::sleep(self.backoff.next()).await;
                 false
@@ -364,7 +366,7 @@ impl PartitionTask {
             match router.leader_connection(self.shared.topic, self.partition, deadline).await {
                 Ok(route) => self.route = Some(route),
                 Err(failure) => {
-                    self.last_failure = Some(failure);
+                    self.last_failure = Some((None, failure));
                     self.route = None;
                 }
             }
@@ -414,15 +416,16 @@ impl PartitionTask {
         // The refusals of later batches are consequences; the first failure is the reason.
         let is_consequence = matches!(&failure, CallFailure::Refused(refusal)
             if matches!(refusal.code, ErrorCode::OutOfOrderSequence | ErrorCode::UnknownProducer));
-        let failure = match &self.route {
-            Some((node, _)) => {
+        let node = self.route.as_ref().map(|(node, _)| *node);
+        let failure = match node {
+            Some(node) => {
                 let router = self.shared.client.router();
-                router.note_failure(self.shared.topic, self.partition, *node, failure)
+                router.note_failure(self.shared.topic, self.partition, node, failure)
             }
             None => failure,
         };
         if !(is_consequence && self.last_failure.is_some()) {
-            self.last_failure = Some(failure);
+            self.last_failure = Some((node, failure));
         }
     }
 
@@ -456,7 +459,7 @@ impl Drop for PartitionTask {
     fn drop(&mut self) {
         self.accumulator.close();
         for batch in self.accumulator.flush() {
-            batch.complete(Err(ProduceError::Stopped { partition: self.partition }));
+            batch.complete(Err(ProduceError::Stopped { place: self.place(None) }));
         }
     }
 }

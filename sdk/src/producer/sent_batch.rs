@@ -87,7 +87,7 @@ impl Drop for PendingBatch {
             return;
         }
         // Without effect on a batch that has ended. One that has not is dropped only with the runtime.
-        self.completion.complete(Err(ProduceError::Stopped { partition: self.partition }));
+        self.completion.complete(Err(ProduceError::Stopped { place: self.shared.place(self.partition) }));
         self.shared.room.add_permits(self.reserved);
     }
 }

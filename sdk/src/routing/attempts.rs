@@ -2,9 +2,11 @@
 
 use std::time::{Duration, Instant};
 
+use quorate_cluster_config::NodeId;
 use quorate_protocol::ApiError;
 
-use crate::{backoff::Backoff, connection::CallFailure, error::Error};
+use super::Call;
+use crate::{backoff::Backoff, connection::CallFailure, error::Error, place::Place};
 
 /// How long one try may take, within a call that may take `timeout`: short enough to leave time for other nodes.
 pub(crate) fn attempt_timeout(timeout: Duration) -> Duration {
@@ -15,6 +17,7 @@ pub(crate) fn attempt_timeout(timeout: Duration) -> Duration {
 #[derive(Debug)]
 pub(crate) struct Attempts {
     action: String,
+    place: Place,
     started: Instant,
     timeout: Duration,
     backoff: Backoff,
@@ -22,8 +25,14 @@ pub(crate) struct Attempts {
 }
 
 impl Attempts {
-    pub(crate) fn new(action: String, timeout: Duration) -> Self {
-        Self { action, started: Instant::now(), timeout, backoff: Backoff::default(), outcome_unknown: false }
+    pub(crate) fn new(call: Call) -> Self {
+        let Call { action, place, timeout, .. } = call;
+        Self { action, place, started: Instant::now(), timeout, backoff: Backoff::default(), outcome_unknown: false }
+    }
+
+    /// Remembers which node the next try is sent to.
+    pub(crate) fn ask(&mut self, node: Option<NodeId>) {
+        self.place.node = node;
     }
 
     /// When the whole call is over.
@@ -45,6 +54,7 @@ impl Attempts {
     pub(crate) fn refused(&self, refusal: ApiError) -> Error {
         Error::Refused {
             action: self.action.clone(),
+            place: self.place.clone(),
             outcome_unknown: self.outcome_unknown || !refusal.has_no_side_effects(),
             code: refusal.code,
             message: refusal.message,
@@ -73,7 +83,8 @@ impl Attempts {
             CallFailure::Unreachable(reason) | CallFailure::Unknown(reason) => (reason.clone(), None),
             CallFailure::Refused(refusal) => (refusal.message.clone(), Some(refusal.code)),
         };
-        Err(Error::TimedOut { action, waited, reason, code, outcome_unknown: self.outcome_unknown })
+        let place = self.place.clone();
+        Err(Error::TimedOut { action, place, waited, reason, code, outcome_unknown: self.outcome_unknown })
     }
 }
 
@@ -84,7 +95,7 @@ mod tests {
     use super::*;
 
     async fn fail(timeout_ms: u64, failures: &[CallFailure]) -> Result<(), Error> {
-        let mut attempts = Attempts::new("do it".into(), Duration::from_millis(timeout_ms));
+        let mut attempts = Attempts::new(Call::new("do it", Duration::from_millis(timeout_ms)));
         for failure in failures {
             attempts.pause(failure, || "a:1, b:2".into()).await?;
         }

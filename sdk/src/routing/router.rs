@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use quorate_cluster_config::{Address, NodeId, PartitionIndex, TopicId};
+use quorate_cluster_config::{Address, NodeId, PartitionId, PartitionIndex, TopicId};
 use quorate_protocol::{ApiError, ErrorCode, QuorateApiClient};
 use tarpc::{client::RpcError, context::Context};
 use tokio::sync::OnceCell;
@@ -18,6 +18,7 @@ use super::{Refreshed, ReplicaChoice, attempts::Attempts};
 use crate::{
     connection::{CallFailure, Connection},
     error::Error,
+    place::Place,
     pool::Pool,
     topology::{Located, Topology},
 };
@@ -27,6 +28,8 @@ use crate::{
 pub(crate) struct Call {
     /// As in "create topic orders".
     pub(crate) action: String,
+    /// What it is about, for errors.
+    pub(crate) place: Place,
     /// The bound on all tries together.
     pub(crate) timeout: Duration,
     /// How long a node may wait by the nature of the request, as a fetch does.
@@ -35,7 +38,11 @@ pub(crate) struct Call {
 
 impl Call {
     pub(crate) fn new(action: impl Into<String>, timeout: Duration) -> Self {
-        Self { action: action.into(), timeout, wait: Duration::ZERO }
+        Self { action: action.into(), place: Place::default(), timeout, wait: Duration::ZERO }
+    }
+
+    pub(crate) fn about(self, place: Place) -> Self {
+        Self { place, ..self }
     }
 }
 
@@ -95,13 +102,15 @@ impl Router {
         F: Fn(QuorateApiClient, Context) -> Fut,
         Fut: Future<Output = Result<Result<T, ApiError>, RpcError>>,
     {
-        let mut attempts = Attempts::new(call.action, call.timeout);
+        let wait = call.wait;
+        let mut attempts = Attempts::new(call);
         let mut named: Option<Address> = None;
         loop {
             let turn = self.current.load(Ordering::Relaxed);
             let address = named.take().unwrap_or_else(|| self.address_of_turn(turn));
+            attempts.ask(self.topology().node_at(&address));
             let tried = match self.pool.get(&address, attempts.attempt_deadline(Duration::ZERO)).await {
-                Ok(connection) => connection.call(attempts.attempt_deadline(call.wait), &request).await,
+                Ok(connection) => connection.call(attempts.attempt_deadline(wait), &request).await,
                 Err(failure) => Err(failure),
             };
             let failure = match tried {
@@ -178,7 +187,9 @@ impl Router {
         F: Fn(QuorateApiClient, Context) -> Fut,
         Fut: Future<Output = Result<Result<T, ApiError>, RpcError>>,
     {
-        let mut attempts = Attempts::new(call.action, call.timeout);
+        let wait = call.wait;
+        let place = self.topology().place(PartitionId { topic, index: partition });
+        let mut attempts = Attempts::new(call.about(place));
         loop {
             let epoch = self.topology().leader_epoch(topic, partition);
             let asked = match &mut choice {
@@ -189,10 +200,11 @@ impl Router {
                     leads: true,
                 }),
             };
+            attempts.ask(asked.as_ref().map(|replica| replica.node));
             let tried = match &asked {
                 Some(replica) => {
                     match self.pool.get(&replica.address, attempts.attempt_deadline(Duration::ZERO)).await {
-                        Ok(connection) => connection.call(attempts.attempt_deadline(call.wait), &request).await,
+                        Ok(connection) => connection.call(attempts.attempt_deadline(wait), &request).await,
                         Err(failure) => Err(failure),
                     }
                 }

@@ -1,6 +1,9 @@
 //! Exactly once, in order, bounded.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
 
 use quorate::{Compression, ErrorCode, ProduceError, Producer, ProducerRecord, Record, RecordMetadata, TopicConfig};
 
@@ -48,7 +51,8 @@ async fn records_go_to_the_partition_they_name_or_their_key_names() {
     }
     let missing = ProducerRecord { partition: Some(3), ..record("missing") };
     let error = producer.send(missing).await.map(|_| ()).unwrap_err();
-    assert_eq!(error, ProduceError::UnknownPartition { partition: 3, partition_count: 3 });
+    assert!(matches!(error, ProduceError::UnknownPartition { partition_count: 3, .. }), "{error}");
+    assert_eq!((error.topic(), error.partition()), (Some(&orders()), Some(3)));
 }
 
 #[tokio::test]
@@ -300,6 +304,46 @@ async fn what_is_buffered_is_still_delivered_after_the_producer_was_dropped() {
     let delivery = producer.send(record("a")).await.unwrap();
     drop(producer);
     assert_eq!(delivery.await.unwrap().offset, 0);
+}
+
+/// Collects what is logged.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl std::io::Write for Log {
+    fn write(&mut self, text: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(text);
+        Ok(text.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn dropping_a_producer_tells_how_many_records_nobody_waits_for() {
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
+    let _logging = tracing::subscriber::set_default(subscriber);
+    let text = || String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+
+    let cluster = FakeCluster::start(1, 1).await;
+    let client = cluster.client().await;
+    let producer = client.producer(&orders()).build().await.unwrap();
+    drop(producer.send(record("delivered")).await.unwrap());
+    producer.flush().await.unwrap();
+    drop(producer);
+    assert!(!text().contains("undelivered"), "{}", text());
+
+    let producer = client.producer(&orders()).linger(Duration::from_secs(600)).build().await.unwrap();
+    for value in ["a", "b", "c"] {
+        drop(producer.send(record(value)).await.unwrap());
+    }
+    drop(producer);
+    assert!(text().contains("undelivered records") && text().contains("records=3"), "{}", text());
+    assert!(text().contains("topic=orders"), "{}", text());
 }
 
 #[tokio::test]

@@ -169,7 +169,8 @@ async fn committed_start(client: &Client, partition: PartitionId, offset: u64) -
     let end_offset = client.partition_offset(partition, OffsetQuery::Last).await?;
     if offset > end_offset {
         let log_start_offset = client.partition_offset(partition, OffsetQuery::First).await?;
-        return Err(Error::OffsetOutOfRange { partition: partition.index, offset, log_start_offset, end_offset });
+        let place = client.router().topology().place(partition);
+        return Err(Error::OffsetOutOfRange { place, offset, log_start_offset, end_offset });
     }
     Ok(Start { offset, at_first: false, end: None })
 }
