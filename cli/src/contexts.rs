@@ -54,21 +54,29 @@ impl Contexts {
         toml::from_str(&text).map_err(|error| failed("read", path, error.message()))
     }
 
-    /// Writes it down, as a whole or not at all.
-    pub(crate) fn save(&self) -> Result<(), Failure> {
+    /// Changes what is noted, and returns what is then: as a whole or not at all, one command after the other.
+    pub(crate) fn change(change: impl FnOnce(&mut Self) -> Result<(), Failure>) -> Result<Self, Failure> {
         let path = path().ok_or_else(|| {
             Failure::message(
                 "cannot tell where contexts are kept, neither XDG_CONFIG_HOME nor HOME is set, set one of them",
             )
         })?;
-        self.write(&path).map_err(|error| failed("write", &path, &error.to_string()))
+        Self::change_at(&path, change)
+    }
+
+    fn change_at(path: &Path, change: impl FnOnce(&mut Self) -> Result<(), Failure>) -> Result<Self, Failure> {
+        let failed = |error: std::io::Error| failed("write", path, &error.to_string());
+        // Held until the end of this function. The file itself is replaced, so it cannot be what is locked.
+        let _lock = lock(path).map_err(failed)?;
+        let mut contexts = Self::read(path)?;
+        change(&mut contexts)?;
+        contexts.write(path).map_err(failed)?;
+        Ok(contexts)
     }
 
     fn write(&self, path: &Path) -> std::io::Result<()> {
         let text = toml::to_string(self).map_err(std::io::Error::other)?;
-        let directory = path.parent().unwrap_or(path);
-        fs::create_dir_all(directory)?;
-        let new = path.with_extension(format!("new-{}", std::process::id()));
+        let new = path.with_extension("new");
         let mut file = fs::File::create(&new)?;
         file.write_all(text.as_bytes())?;
         file.sync_all()?;
@@ -84,6 +92,14 @@ impl Contexts {
             Failure::message(format!("there is no context {name}, {known}, see `quorate context add`"))
         })
     }
+}
+
+/// Waits until no other command changes the contexts: that takes milliseconds.
+fn lock(path: &Path) -> std::io::Result<fs::File> {
+    fs::create_dir_all(path.parent().unwrap_or(path))?;
+    let lock = fs::File::create(path.with_extension("lock"))?;
+    lock.lock()?;
+    Ok(lock)
 }
 
 fn path() -> Option<PathBuf> {
@@ -116,10 +132,35 @@ mod tests {
             current: Some(named("staging")),
             contexts: BTreeMap::from([(named("staging"), Cluster { servers })]),
         };
-        contexts.write(&path).unwrap();
+        let copy = contexts.clone();
+        let changed = Contexts::change_at(&path, |noted| {
+            *noted = copy;
+            Ok(())
+        });
+        assert_eq!(changed.unwrap(), contexts);
         assert_eq!(Contexts::read(&path).unwrap(), contexts);
         let unknown = contexts.get(&named("prod")).unwrap_err().to_string();
         assert_eq!(unknown, "there is no context prod, known are staging, see `quorate context add`");
+    }
+
+    #[test]
+    fn changes_at_the_same_time_are_all_kept() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("contexts.toml");
+        std::thread::scope(|scope| {
+            for number in 0..16 {
+                let path = &path;
+                scope.spawn(move || {
+                    let servers = Address::parse_list(&format!("10.0.0.{number}:7101")).unwrap();
+                    Contexts::change_at(path, |noted| {
+                        noted.contexts.insert(named(&format!("cluster-{number}")), Cluster { servers });
+                        Ok(())
+                    })
+                    .unwrap();
+                });
+            }
+        });
+        assert_eq!(Contexts::read(&path).unwrap().contexts.len(), 16);
     }
 
     #[test]

@@ -28,6 +28,10 @@ pub(crate) struct Counters {
     pub(crate) fetched_bytes: AtomicU64,
     /// Times that a replica of this node stood for leader since its leader was gone.
     pub(crate) elections: AtomicU64,
+    /// Commits of offsets that coordinators of this node have written down.
+    pub(crate) group_commits: AtomicU64,
+    /// Members of consumer groups that were given up: silent, replaced or disconnected.
+    pub(crate) group_members_lost: AtomicU64,
 }
 
 /// The counters of this process.
@@ -69,6 +73,7 @@ impl Snapshot {
         let of_us = |count: fn(&quorate_protocol::NodeInfo) -> u32| us.map_or(0.0, |node| f64::from(count(node)));
         let said = member.versioned_status(None).status;
         let log_bytes: u64 = said.iter().flat_map(|status| &status.replicas).map(|replica| replica.log_bytes).sum();
+        let groups = member.coordinators.census(member);
         let counters = counters();
         Self {
             gauges: vec![
@@ -106,6 +111,8 @@ impl Snapshot {
                     "Bytes free on the disk of the logs, as last looked",
                     member.space.available() as f64,
                 ),
+                ("consumer_groups", "Consumer groups that this node coordinates", groups.groups as f64),
+                ("consumer_group_members", "Members of those groups", groups.members as f64),
                 ("open_segments", "Finished segments open for reading", engine.open_segments as f64),
             ],
             counters: vec![
@@ -117,6 +124,16 @@ impl Snapshot {
                 ("produced_batches", "Such batches", counters.produced_batches.load(Relaxed)),
                 ("fetched_bytes", "Bytes of batches sent to clients", counters.fetched_bytes.load(Relaxed)),
                 ("elections", "Times that a replica of this node stood for leader", counters.elections.load(Relaxed)),
+                (
+                    "consumer_group_commits",
+                    "Commits of offsets that this node has written down as coordinator",
+                    counters.group_commits.load(Relaxed),
+                ),
+                (
+                    "consumer_group_members_lost",
+                    "Members of consumer groups that this node has given up: silent, replaced or disconnected",
+                    counters.group_members_lost.load(Relaxed),
+                ),
                 ("log_written_bytes", "Bytes of frames and headers written to logs", engine.writers.bytes),
                 ("scrubbed_bytes", "Bytes that the scrubber has read", engine.scrub_bytes),
                 (

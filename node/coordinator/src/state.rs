@@ -140,6 +140,12 @@ impl CoordinatorState {
         rows
     }
 
+    /// How many groups there are.
+    #[must_use]
+    pub fn group_count(&self) -> usize {
+        self.groups.len()
+    }
+
     /// The members of all groups.
     pub fn members(&self) -> impl Iterator<Item = (&Name, MemberId, &Member)> {
         let of_group = |(name, entry)| {

@@ -1,7 +1,7 @@
 //! One coordinator: it decides in turns, each of which ends with one append for all that was decided in it.
 
 use std::{
-    sync::{Arc, Weak},
+    sync::{Arc, Weak, atomic::Ordering::Relaxed},
     time::Duration,
 };
 
@@ -10,14 +10,15 @@ use quorate_coordinator::{Refusal, Topics};
 use quorate_protocol::{ApiError, GroupRequest, GroupResponse, MemberId};
 use quorate_raft::PartitionGroup;
 use tokio::{
-    sync::{mpsc, oneshot},
+    sync::{mpsc, oneshot, watch},
     time::{Instant, MissedTickBehavior},
 };
 
-use super::{Job, rows::Rows, sessions::Sessions, topics::KnownTopics};
+use super::{Census, Job, rows::Rows, sessions::Sessions, topics::KnownTopics};
 use crate::{
     clients::{errors, find},
     cluster::Member,
+    metrics,
 };
 
 /// Between two looks at who is still alive.
@@ -34,11 +35,18 @@ struct Actor {
     sessions: Sessions,
     /// The metadata index as of which the topics of the groups are known.
     topics_as_of: u64,
+    census: watch::Sender<Census>,
 }
 
 /// Coordinates until the node stops.
-pub(super) async fn run(member: Weak<Member>, partition: PartitionId, mut queue: mpsc::Receiver<Job>) {
-    let mut actor = Actor { member, partition, rows: Rows::default(), sessions: Sessions::default(), topics_as_of: 0 };
+pub(super) async fn run(
+    member: Weak<Member>,
+    partition: PartitionId,
+    mut queue: mpsc::Receiver<Job>,
+    census: watch::Sender<Census>,
+) {
+    let (rows, sessions) = (Rows::default(), Sessions::default());
+    let mut actor = Actor { member, partition, rows, sessions, topics_as_of: 0, census };
     let mut ticks = tokio::time::interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut jobs = Vec::new();
@@ -106,12 +114,14 @@ impl Actor {
         for (group, id, reason) in over {
             tracing::info!(%group, member = %id, reason, "a member of a consumer group is given up");
             self.rows.state.remove(&group, id, &topics);
+            metrics::counters().group_members_lost.fetch_add(1, Relaxed);
         }
         if is_stale || was_behind {
             self.rows.state.refresh(&topics);
         }
         self.topics_as_of = topics.metadata_index();
         let now_ms = member.replicas.environment().clock.now_ms();
+        let commits = jobs.iter().filter(|job| matches!(job.request, GroupRequest::Commit { .. })).count() as u64;
         let mut answers = Vec::with_capacity(jobs.len());
         for job in jobs {
             if let Some(decided) = self.decide(job, &topics, now_ms) {
@@ -122,10 +132,17 @@ impl Actor {
             Ok(members_changed) => members_changed,
             Err(error) => return Err((error, answers.into_iter().map(|(answer, _)| answer).collect())),
         };
+        metrics::counters().group_commits.fetch_add(commits, Relaxed);
         let now = Instant::now();
         if members_changed {
             self.sessions.follow(&self.rows.state, now);
         }
+        self.census.send_modify(|census| {
+            census.groups = self.rows.state.group_count() as u64;
+            if members_changed || was_behind {
+                census.members = self.rows.state.members().count() as u64;
+            }
+        });
         for (answer, outcome) in answers {
             let outcome = match outcome {
                 // What else was decided in this turn may have changed it.

@@ -22,7 +22,7 @@ use quorate_cluster_config::{PartitionId, PartitionIndex, TopicConfig, TopicId, 
 use quorate_protocol::{ApiError, CoordinatorRequest, ErrorCode, GroupRequest, GroupResponse, coordinator_of};
 use quorate_raft::{MetadataCommand, MetadataRefusal, MetadataReply};
 use tokio::{
-    sync::{mpsc, oneshot},
+    sync::{mpsc, oneshot, watch},
     task::AbortHandle,
     time::Instant,
 };
@@ -53,9 +53,17 @@ pub(crate) struct Coordinators {
     running: Mutex<HashMap<PartitionIndex, Running>>,
 }
 
+/// How much there is to coordinate.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Census {
+    pub(crate) groups: u64,
+    pub(crate) members: u64,
+}
+
 #[derive(Debug)]
 struct Running {
     jobs: mpsc::Sender<Job>,
+    census: watch::Receiver<Census>,
     task: AbortHandle,
 }
 
@@ -70,8 +78,9 @@ impl Coordinators {
         let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
         let start = || {
             let (jobs, queue) = mpsc::channel(JOBS_MAX);
-            let task = tokio::spawn(actor::run(Arc::downgrade(member), partition, queue)).abort_handle();
-            Running { jobs, task }
+            let (counted, census) = watch::channel(Census::default());
+            let task = tokio::spawn(actor::run(Arc::downgrade(member), partition, queue, counted)).abort_handle();
+            Running { jobs, census, task }
         };
         let current = running.entry(partition.index).or_insert_with(start);
         // One that has ended by a bug is not missed for ever.
@@ -79,6 +88,23 @@ impl Coordinators {
             *current = start();
         }
         current.jobs.clone()
+    }
+
+    /// What the coordinators that lead here have to do.
+    pub(crate) fn census(&self, member: &Member) -> Census {
+        let state = member.metadata.state();
+        let Some(topic) = state.topic_named(&TopicName::consumer_groups()).map(|topic| topic.id) else {
+            return Census::default();
+        };
+        let leads = |index: &PartitionIndex| {
+            find(member, PartitionId { topic, index: *index }).is_ok_and(|group| group.check_leader().is_ok())
+        };
+        let running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        let led = running.iter().filter(|(index, _)| leads(index)).map(|(_, running)| *running.census.borrow());
+        led.fold(Census::default(), |sum, census| Census {
+            groups: sum.groups + census.groups,
+            members: sum.members + census.members,
+        })
     }
 
     /// Ends all of them.

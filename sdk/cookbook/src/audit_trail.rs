@@ -69,8 +69,13 @@ pub async fn append(client: &Client, topic: &TopicName, entry: &str) -> Result<(
         record.headers.push(Header { key: CHAIN.to_owned(), value: Some(hash.to_vec().into()) });
         match producer.send_batch_at(PARTITION, end, &[record]).await {
             Ok(at) => return Ok((at.offset, hash)),
-            // Somebody else has appended in between: the chain goes on behind that.
-            Err(error) if error.code() == Some(ErrorCode::EndOffsetMismatch) => {}
+            // Somebody else has appended in between: the chain goes on behind that. Unless it was us, by a try whose answer
+            // was lost.
+            Err(error) if error.code() == Some(ErrorCode::EndOffsetMismatch) => {
+                if !error.has_no_side_effects() && last_hash(client, topic, end + 1).await? == hash {
+                    return Ok((end, hash));
+                }
+            }
             Err(error) => return Err(error.into()),
         }
     }

@@ -17,13 +17,21 @@ pub mod fan_out;
 pub mod pipeline;
 
 mod setup;
+mod tour;
 
 pub use setup::{Setup, create_topic, setup, unix_time_ms};
+#[doc(hidden)]
+pub use tour::{addresses, tour};
 
 /// The programs in the README are compiled.
 #[cfg(doctest)]
 #[doc = include_str!("../../../README.md")]
 pub struct Readme;
+
+/// The programs in the tour of the SDK are run, each with a cluster of its own: the SDK itself has none.
+#[cfg(doctest)]
+#[doc = include_str!("../../src/tour.md")]
+pub struct Tour;
 
 /// What can go wrong in an example.
 pub type Error = Box<dyn std::error::Error + Send + Sync>;

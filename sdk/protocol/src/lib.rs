@@ -8,6 +8,7 @@ mod coordinator;
 mod error;
 mod fetch;
 mod handshake;
+mod health;
 mod membership;
 mod moves;
 mod payload;
@@ -26,6 +27,7 @@ pub use coordinator::{
 pub use error::{ApiError, ErrorCode};
 pub use fetch::{FetchRequest, FetchResponse, OffsetQuery, OffsetsRequest, OffsetsResponse, ServeFrom};
 pub use handshake::{HandshakeError, VERSION_MAX, VERSION_MIN, accept_client, connect_client};
+pub use health::Problem;
 pub use membership::{AddNodeRequest, Departure, RemoveNodeRequest};
 pub use moves::{LeavingInfo, MoveInfo, MoveState, TasksResponse};
 pub use payload::{Carrier, Payload};

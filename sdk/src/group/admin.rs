@@ -1,6 +1,6 @@
 //! Groups as operators see them.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use futures::{StreamExt, TryStreamExt, stream};
 use quorate_cluster_config::{
@@ -9,8 +9,11 @@ use quorate_cluster_config::{
 };
 use quorate_protocol::{Committer, ErrorCode, GroupInfo, GroupRequest, GroupResponse, GroupSummary};
 
-use super::coordinator::unexpected;
+use super::{Lag, coordinator::unexpected};
 use crate::{client::Client, error::Error};
+
+/// Partitions asked after at once.
+const PARTITIONS_ASKED_MAX: usize = 64;
 
 impl Client {
     /// All consumer groups, by name.
@@ -46,6 +49,18 @@ impl Client {
             GroupResponse::Group(group) => Ok(group),
             other => Err(unexpected("describe a consumer group", &other)),
         }
+    }
+
+    /// How far a group is behind, per partition of which it has committed an offset, as far as that can be told within the
+    /// client's timeout: a partition without a leader is missing, and so is one of a topic that was deleted.
+    pub async fn group_lag(&self, group: &GroupInfo) -> BTreeMap<PartitionId, Lag> {
+        let committed: Vec<_> = group.committed.iter().map(|(id, committed)| (*id, committed.offset)).collect();
+        stream::iter(committed)
+            .map(|(id, offset)| async move { Some((id, self.lag(id, offset).await.ok()?)) })
+            .buffer_unordered(PARTITIONS_ASKED_MAX)
+            .filter_map(|lag| async move { lag })
+            .collect()
+            .await
     }
 
     /// Forgets a consumer group without members, and what it has committed.

@@ -75,8 +75,8 @@ async fn seek(process: &Process, consumer: &mut Consumer, partition: PartitionKe
 /// A failed poll has no effects. Some failures must not come about.
 fn note(process: &Process, topic: u32, invoked_ns: u64, error: &Error) {
     match error {
-        Error::OffsetsNotDense { partition, expected, first, .. } => {
-            let partition = PartitionKey { topic, index: *partition };
+        Error::OffsetsNotDense { place, expected, first, .. } => {
+            let partition = PartitionKey { topic, index: place.partition.unwrap_or_default() };
             let call = Call::BrokenPoll { expected: *expected, found: *first };
             process.recorder.record(process.number, partition, invoked_ns, call);
         }

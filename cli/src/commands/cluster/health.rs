@@ -3,14 +3,14 @@
 use std::time::Duration;
 
 use clap::Args;
-use quorate::{ClusterInfo, NodeState};
+use quorate::ClusterInfo;
 use serde::Serialize;
 use tokio::time::Instant;
 
 use crate::context::Context;
 use crate::error::Failure;
 use crate::interrupt::interrupted;
-use crate::output::{View, count};
+use crate::output::View;
 
 /// Between two looks.
 const WATCH_INTERVAL: Duration = Duration::from_millis(500);
@@ -93,25 +93,7 @@ async fn watch(context: &Context, exit_when_healthy: bool) -> Result<(), Failure
 
 /// Everything that is wrong, worst first.
 fn reasons(info: &ClusterInfo) -> Vec<String> {
-    let mut reasons = Vec::new();
-    if info.metadata_leader.is_none() {
-        reasons.push("the metadata group has no leader".to_owned());
-    }
-    for node in info.nodes.iter().filter(|node| node.state == NodeState::Down) {
-        reasons.push(format!("node {} at {} is down", node.id, node.client_address));
-    }
-    if info.leaderless_partition_count > 0 {
-        reasons.push(format!("{} without a leader", count(info.leaderless_partition_count.into(), "partition")));
-    }
-    if info.under_replicated_partition_count > 0 {
-        let partitions = count(info.under_replicated_partition_count.into(), "partition");
-        reasons.push(format!("{partitions} under-replicated"));
-    }
-    for node in info.nodes.iter().filter(|node| node.failed_replica_count > 0) {
-        let replicas = count(node.failed_replica_count.into(), "replica");
-        reasons.push(format!("{replicas} failed or damaged on node {}", node.id));
-    }
-    reasons
+    info.problems().iter().map(ToString::to_string).collect()
 }
 
 impl View for HealthView {
@@ -121,68 +103,5 @@ impl View for HealthView {
         }
         let reasons: String = self.reasons.iter().map(|reason| format!("\n  {reason}")).collect();
         format!("unhealthy{reasons}")
-    }
-}
-
-#[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "tests")]
-mod tests {
-    use quorate::NodeInfo;
-    use quorate_cluster_config::{ClusterId, NodeId};
-
-    use super::*;
-
-    fn info() -> ClusterInfo {
-        let node = |id: u64| NodeInfo {
-            id: NodeId(id),
-            client_address: format!("127.0.0.1:{}", 7100 + id).parse().unwrap(),
-            peer_address: format!("127.0.0.1:{}", 7200 + id).parse().unwrap(),
-            state: NodeState::Up,
-            rack: None,
-            drained: false,
-            leaving: None,
-            metadata_voter: true,
-            replica_count: 1,
-            leader_count: 1,
-            failed_replica_count: 0,
-        };
-        ClusterInfo {
-            cluster_id: ClusterId(1),
-            answered_by: NodeId(1),
-            metadata_leader: Some(NodeId(2)),
-            metadata_index: 7,
-            nodes: vec![node(1), node(2)],
-            topic_count: 1,
-            partition_count: 1,
-            leaderless_partition_count: 0,
-            under_replicated_partition_count: 0,
-            metadata_level: 1,
-            metadata_recoveries: Vec::new(),
-        }
-    }
-
-    #[test]
-    fn a_cluster_without_a_reason_is_healthy() {
-        assert_eq!(reasons(&info()), [""; 0]);
-    }
-
-    #[test]
-    fn each_defect_is_a_reason() {
-        let mut info = info();
-        info.metadata_leader = None;
-        info.nodes[0].failed_replica_count = 1;
-        info.nodes[1].state = NodeState::Down;
-        info.leaderless_partition_count = 1;
-        info.under_replicated_partition_count = 2;
-        assert_eq!(
-            reasons(&info),
-            [
-                "the metadata group has no leader",
-                "node 2 at 127.0.0.1:7102 is down",
-                "1 partition without a leader",
-                "2 partitions under-replicated",
-                "1 replica failed or damaged on node 1",
-            ]
-        );
     }
 }

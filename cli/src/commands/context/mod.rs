@@ -74,25 +74,26 @@ struct ContextView {
 }
 
 pub(crate) fn run(context: &Context, command: ContextCommand) -> Result<(), Failure> {
-    let mut contexts = Contexts::load()?;
-    match command {
-        ContextCommand::Add(AddArgs { name, servers }) => {
+    let contexts = match command {
+        ContextCommand::Add(AddArgs { name, servers }) => Contexts::change(|contexts| {
             contexts.current.get_or_insert_with(|| name.clone());
             contexts.contexts.insert(name, Cluster { servers });
-        }
-        ContextCommand::Use(UseArgs { name }) => {
+            Ok(())
+        }),
+        ContextCommand::Use(UseArgs { name }) => Contexts::change(|contexts| {
             contexts.get(&name)?;
             contexts.current = Some(name);
-        }
-        ContextCommand::Remove(RemoveArgs { name }) => {
+            Ok(())
+        }),
+        ContextCommand::Remove(RemoveArgs { name }) => Contexts::change(|contexts| {
             contexts.get(&name)?;
             contexts.contexts.remove(&name);
             contexts.current.take_if(|current| *current == name);
-        }
-        ContextCommand::List(ListArgs {}) => return context.show(&ContextsView::new(&contexts)),
-    }
-    contexts.save()?;
-    context.show(&ContextsView::new(&contexts))
+            Ok(())
+        }),
+        ContextCommand::List(ListArgs {}) => Contexts::load(),
+    };
+    context.show(&ContextsView::new(&contexts?))
 }
 
 impl ContextsView {

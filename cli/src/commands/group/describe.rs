@@ -3,17 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use clap::Args;
-use futures::{StreamExt, stream};
-use quorate::{Client, CommittedOffset, GroupInfo, Lag, MemberInfo, PartitionId, TopicId, TopicName};
+use quorate::{CommittedOffset, GroupInfo, Lag, MemberInfo, PartitionId, TopicId, TopicName};
 use serde::Serialize;
 
 use super::GroupArg;
 use crate::context::Context;
 use crate::error::Failure;
 use crate::output::{Columns, View, count, fields, milliseconds, or_dash};
-
-/// Partitions asked after at once.
-const PARTITIONS_ASKED_MAX: usize = 64;
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -69,7 +65,7 @@ pub(crate) async fn run(context: &Context, args: DescribeArgs) -> Result<(), Fai
     let committed: BTreeMap<PartitionId, CommittedOffset> = group.committed.iter().copied().collect();
     let members = group.members.iter().flat_map(|member| member.assigned.iter().chain(&member.revoking));
     let partitions: BTreeSet<PartitionId> = committed.keys().chain(members).copied().collect();
-    let lags = async { Ok::<_, Failure>(lags(&client, &names, &committed).await) };
+    let lags = async { Ok::<_, Failure>(client.group_lag(&group).await) };
     let lags = context.within("asking for the offsets", lags).await?;
     let partitions = partitions.into_iter().map(|id| PartitionView::new(id, &group, &names, &committed, &lags));
     context.show(&GroupView {
@@ -79,22 +75,6 @@ pub(crate) async fn run(context: &Context, args: DescribeArgs) -> Result<(), Fai
         members: group.members.iter().map(MemberView::new).collect(),
         partitions: partitions.collect(),
     })
-}
-
-/// How far behind the group is, as far as it can be told just now.
-async fn lags(
-    client: &Client,
-    names: &BTreeMap<TopicId, TopicName>,
-    committed: &BTreeMap<PartitionId, CommittedOffset>,
-) -> BTreeMap<PartitionId, Lag> {
-    let known = committed.iter().filter(|(id, _)| names.contains_key(&id.topic));
-    let known: Vec<(PartitionId, u64)> = known.map(|(id, committed)| (*id, committed.offset)).collect();
-    stream::iter(known)
-        .map(|(id, offset)| async move { Some((id, client.lag(id, offset).await.ok()?)) })
-        .buffer_unordered(PARTITIONS_ASKED_MAX)
-        .filter_map(|lag| async move { lag })
-        .collect()
-        .await
 }
 
 impl MemberView {
