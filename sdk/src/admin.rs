@@ -226,7 +226,7 @@ impl Client {
         let topic = self.topic(name).await?.id;
         let SurvivorInfo { replica, log_end_offset, .. } = *survivor;
         let request = RecoverRequest { topic, partition, survivor: replica, log_end_offset };
-        let place = Place::of_partition(name, partition);
+        let place = Place::of_partition(Some(name), partition);
         let call = self.call(format!("recover {place}")).about(place);
         self.change(call, |api, context| async move { api.recover_partition(context, request).await }).await
     }
@@ -360,7 +360,7 @@ pub(crate) fn require_partition(topic: &TopicInfo, partition: PartitionIndex) ->
     }
     Err(Error::Refused {
         action: format!("use partition {partition} of topic {}", topic.name),
-        place: Place::of_partition(&topic.name, partition),
+        place: Place::of_partition(Some(&topic.name), partition),
         code: ErrorCode::UnknownPartition,
         message: format!("its partitions are 0 to {}", topic.config.partitions.saturating_sub(1)),
         outcome_unknown: false,

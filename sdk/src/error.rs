@@ -36,7 +36,7 @@ pub enum Error {
         /// What was attempted.
         action: String,
         /// What it was about, and the node that refused.
-        place: Place,
+        place: Box<Place>,
         /// The refusal's code.
         code: ErrorCode,
         /// The refusal in words.
@@ -54,7 +54,7 @@ pub enum Error {
         /// What was attempted.
         action: String,
         /// What it was about, and the node that was asked last.
-        place: Place,
+        place: Box<Place>,
         /// How long it was attempted.
         waited: Duration,
         /// The last problem, in words.
@@ -73,7 +73,7 @@ pub enum Error {
     )]
     OffsetOutOfRange {
         /// The partition.
-        place: Place,
+        place: Box<Place>,
         /// The offset asked for.
         offset: u64,
         /// The first offset retained, when it was refused.
@@ -86,7 +86,7 @@ pub enum Error {
     #[error("{place} is damaged at offset {offset} as received: {reason}; try again, or verify the topic")]
     Corrupt {
         /// The partition.
-        place: Place,
+        place: Box<Place>,
         /// The offset expected there.
         offset: u64,
         /// What is wrong.
@@ -100,7 +100,7 @@ pub enum Error {
     )]
     OffsetsNotDense {
         /// The partition.
-        place: Place,
+        place: Box<Place>,
         /// The offset that had to come next.
         expected: u64,
         /// The first offset of the batch returned.
@@ -227,7 +227,7 @@ mod tests {
         );
         let refused = Error::Refused {
             action: "create topic orders".into(),
-            place: Place::default(),
+            place: Box::default(),
             code: ErrorCode::TopicExists,
             message: "it exists".into(),
             outcome_unknown: false,
@@ -252,7 +252,7 @@ mod tests {
     fn errors_tell_whether_to_retry_and_whether_anything_changed() {
         let refused = |code| Error::Refused {
             action: String::new(),
-            place: Place::default(),
+            place: Box::default(),
             code,
             message: String::new(),
             outcome_unknown: false,

@@ -16,25 +16,26 @@ pub struct Place {
     pub node: Option<NodeId>,
 }
 
+/// All of them boxed, as errors hold them: what is rare need not make every result large.
 impl Place {
     /// A topic as a whole.
-    pub(crate) fn of_topic(topic: &TopicName) -> Self {
-        Self { topic: Some(topic.clone()), ..Self::default() }
+    pub(crate) fn of_topic(topic: &TopicName) -> Box<Self> {
+        Box::new(Self { topic: Some(topic.clone()), ..Self::default() })
     }
 
-    /// A partition of a topic.
-    pub(crate) fn of_partition(topic: &TopicName, partition: PartitionIndex) -> Self {
-        Self { partition: Some(partition), ..Self::of_topic(topic) }
+    /// A partition of a topic, if its name is known.
+    pub(crate) fn of_partition(topic: Option<&TopicName>, partition: PartitionIndex) -> Box<Self> {
+        Box::new(Self { topic: topic.cloned(), partition: Some(partition), node: None })
     }
 
     /// A node, whatever it was asked.
-    pub(crate) fn of_node(node: NodeId) -> Self {
-        Self { node: Some(node), ..Self::default() }
+    pub(crate) fn of_node(node: NodeId) -> Box<Self> {
+        Box::new(Self { node: Some(node), ..Self::default() })
     }
 
-    /// The same, answered for by this node.
-    pub(crate) fn at(&self, node: Option<NodeId>) -> Self {
-        Self { node: node.or(self.node), ..self.clone() }
+    /// The same, answered for by this node, if it is known.
+    pub(crate) fn at(&self, node: Option<NodeId>) -> Box<Self> {
+        Box::new(Self { node: node.or(self.node), ..self.clone() })
     }
 }
 

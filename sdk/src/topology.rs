@@ -127,8 +127,8 @@ impl Topology {
     }
 
     /// A partition as people call it.
-    pub(crate) fn place(&self, partition: PartitionId) -> Place {
-        Place { topic: self.names.get(&partition.topic).cloned(), partition: Some(partition.index), node: None }
+    pub(crate) fn place(&self, partition: PartitionId) -> Box<Place> {
+        Place::of_partition(self.names.get(&partition.topic), partition.index)
     }
 
     /// Which node is reached at an address.

@@ -12,7 +12,7 @@ use crate::{error::Error, place::Place};
 /// Whole batches of one partition whose offsets follow each other without a gap, beginning at or before `offset`.
 #[derive(Debug)]
 pub(super) struct Chunk {
-    place: Place,
+    place: Box<Place>,
     /// The first offset wanted. The first batch may begin before it.
     offset: u64,
     batches: Bytes,
@@ -31,7 +31,7 @@ pub(super) struct Decoded {
 
 impl Chunk {
     /// Checks that the batches are what follows `offset`. Their CRCs are checked where they are handed out.
-    pub(super) fn check(place: Place, offset: u64, batches: Bytes) -> Result<Self, Error> {
+    pub(super) fn check(place: Box<Place>, offset: u64, batches: Bytes) -> Result<Self, Error> {
         let mut next_offset = offset;
         let mut is_first = true;
         for batch in split_batches(batches.clone()) {
@@ -114,7 +114,7 @@ fn corrupt(place: &Place, offset: u64, error: &BatchError) -> Error {
     if let Some(source) = std::error::Error::source(error) {
         reason = format!("{reason}: {source}");
     }
-    Error::Corrupt { place: place.clone(), offset, reason }
+    Error::Corrupt { place: Box::new(place.clone()), offset, reason }
 }
 
 #[cfg(test)]
@@ -147,7 +147,7 @@ mod tests {
     #[test]
     fn a_batch_that_begins_before_the_wanted_offset_is_trimmed() {
         let batches = [batch(10, 3), batch(13, 2)].concat();
-        let decoded = decode(Chunk::check(Place::default(), 11, batches.into()).unwrap());
+        let decoded = decode(Chunk::check(Box::default(), 11, batches.into()).unwrap());
         assert_eq!(offsets(&decoded), [11, 12, 13, 14]);
         assert_eq!(decoded.records[0].record.value.as_deref(), Some(b"11".as_slice()));
         assert_eq!((decoded.next_offset, decoded.error), (15, None));
@@ -157,7 +157,7 @@ mod tests {
     fn gaps_repetitions_and_steps_back_are_internal_errors() {
         for (wanted, first, second) in [(10, 11, 12), (10, 8, 10), (10, 10, 12), (10, 10, 10)] {
             let batches = [batch(first, 1), batch(second, 1)].concat();
-            let error = Chunk::check(Place::default(), wanted, batches.into()).unwrap_err();
+            let error = Chunk::check(Box::default(), wanted, batches.into()).unwrap_err();
             assert!(matches!(error, Error::OffsetsNotDense { .. }), "{error}");
         }
     }
@@ -166,7 +166,7 @@ mod tests {
     fn damage_is_found_and_the_records_before_it_are_kept() {
         let mut batches = [batch(0, 2), batch(2, 2)].concat();
         *batches.last_mut().unwrap() ^= 1;
-        let check = || Chunk::check(Place::default(), 0, batches.clone().into()).unwrap();
+        let check = || Chunk::check(Box::default(), 0, batches.clone().into()).unwrap();
         let decoded = decode(check());
         assert_eq!((offsets(&decoded), decoded.next_offset), (vec![0, 1], 2));
         assert!(matches!(decoded.error, Some(Error::Corrupt { offset: 2, .. })));
@@ -177,12 +177,12 @@ mod tests {
     fn a_batch_cut_short_is_found() {
         let batches = batch(0, 2);
         let cut = Bytes::copy_from_slice(&batches[..batches.len() - 1]);
-        assert!(matches!(Chunk::check(Place::default(), 0, cut), Err(Error::Corrupt { offset: 0, .. })));
+        assert!(matches!(Chunk::check(Box::default(), 0, cut), Err(Error::Corrupt { offset: 0, .. })));
     }
 
     #[test]
     fn nothing_is_an_empty_chunk_that_moves_nowhere() {
-        let chunk = Chunk::check(Place::default(), 7, Bytes::new()).unwrap();
+        let chunk = Chunk::check(Box::default(), 7, Bytes::new()).unwrap();
         assert!(chunk.is_empty());
         assert_eq!(chunk.next_offset(), 7);
     }

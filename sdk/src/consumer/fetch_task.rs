@@ -117,7 +117,7 @@ impl FetchTask {
         chunk
     }
 
-    fn place(&self) -> Place {
+    fn place(&self) -> Box<Place> {
         self.client.router().topology().place(self.partition)
     }
 

@@ -187,7 +187,7 @@ impl Stream for Consumer {
 pub(crate) fn not_read(action: &str, partition: PartitionId) -> Error {
     Error::Refused {
         action: format!("{action} partition {}", partition.index),
-        place: Place { partition: Some(partition.index), ..Place::default() },
+        place: Place::of_partition(None, partition.index),
         code: ErrorCode::UnknownPartition,
         message: "this consumer does not read it".into(),
         outcome_unknown: false,

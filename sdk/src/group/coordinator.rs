@@ -5,7 +5,7 @@ use std::time::Duration;
 use quorate_cluster_config::{Name, PartitionId, TopicId};
 use quorate_protocol::{CommittedOffset, CoordinatorRequest, GroupRequest, GroupResponse, coordinator_of};
 
-use crate::{client::Client, error::Error, place::Place, routing::Call};
+use crate::{client::Client, error::Error, routing::Call};
 
 impl Client {
     /// Asks the coordinator of a group, wherever it moves meanwhile. The request may be sent several times, so it must mean
@@ -68,7 +68,7 @@ impl Client {
 pub(super) fn unexpected(action: &str, response: &GroupResponse) -> Error {
     Error::Refused {
         action: action.to_owned(),
-        place: Place::default(),
+        place: Box::default(),
         code: quorate_protocol::ErrorCode::InvalidRequest,
         message: format!("internal error: the coordinator answered {response:?}; report this as a bug"),
         outcome_unknown: true,

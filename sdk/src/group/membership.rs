@@ -14,7 +14,7 @@ use quorate_protocol::{Assignment, ErrorCode, GroupRequest, GroupResponse, Heart
 use tokio::{sync::Notify, task::AbortHandle};
 
 use super::coordinator::unexpected;
-use crate::{backoff::Backoff, client::Client, error::Error, place::Place};
+use crate::{backoff::Backoff, client::Client, error::Error};
 
 /// What the consumer and the task tell each other. Invariant: what the consumer reads is in `owned` before it reads it, and
 /// the epoch and `owned` that a heartbeat tells are those of one moment; so the coordinator never takes for given up what is
@@ -152,7 +152,7 @@ async fn keep(shared: Arc<Shared>) {
 fn silence(shared: &Shared, heard: Instant) -> Error {
     Error::TimedOut {
         action: format!("be a member of consumer group {}", shared.group),
-        place: Place::default(),
+        place: Box::default(),
         waited: heard.elapsed(),
         reason: "its coordinator did not answer".to_owned(),
         code: None,

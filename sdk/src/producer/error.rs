@@ -38,7 +38,7 @@ pub enum ProduceError {
     #[error("there is no {place}; its partitions are 0 to {}", partition_count.saturating_sub(1))]
     UnknownPartition {
         /// The partition asked for.
-        place: Place,
+        place: Box<Place>,
         /// Number of partitions of the topic.
         partition_count: u32,
     },
@@ -58,7 +58,7 @@ pub enum ProduceError {
     )]
     TimedOut {
         /// The partition, and the node that was asked last.
-        place: Place,
+        place: Box<Place>,
         /// The delivery timeout.
         waited: Duration,
         /// The last problem, in words.
@@ -72,7 +72,7 @@ pub enum ProduceError {
     #[error("{place} refused the records: {message}{}", unknown(*outcome_unknown))]
     Refused {
         /// The partition, and the node that was asked last.
-        place: Place,
+        place: Box<Place>,
         /// The refusal's code.
         code: ErrorCode,
         /// The refusal in words.
@@ -88,7 +88,7 @@ pub enum ProduceError {
     )]
     EndOffsetMismatch {
         /// The partition, and the node that was asked last.
-        place: Place,
+        place: Box<Place>,
         /// The end offset the batch was conditional on.
         expected: u64,
         /// The refusal in words.
@@ -104,7 +104,7 @@ pub enum ProduceError {
     )]
     EarlierBatchFailed {
         /// The partition, and the node that was asked last.
-        place: Place,
+        place: Box<Place>,
         /// Why the earlier batch failed.
         reason: String,
         /// Whether the record may have been appended.
@@ -115,7 +115,7 @@ pub enum ProduceError {
     Encode(String),
     /// The producer could not get what it needs from the cluster; the record was not sent.
     #[error("the producer is not set up: {0}")]
-    Setup(#[source] Box<Error>),
+    Setup(#[source] Error),
     /// The producer was closed; the record was not sent.
     #[error("the producer is closed; build another one to send more records")]
     Closed,
@@ -123,7 +123,7 @@ pub enum ProduceError {
     #[error("delivery to {place} stopped before an acknowledgement; close the producer before the runtime ends")]
     Stopped {
         /// The partition, and the node that was asked last.
-        place: Place,
+        place: Box<Place>,
     },
 }
 
@@ -240,7 +240,7 @@ mod tests {
     #[test]
     fn a_timeout_says_that_the_outcome_is_unknown_only_where_it_is() {
         let timed_out = |outcome_unknown| ProduceError::TimedOut {
-            place: place(),
+            place: Box::new(place()),
             waited: Duration::from_secs(30),
             reason: "no leader".into(),
             code: None,
@@ -261,7 +261,7 @@ mod tests {
     #[test]
     fn a_mismatch_is_no_reason_to_send_the_same_again_and_says_what_to_do() {
         let mismatch = |outcome_unknown| ProduceError::EndOffsetMismatch {
-            place: place(),
+            place: Box::new(place()),
             expected: 42,
             message: "its end offset is 43".into(),
             outcome_unknown,

@@ -79,8 +79,8 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    pub(super) fn place(&self, partition: PartitionIndex) -> Place {
-        Place::of_partition(&self.topic_name, partition)
+    pub(super) fn place(&self, partition: PartitionIndex) -> Box<Place> {
+        Place::of_partition(Some(&self.topic_name), partition)
     }
 }
 

@@ -224,7 +224,7 @@ impl PartitionTask {
         self.accumulator.forget_finished();
     }
 
-    fn place(&self, node: Option<NodeId>) -> Place {
+    fn place(&self, node: Option<NodeId>) -> Box<Place> {
         self.shared.place(self.partition).at(node)
     }
 
@@ -288,7 +288,7 @@ impl PartitionTask {
                 if !error.is_retryable()
                     && let Some(batch) = self.accumulator.take_due(Instant::now())
                 {
-                    self.pending(batch.completion, batch.reserved).end(Err(ProduceError::Setup(Box::new(error))));
+                    self.pending(batch.completion, batch.reserved).end(Err(ProduceError::Setup(error)));
                 }
                 self.last_failure = Some((node, CallFailure::Unreachable(reason)));
                 // Back to the loop, where the deadline is looked at.

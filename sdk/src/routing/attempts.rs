@@ -17,7 +17,7 @@ pub(crate) fn attempt_timeout(timeout: Duration) -> Duration {
 #[derive(Debug)]
 pub(crate) struct Attempts {
     action: String,
-    place: Place,
+    place: Box<Place>,
     started: Instant,
     timeout: Duration,
     backoff: Backoff,

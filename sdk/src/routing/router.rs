@@ -29,7 +29,7 @@ pub(crate) struct Call {
     /// As in "create topic orders".
     pub(crate) action: String,
     /// What it is about, for errors.
-    pub(crate) place: Place,
+    pub(crate) place: Box<Place>,
     /// The bound on all tries together.
     pub(crate) timeout: Duration,
     /// How long a node may wait by the nature of the request, as a fetch does.
@@ -38,10 +38,10 @@ pub(crate) struct Call {
 
 impl Call {
     pub(crate) fn new(action: impl Into<String>, timeout: Duration) -> Self {
-        Self { action: action.into(), place: Place::default(), timeout, wait: Duration::ZERO }
+        Self { action: action.into(), place: Box::default(), timeout, wait: Duration::ZERO }
     }
 
-    pub(crate) fn about(self, place: Place) -> Self {
+    pub(crate) fn about(self, place: Box<Place>) -> Self {
         Self { place, ..self }
     }
 }
