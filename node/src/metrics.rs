@@ -30,7 +30,7 @@ pub(crate) struct Counters {
     pub(crate) elections: AtomicU64,
     /// Commits of offsets that coordinators of this node have written down.
     pub(crate) group_commits: AtomicU64,
-    /// Members of consumer groups that were given up: silent, replaced or disconnected.
+    /// Members of consumer groups that were given up: silent, disconnected, or not giving partitions up.
     pub(crate) group_members_lost: AtomicU64,
 }
 
@@ -111,7 +111,11 @@ impl Snapshot {
                     "Bytes free on the disk of the logs, as last looked",
                     member.space.available() as f64,
                 ),
-                ("consumer_groups", "Consumer groups that this node coordinates", groups.groups as f64),
+                (
+                    "consumer_groups",
+                    "Consumer groups that this node coordinates and has been asked for",
+                    groups.groups as f64,
+                ),
                 ("consumer_group_members", "Members of those groups", groups.members as f64),
                 ("open_segments", "Finished segments open for reading", engine.open_segments as f64),
             ],
@@ -131,7 +135,7 @@ impl Snapshot {
                 ),
                 (
                     "consumer_group_members_lost",
-                    "Members of consumer groups that this node has given up: silent, replaced or disconnected",
+                    "Members of consumer groups that this node has given up: silent, disconnected, or not giving partitions up",
                     counters.group_members_lost.load(Relaxed),
                 ),
                 ("log_written_bytes", "Bytes of frames and headers written to logs", engine.writers.bytes),

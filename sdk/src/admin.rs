@@ -106,7 +106,7 @@ impl Client {
     /// in time: then it may be decided all the same, and the same call may be repeated.
     pub async fn drain_node(&self, node: NodeId, drained: bool) -> Result<(), Error> {
         let action = if drained { "drain" } else { "undrain" };
-        let call = self.call(format!("{action} node {node}")).about(Place::of_node(node));
+        let call = self.call(format!("{action} node {node}"));
         let request = DrainRequest { node, drained };
         self.change(call, |api, context| async move { api.drain(context, request).await }).await
     }
@@ -141,7 +141,7 @@ impl Client {
     /// may be decided all the same, and the same call may be repeated.
     pub async fn remove_node(&self, node: NodeId, departure: Option<Departure>) -> Result<(), Error> {
         let action = if departure.is_some() { "remove" } else { "keep" };
-        let call = self.call(format!("{action} node {node}")).about(Place::of_node(node));
+        let call = self.call(format!("{action} node {node}"));
         let request = RemoveNodeRequest { node, departure };
         self.change(call, |api, context| async move { api.remove_node(context, request).await }).await
     }
@@ -329,7 +329,7 @@ impl Client {
     }
 
     async fn one_topic(&self, call: Call, selector: TopicSelector) -> Result<TopicInfo, Error> {
-        let (action, place) = (call.action.clone(), call.place.clone());
+        let (action, place) = (call.action.clone(), call.place.clone().unwrap_or_default());
         let response = self.ask_topics(call, selector).await?;
         response.topics.into_iter().next().ok_or_else(|| Error::Refused {
             action,

@@ -22,6 +22,8 @@ pub enum Error {
     Unreachable {
         /// What was attempted, as in "create topic orders".
         action: String,
+        /// What it was about, and the node that was tried last.
+        place: Box<Place>,
         /// The addresses tried, separated by commas.
         servers: String,
         /// How long it was attempted.
@@ -83,7 +85,7 @@ pub enum Error {
     },
 
     /// What a node returned is damaged. The node verified it too, so suspect the network or this machine.
-    #[error("{place} is damaged at offset {offset} as received: {reason}; try again, or verify the topic")]
+    #[error("{place} is damaged at offset {offset} as received: {reason}; read it again, from another replica as well")]
     Corrupt {
         /// The partition.
         place: Box<Place>,
@@ -125,7 +127,7 @@ pub(crate) fn advice(code: Option<ErrorCode>) -> &'static str {
         Some(ErrorCode::DiskFull) => "free space on the disks of the nodes, or lower the retention of topics",
         Some(ErrorCode::Overloaded) => "send less at once, or allow more time",
         Some(ErrorCode::Storage) => "look at the log of that node: its disk may be failing",
-        _ => "see with `quorate cluster status` which nodes are up, or allow more time",
+        _ => "see with `quorate node list` which nodes are up, or allow more time",
     }
 }
 
@@ -169,8 +171,9 @@ impl Error {
     #[must_use]
     pub fn place(&self) -> Option<&Place> {
         match self {
-            Self::InvalidArgument(_) | Self::Unreachable { .. } => None,
-            Self::Refused { place, .. }
+            Self::InvalidArgument(_) => None,
+            Self::Unreachable { place, .. }
+            | Self::Refused { place, .. }
             | Self::TimedOut { place, .. }
             | Self::OffsetOutOfRange { place, .. }
             | Self::Corrupt { place, .. }
@@ -216,6 +219,7 @@ mod tests {
     fn errors_are_one_line_that_says_what_why_and_what_to_do() {
         let unreachable = Error::Unreachable {
             action: "list topics".into(),
+            place: Box::default(),
             servers: "127.0.0.1:7101".into(),
             waited: Duration::from_secs(10),
             reason: "connection refused".into(),
@@ -235,7 +239,7 @@ mod tests {
         assert_eq!(refused.to_string(), "cannot create topic orders: it exists");
         let timed_out = Error::TimedOut {
             action: "delete topic orders".into(),
-            place: Place::of_node(NodeId(2)),
+            place: Place::default().at(Some(NodeId(2))),
             waited: Duration::from_secs(3),
             reason: "no leader".into(),
             code: Some(ErrorCode::Unavailable),
@@ -244,7 +248,7 @@ mod tests {
         assert_eq!(
             timed_out.to_string(),
             "cannot delete topic orders within 3.0s; whether it took effect is unknown, look before you repeat it; last \
-             problem (node 2): no leader; see with `quorate cluster status` which nodes are up, or allow more time"
+             problem (node 2): no leader; see with `quorate node list` which nodes are up, or allow more time"
         );
     }
 

@@ -28,11 +28,6 @@ impl Place {
         Box::new(Self { topic: topic.cloned(), partition: Some(partition), node: None })
     }
 
-    /// A node, whatever it was asked.
-    pub(crate) fn of_node(node: NodeId) -> Box<Self> {
-        Box::new(Self { node: Some(node), ..Self::default() })
-    }
-
     /// The same, answered for by this node, if it is known.
     pub(crate) fn at(&self, node: Option<NodeId>) -> Box<Self> {
         Box::new(Self { node: node.or(self.node), ..self.clone() })

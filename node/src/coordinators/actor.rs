@@ -111,20 +111,22 @@ impl Actor {
         }
         // Of a queue that is not read to its end, others may be in it.
         let over = if jobs.len() < JOBS_PER_TURN_MAX { self.sessions.over(&self.rows.state, now) } else { Vec::new() };
+        let lost = over.len() as u64;
         for (group, id, reason) in over {
             tracing::info!(%group, member = %id, reason, "a member of a consumer group is given up");
             self.rows.state.remove(&group, id, &topics);
-            metrics::counters().group_members_lost.fetch_add(1, Relaxed);
         }
         if is_stale || was_behind {
             self.rows.state.refresh(&topics);
         }
         self.topics_as_of = topics.metadata_index();
         let now_ms = member.replicas.environment().clock.now_ms();
-        let commits = jobs.iter().filter(|job| matches!(job.request, GroupRequest::Commit { .. })).count() as u64;
         let mut answers = Vec::with_capacity(jobs.len());
+        let mut commits = 0;
         for job in jobs {
+            let is_commit = matches!(job.request, GroupRequest::Commit { .. });
             if let Some(decided) = self.decide(job, &topics, now_ms) {
+                commits += u64::from(is_commit && matches!(decided.1, Outcome::Known(Ok(_))));
                 answers.push(decided);
             }
         }
@@ -132,7 +134,9 @@ impl Actor {
             Ok(members_changed) => members_changed,
             Err(error) => return Err((error, answers.into_iter().map(|(answer, _)| answer).collect())),
         };
-        metrics::counters().group_commits.fetch_add(commits, Relaxed);
+        let counters = metrics::counters();
+        counters.group_commits.fetch_add(commits, Relaxed);
+        counters.group_members_lost.fetch_add(lost, Relaxed);
         let now = Instant::now();
         if members_changed {
             self.sessions.follow(&self.rows.state, now);

@@ -1,6 +1,9 @@
 //! Groups as operators see them.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
 
 use futures::{StreamExt, TryStreamExt, stream};
 use quorate_cluster_config::{
@@ -8,6 +11,8 @@ use quorate_cluster_config::{
     limits::{COORDINATOR_GROUPS, OFFSETS_PER_COMMIT_MAX},
 };
 use quorate_protocol::{Committer, ErrorCode, GroupInfo, GroupRequest, GroupResponse, GroupSummary};
+
+use tokio::time::timeout_at;
 
 use super::{Lag, coordinator::unexpected};
 use crate::{client::Client, error::Error};
@@ -51,12 +56,15 @@ impl Client {
         }
     }
 
-    /// How far a group is behind, per partition of which it has committed an offset, as far as that can be told within the
-    /// client's timeout: a partition without a leader is missing, and so is one of a topic that was deleted.
-    pub async fn group_lag(&self, group: &GroupInfo) -> BTreeMap<PartitionId, Lag> {
+    /// How far a group is behind, per partition of which it has committed an offset, as far as that is known after `within`:
+    /// a partition without a leader is missing then, and so is one of a topic that was deleted.
+    pub async fn group_lag(&self, group: &GroupInfo, within: Duration) -> BTreeMap<PartitionId, Lag> {
+        let deadline = Instant::now() + within;
         let committed: Vec<_> = group.committed.iter().map(|(id, committed)| (*id, committed.offset)).collect();
         stream::iter(committed)
-            .map(|(id, offset)| async move { Some((id, self.lag(id, offset).await.ok()?)) })
+            .map(|(id, offset)| async move {
+                Some((id, timeout_at(deadline.into(), self.lag(id, offset)).await.ok()?.ok()?))
+            })
             .buffer_unordered(PARTITIONS_ASKED_MAX)
             .filter_map(|lag| async move { lag })
             .collect()

@@ -32,6 +32,8 @@ impl Client {
         request: GroupRequest,
     ) -> Result<GroupResponse, Error> {
         let request = CoordinatorRequest { coordinator, request };
+        // Which partition coordinates is nothing that users know of.
+        let call = call.about(Box::default());
         let PartitionId { topic, index } = coordinator;
         let asked = self.router().change_at_leader(topic, index, call, |api, context| {
             let request = request.clone();

@@ -44,10 +44,12 @@ pub enum ProduceError {
     },
     /// The producer's buffer stayed full for the whole delivery timeout; the record was not sent.
     #[error(
-        "no room in the producer's buffer within {waited:.1?}: the cluster takes records more slowly than they come; send \
+        "no room in the buffer of the producer of {place} within {waited:.1?}: the cluster takes records more slowly than they come; send \
          more slowly or give more buffer_bytes"
     )]
     BufferFull {
+        /// The topic.
+        place: Box<Place>,
         /// How long the record waited for room.
         waited: Duration,
     },
@@ -180,6 +182,7 @@ impl ProduceError {
     pub fn place(&self) -> Option<&Place> {
         match self {
             Self::UnknownPartition { place, .. }
+            | Self::BufferFull { place, .. }
             | Self::TimedOut { place, .. }
             | Self::Refused { place, .. }
             | Self::EndOffsetMismatch { place, .. }
@@ -189,7 +192,6 @@ impl ProduceError {
             Self::RecordTooLarge { .. }
             | Self::BatchTooLarge { .. }
             | Self::EmptyBatch
-            | Self::BufferFull { .. }
             | Self::Encode(_)
             | Self::Closed => None,
         }
@@ -249,7 +251,7 @@ mod tests {
         assert_eq!(
             timed_out(true).to_string(),
             "no acknowledgement from partition 3 of topic orders within 30.0s; whether they were appended is unknown; last \
-             problem (node 2): no leader; see with `quorate cluster status` which nodes are up, or allow more time"
+             problem (node 2): no leader; see with `quorate node list` which nodes are up, or allow more time"
         );
         let error = timed_out(false);
         assert!(!error.to_string().contains("unknown"));

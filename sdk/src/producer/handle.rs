@@ -222,7 +222,8 @@ impl Producer {
                     Ok(Ok(permit)) => permit,
                     Ok(Err(_)) => return Err(ProduceError::Closed),
                     Err(_) => {
-                        return Err(ProduceError::BufferFull { waited: settings.delivery_timeout });
+                        let place = Place::of_topic(&self.handle.shared.topic_name);
+                        return Err(ProduceError::BufferFull { place, waited: settings.delivery_timeout });
                     }
                 }
             }

@@ -158,7 +158,8 @@ impl PartitionTask {
     /// A batch was refused, and sending it again as it is would be in vain.
     fn refuse_from(&mut self, number: BatchNumber, refusal: ApiError) {
         let ApiError { code, message, .. } = refusal;
-        let place = self.place(self.route.as_ref().map(|(node, _)| *node));
+        let asked = self.route.as_ref().map(|(node, _)| *node);
+        let place = self.place(asked.or_else(|| self.last_failure.as_ref().and_then(|(node, _)| *node)));
         let failed = self.window.fail_from(number);
         let certain = failed.iter().all(|failed| !failed.outcome_unknown);
         let Some(first) = failed.first() else { return };
@@ -285,12 +286,16 @@ impl PartitionTask {
             }
             Err(error) => {
                 let (reason, node) = (error.to_string(), error.node());
+                let failure = match error.code() {
+                    Some(code) => CallFailure::Refused(ApiError::new(code, reason)),
+                    None => CallFailure::Unreachable(reason),
+                };
                 if !error.is_retryable()
                     && let Some(batch) = self.accumulator.take_due(Instant::now())
                 {
                     self.pending(batch.completion, batch.reserved).end(Err(ProduceError::Setup(error)));
                 }
-                self.last_failure = Some((node, CallFailure::Unreachable(reason)));
+                self.last_failure = Some((node, failure));
                 // Back to the loop, where the deadline is looked at.
                 tokio::time::sleep(self.backoff.next()).await;
                 false

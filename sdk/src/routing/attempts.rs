@@ -27,12 +27,13 @@ pub(crate) struct Attempts {
 impl Attempts {
     pub(crate) fn new(call: Call) -> Self {
         let Call { action, place, timeout, .. } = call;
+        let place = place.unwrap_or_default();
         Self { action, place, started: Instant::now(), timeout, backoff: Backoff::default(), outcome_unknown: false }
     }
 
     /// Remembers which node the next try is sent to.
     pub(crate) fn ask(&mut self, node: Option<NodeId>) {
-        self.place.node = node;
+        self.place.node = node.or(self.place.node);
     }
 
     /// When the whole call is over.
@@ -78,7 +79,8 @@ impl Attempts {
         let (action, waited) = (self.action.clone(), self.timeout);
         let (reason, code) = match failure {
             CallFailure::Unreachable(reason) if !self.outcome_unknown => {
-                return Err(Error::Unreachable { action, waited, servers: servers(), reason: reason.clone() });
+                let place = self.place.clone();
+                return Err(Error::Unreachable { action, place, waited, servers: servers(), reason: reason.clone() });
             }
             CallFailure::Unreachable(reason) | CallFailure::Unknown(reason) => (reason.clone(), None),
             CallFailure::Refused(refusal) => (refusal.message.clone(), Some(refusal.code)),

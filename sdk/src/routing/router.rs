@@ -28,8 +28,8 @@ use crate::{
 pub(crate) struct Call {
     /// As in "create topic orders".
     pub(crate) action: String,
-    /// What it is about, for errors.
-    pub(crate) place: Box<Place>,
+    /// What it is about, for errors. Of a call to a partition, that partition unless it is said.
+    pub(crate) place: Option<Box<Place>>,
     /// The bound on all tries together.
     pub(crate) timeout: Duration,
     /// How long a node may wait by the nature of the request, as a fetch does.
@@ -38,11 +38,11 @@ pub(crate) struct Call {
 
 impl Call {
     pub(crate) fn new(action: impl Into<String>, timeout: Duration) -> Self {
-        Self { action: action.into(), place: Box::default(), timeout, wait: Duration::ZERO }
+        Self { action: action.into(), place: None, timeout, wait: Duration::ZERO }
     }
 
     pub(crate) fn about(self, place: Box<Place>) -> Self {
-        Self { place, ..self }
+        Self { place: Some(place), ..self }
     }
 }
 
@@ -188,8 +188,9 @@ impl Router {
         Fut: Future<Output = Result<Result<T, ApiError>, RpcError>>,
     {
         let wait = call.wait;
-        let place = self.topology().place(PartitionId { topic, index: partition });
-        let mut attempts = Attempts::new(call.about(place));
+        let mut call = call;
+        call.place.get_or_insert_with(|| self.topology().place(PartitionId { topic, index: partition }));
+        let mut attempts = Attempts::new(call);
         loop {
             let epoch = self.topology().leader_epoch(topic, partition);
             let asked = match &mut choice {

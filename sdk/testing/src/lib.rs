@@ -1,7 +1,7 @@
 //! A real Quorate cluster inside of a test: the nodes of the shipped program, with disks in memory.
 //!
-//! ```no_run
-//! # async fn test() -> Result<(), Box<dyn std::error::Error>> {
+//! ```
+//! # tokio::runtime::Runtime::new().unwrap().block_on(async {
 //! use quorate::{Record, TopicConfig, TopicName};
 //! use quorate_testing::Cluster;
 //!
@@ -15,7 +15,7 @@
 //! cluster.kill(1)?; // a power cut: what was not synced is lost
 //! producer.send(Record::new("another one", 0).into()).await?.await?;
 //! cluster.restart(1).await?;
-//! # Ok(()) }
+//! # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
 //! ```
 //!
 //! Each node runs on threads of its own, so that killing it is abrupt, and listens on free ports of the loopback

@@ -5,11 +5,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use clap::Args;
 use quorate::{CommittedOffset, GroupInfo, Lag, MemberInfo, PartitionId, TopicId, TopicName};
 use serde::Serialize;
+use tokio::time::Instant;
 
 use super::GroupArg;
 use crate::context::Context;
 use crate::error::Failure;
 use crate::output::{Columns, View, count, fields, milliseconds, or_dash};
+
+/// The part of the time that is left for finding out how far the group is behind.
+const LAG_SHARE: f64 = 0.8;
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -65,8 +69,9 @@ pub(crate) async fn run(context: &Context, args: DescribeArgs) -> Result<(), Fai
     let committed: BTreeMap<PartitionId, CommittedOffset> = group.committed.iter().copied().collect();
     let members = group.members.iter().flat_map(|member| member.assigned.iter().chain(&member.revoking));
     let partitions: BTreeSet<PartitionId> = committed.keys().chain(members).copied().collect();
-    let lags = async { Ok::<_, Failure>(client.group_lag(&group).await) };
-    let lags = context.within("asking for the offsets", lags).await?;
+    // What is not known by then is shown as such.
+    let left = context.deadline().saturating_duration_since(Instant::now()).mul_f64(LAG_SHARE);
+    let lags = client.group_lag(&group, left).await;
     let partitions = partitions.into_iter().map(|id| PartitionView::new(id, &group, &names, &committed, &lags));
     context.show(&GroupView {
         name: group.name.to_string(),
