@@ -36,7 +36,7 @@ pub(crate) enum Failure {
         /// The input's name.
         input: String,
         /// Why.
-        source: quorate::ProduceError,
+        source: Box<quorate::ProduceError>,
     },
     /// Producing ended before its end.
     #[error("{source}; {} acknowledged before", records(*.acknowledged))]
@@ -94,7 +94,8 @@ impl Failure {
     fn code(&self) -> Option<String> {
         let code = match self {
             Self::Client(error) => error.code(),
-            Self::Produce(error) | Self::Line { source: error, .. } => error.code(),
+            Self::Produce(error) => error.code(),
+            Self::Line { source, .. } => source.code(),
             Self::Partial { source, .. } => return source.code(),
             _ => None,
         };
@@ -104,7 +105,8 @@ impl Failure {
     fn is_retryable(&self) -> bool {
         match self {
             Self::Client(error) => error.is_retryable(),
-            Self::Produce(error) | Self::Line { source: error, .. } => error.is_retryable(),
+            Self::Produce(error) => error.is_retryable(),
+            Self::Line { source, .. } => source.is_retryable(),
             Self::Partial { source, .. } => source.is_retryable(),
             Self::Timeout { .. } | Self::Unreachable(_) => true,
             Self::Message(_) | Self::Usage(_) | Self::Output(_) => false,

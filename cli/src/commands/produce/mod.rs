@@ -168,7 +168,7 @@ async fn send(
     let delivery = producer.send(ProducerRecord { partition: None, record }).await.map_err(|error| Failure::Line {
         number: lines.lines(),
         input: input.name().to_owned(),
-        source: error,
+        source: Box::new(error),
     })?;
     sender.track(delivery, bytes as u64).await;
     Ok(())
