@@ -38,7 +38,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     }
     println!("100 B: {}", rate(read, began.elapsed().as_secs_f64(), "read"));
     if let (Some(before), Some(after)) = (processor, processor_seconds()) {
-        println!("       {}", rate(read, after - before, "read a second of this process's processor time:"));
+        println!("       {}", rate(read, after - before, "read, by this process's processor time,"));
     }
     Ok(())
 }
