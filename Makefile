@@ -10,8 +10,8 @@ NEXTEST := $(shell $(CARGO) nextest --version >/dev/null 2>&1 && echo yes)
 help:
 	@echo "make demo    three nodes replicate a real file, one is killed, every line is accounted for"
 	@echo "make test    all tests"
-	@echo "make chaos   a cluster under kills, pauses and cut links for two minutes; SEED chooses what happens"
-	@echo "make soak    the log engine's random tests for about an hour; SOAK_CASES sets how many"
+	@echo "make chaos   a cluster under all faults there are for two minutes; SEED chooses what happens when"
+	@echo "make soak    the log engine's random tests for about an hour, then a cluster under all faults for four; SOAK_CASES, SEED"
 	@echo "make verify  formatting, lints, documentation; writes nothing"
 	@echo "make fix     repairs what verify would complain about, as far as tools can"
 	@echo "make bench   throughput, latency and memory of three nodes on this machine, beside its disk: docs/benchmarks.md"
@@ -38,13 +38,14 @@ endif
 # Nodes are killed, paused and cut off while producers and consumers run; the history is judged at the end.
 SEED ?= 1
 chaos: build
-	$(BIN)/quorate-chaos run --profile standard --seed $(SEED)
+	$(BIN)/quorate-chaos run --profile quick --seed $(SEED)
 
-# A hundred times the cases of `make test`, each time with other seeds.
+# A hundred times the cases of `make test`, each time with other seeds, and hours of faults.
 SOAK_CASES ?= 1000000
 soak: build
 	QUORATE_MODEL_CASES=$(SOAK_CASES) $(CARGO) test --release --locked --package quorate-log-engine --test engine model
 	FUZZ_EXECUTIONS=5000000 FUZZ_SEED=$$$$ $(CARGO) test --release --locked --package quorate-log-engine --test format any_bytes
+	$(BIN)/quorate-chaos run --profile soak --seed $(SEED)
 
 verify: libclang
 	$(CARGO) fmt --all --check

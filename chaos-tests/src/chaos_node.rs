@@ -1,12 +1,16 @@
-//! `quorate-chaos-node`: a node whose disk forgets at a kill what was not synced, and whose syncs can be held.
+//! `quorate-chaos-node`: a node whose disk forgets at a kill what was not synced, and whose disk and clock can be broken while
+//! it runs.
 //!
-//! It is the shipped node but for the file system seam. While the file `hold-sync` exists in the data directory, every
-//! sync waits.
+//! It is the shipped node but for the seams of the file system and of the clock. While the file `hold-sync` exists in the data
+//! directory, every sync waits; the file `faults.json` there says what else is wrong.
 
 use std::{process::ExitCode, sync::Arc};
 
 use clap::Parser;
-use quorate_chaos_tests::power_loss::{HOLD_SYNC, PowerLossVfs};
+use quorate_chaos_tests::{
+    node_faults::{FAULTS, FaultyClock, FaultyVfs, Watched},
+    power_loss::{HOLD_SYNC, PowerLossVfs},
+};
 use quorate_cluster_config::{NodeConfig, Sources};
 use quorate_node::{Build, Expulsion, Node, Seams};
 use tokio::signal::unix::{SignalKind, signal};
@@ -61,11 +65,13 @@ fn run(args: Args) -> Result<(), Box<dyn std::error::Error>> {
     let filter =
         EnvFilter::try_from_env("QUORATE_LOG_FILTER").unwrap_or_else(|_| EnvFilter::new("info,openraft=error"));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false).init();
-    let vfs = Arc::new(PowerLossVfs::new(config.data_dir.join(HOLD_SYNC)));
+    let faults = Watched::start(config.data_dir.join(FAULTS));
+    let disk = Arc::new(PowerLossVfs::new(config.data_dir.join(HOLD_SYNC)));
+    let vfs = Arc::new(FaultyVfs::new(disk, Arc::clone(&faults)));
     let mut build = Build::default();
     build.levels.max += u32::from(args.later);
     build.peer_versions.max += args.later;
-    let seams = Seams { vfs, build, ..Seams::default() };
+    let seams = Seams { vfs, build, clock: Arc::new(FaultyClock(faults)), ..Seams::default() };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
         let mut terminate = signal(SignalKind::terminate())?;

@@ -14,5 +14,6 @@ pub mod checker;
 pub mod harness;
 pub mod history;
 pub mod lines;
+pub mod node_faults;
 pub mod power_loss;
 pub mod proxy;

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
-use commands::{check, failover, grow, list, pipelining, run, verify_lines};
+use commands::{check, failover, figures, grow, list, pipelining, replay, run, verify_lines};
 
 /// Tortures clusters of real processes and judges what came out of them
 #[derive(Debug, Parser)]
@@ -33,8 +33,12 @@ enum Format {
 enum Command {
     /// Runs a cluster under faults that follow from a seed, and checks what its clients saw
     Run(run::Arguments),
+    /// Repeats a run
+    Replay(replay::Arguments),
     /// Checks the history of a run once more
     Check(check::Arguments),
+    /// Runs each kind of fault alone and prints what was measured beside what is to hold
+    Figures(figures::Arguments),
     /// Lists the nemeses and the anomalies
     List,
     /// Measures how long partitions take no records after their leader is killed, and what idle ones cost
@@ -51,6 +55,8 @@ fn main() -> ExitCode {
     let Args { output, command } = Args::parse();
     match command {
         Command::Run(arguments) => run::run(&arguments, output),
+        Command::Replay(arguments) => replay::run(&arguments, output),
+        Command::Figures(arguments) => figures::run(&arguments, output),
         Command::Check(arguments) => check::run(&arguments, output),
         Command::List => list::run(output),
         Command::Failover(arguments) => failover::run(&arguments, output),

@@ -23,5 +23,5 @@ pub use net::{ByteStream, Listener, Net, Stream, TcpNet};
 pub use node::{Build, Node, NodeError, OpenStore, Seams};
 pub use peers::{Expulsion, PEER_VERSIONS, PeerVersions};
 pub use quorate_log_engine::Vfs;
-pub use quorate_raft::{BoxFuture, Levels, MemoryStore};
+pub use quorate_raft::{BoxFuture, Levels, MemoryStore, SystemClock, WallClock};
 pub use recover_metadata::{MetadataRescue, RescueError, recover_metadata};

@@ -66,16 +66,30 @@ impl Client {
         let topic = match created.await {
             Ok(topic) => topic,
             Err((error, true)) if error.code() == Some(ErrorCode::TopicExists) => {
-                let topic = self.topic(name).await?;
-                if topic.config != request.config {
-                    return Err(error);
+                match self.created_topic(name, deadline).await? {
+                    Some(topic) if topic.config == request.config => topic,
+                    _ => return Err(error),
                 }
-                topic
             }
             Err((error, _)) => return Err(error),
         };
         self.router().topology_mut().merge_topic(&topic);
         Ok(self.wait_for_leaders(topic, deadline).await)
+    }
+
+    /// A topic that exists, although the node that is asked may not have heard of it yet; `None` if it does not in time.
+    async fn created_topic(&self, name: &TopicName, deadline: Instant) -> Result<Option<TopicInfo>, Error> {
+        loop {
+            match self.topic(name).await {
+                Err(error) if error.code() == Some(ErrorCode::UnknownTopic) => {
+                    if Instant::now() + LEADER_POLL_INTERVAL >= deadline {
+                        return Ok(None);
+                    }
+                    tokio::time::sleep(LEADER_POLL_INTERVAL).await;
+                }
+                found => return found.map(Some),
+            }
+        }
     }
 
     async fn wait_for_leaders(&self, mut topic: TopicInfo, deadline: Instant) -> TopicInfo {

@@ -1,6 +1,11 @@
 //! Nodes behind proxies.
 
-use std::{net::Ipv4Addr, path::Path, sync::Arc, time::Duration};
+use std::{
+    net::Ipv4Addr,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use quorate::{Client, NodeState, TopicConfig, TopicInfo, TopicName};
 
@@ -8,21 +13,57 @@ use super::options::TOPICS;
 use crate::{
     harness::{Node, NodeKind, WayIn, eventually, free_ports, replicas_agree},
     history::PartitionKey,
-    proxy::{Links, Proxy},
+    proxy::{Dialers, Links, Proxy},
 };
 
 /// Far longer than it takes on a busy machine.
 const FORM_MAX: Duration = Duration::from_secs(60);
 const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Node `n` is `nodes[n - 1]`; its peers reach it through a proxy only.
+/// Node `n` is `nodes[n - 1]`; its peers and clients reach it through proxies only.
 #[derive(Debug)]
 pub struct ChaosCluster {
     /// The nodes.
     pub nodes: Vec<Node>,
     /// The network between them.
     pub links: Arc<Links>,
-    _proxies: Vec<Proxy>,
+    proxies: Vec<Proxy>,
+    directory: PathBuf,
+    shape: Shape,
+}
+
+/// What all nodes of a cluster are like.
+#[derive(Clone, Debug)]
+pub struct Shape {
+    /// What runs them.
+    pub kind: NodeKind,
+    /// What clients go through.
+    pub clients: ClientPath,
+    /// The size of segments, in bytes.
+    pub segment_bytes: u64,
+    /// Settings: names of environment variables and values.
+    pub settings: Vec<(String, String)>,
+}
+
+/// The ports of a node and of its proxies.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    client: u16,
+    peer: u16,
+    peer_proxy: u16,
+    client_proxy: u16,
+}
+
+impl Place {
+    fn peer_proxy_address(&self) -> String {
+        format!("127.0.0.1:{}", self.peer_proxy)
+    }
+}
+
+fn places(count: u16) -> Vec<Place> {
+    let place =
+        |ports: &[u16]| Place { client: ports[0], peer: ports[1], peer_proxy: ports[2], client_proxy: ports[3] };
+    free_ports(4 * count).chunks_exact(4).map(place).collect()
 }
 
 /// A client of the nodes at these addresses.
@@ -42,33 +83,83 @@ pub(super) fn partitions() -> impl Iterator<Item = PartitionKey> {
     (0..).zip(TOPICS).flat_map(|(topic, (_, count))| (0..count).map(move |index| PartitionKey { topic, index }))
 }
 
+/// What clients go through to reach a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClientPath {
+    /// Nothing.
+    Direct,
+    /// A proxy.
+    Proxy,
+}
+
+/// Nodes of a cluster at most, those that have left it included.
+const NODES_MAX: u64 = 64;
+
 impl ChaosCluster {
     /// Starts nodes and waits until each of them knows all of them and a leader of the metadata. Node `n` keeps all its
     /// files in `node-n` below `directory`.
     ///
     /// # Errors
     /// If they do not form a cluster in time.
-    pub async fn start(kind: NodeKind, size: u16, directory: &Path) -> Result<Self, String> {
-        let ports = free_ports(3 * size);
-        let (client_ports, ports) = ports.split_at(usize::from(size));
-        let (peer_ports, proxy_ports) = ports.split_at(usize::from(size));
+    pub async fn start(size: u16, shape: Shape, directory: &Path) -> Result<Self, String> {
+        let mut cluster = Self {
+            nodes: Vec::new(),
+            links: Arc::new(Links::new(NODES_MAX)),
+            proxies: Vec::new(),
+            directory: directory.to_owned(),
+            shape,
+        };
+        let places = places(size);
         // Ids follow the order of the seeds.
-        let seeds: Vec<String> = proxy_ports.iter().map(|port| format!("127.0.0.1:{port}")).collect();
-        let links = Arc::new(Links::new(u64::from(size)));
-        let (mut nodes, mut proxies) = (Vec::new(), Vec::new());
-        for (at, seed) in seeds.iter().enumerate() {
-            let (number, target) = (at as u64 + 1, (Ipv4Addr::LOCALHOST, peer_ports[at]).into());
-            let proxy = Proxy::start(proxy_ports[at], number, target, Arc::clone(&links)).await;
-            proxies.push(proxy.map_err(|error| format!("cannot listen on {seed}: {error}"))?);
-            let place = directory.join(format!("node-{number}"));
-            let mut node = Node::new(kind, &place, (client_ports[at], peer_ports[at]), WayIn::Seeds(seeds.join(",")));
-            node.peer_advertise = Some(seed.clone());
-            nodes.push(node);
+        let seeds = places.iter().map(Place::peer_proxy_address).collect::<Vec<_>>().join(",");
+        for place in places {
+            cluster.put(place, WayIn::Seeds(seeds.clone())).await?;
         }
-        nodes.iter_mut().for_each(Node::start);
-        let cluster = Self { nodes, links, _proxies: proxies };
+        cluster.nodes.iter_mut().for_each(Node::start);
         cluster.wait_until_up().await?;
         Ok(cluster)
+    }
+
+    /// A node behind its proxies, which does not run yet.
+    async fn put(&mut self, place: Place, way_in: WayIn) -> Result<(), String> {
+        let number = self.nodes.len() as u64 + 1;
+        if number > NODES_MAX {
+            return Err(format!("there were {NODES_MAX} nodes already"));
+        }
+        let directory = self.directory.join(format!("node-{number}"));
+        let mut node = Node::new(self.shape.kind, &directory, (place.client, place.peer), way_in);
+        node.peer_advertise = Some(place.peer_proxy_address());
+        node.settings.clone_from(&self.shape.settings);
+        self.listen(place.peer_proxy, Dialers::Nodes, number, place.peer).await?;
+        if self.shape.clients == ClientPath::Proxy {
+            node.advertise = Some(format!("127.0.0.1:{}", place.client_proxy));
+            self.listen(place.client_proxy, Dialers::Clients, number, place.client).await?;
+        }
+        self.nodes.push(node);
+        Ok(())
+    }
+
+    async fn listen(&mut self, port: u16, dialers: Dialers, number: u64, target: u16) -> Result<(), String> {
+        let target = (Ipv4Addr::LOCALHOST, target).into();
+        let proxy = Proxy::start(port, dialers, number, target, Arc::clone(&self.links)).await;
+        self.proxies.push(proxy.map_err(|error| format!("cannot listen on port {port}: {error}"))?);
+        Ok(())
+    }
+
+    /// Starts one more node, which joins the cluster of the others; returns its number, which is its id if no join has failed
+    /// before.
+    ///
+    /// # Errors
+    /// If it cannot be started.
+    pub async fn start_another(&mut self, members: &[u64]) -> Result<u64, String> {
+        let peers: Vec<String> =
+            members.iter().filter_map(|number| self.nodes.get(*number as usize - 1)?.peer_advertise.clone()).collect();
+        let place = places(1).pop().ok_or("no free ports")?;
+        self.put(place, WayIn::Join(peers.join(","))).await?;
+        if let Some(node) = self.nodes.last_mut() {
+            node.start();
+        }
+        Ok(self.nodes.len() as u64)
     }
 
     async fn wait_until_up(&self) -> Result<(), String> {
@@ -96,7 +187,12 @@ impl ChaosCluster {
     /// # Errors
     /// If that fails.
     pub async fn create_topic(&self, client: &Client, name: &TopicName, partitions: u32) -> Result<(), String> {
-        let config = TopicConfig { partitions, replication_factor: 3, ..TopicConfig::default() };
+        let config = TopicConfig {
+            partitions,
+            replication_factor: 3,
+            segment_bytes: self.shape.segment_bytes,
+            ..TopicConfig::default()
+        };
         let topic = client.create_topic(name, config).await.map_err(|error| error.to_string())?;
         let led = topic.partitions.iter().all(|partition| partition.leader.is_some());
         if led { Ok(()) } else { Err(format!("a partition of {name} has no leader: {topic:?}")) }

@@ -4,8 +4,7 @@
 //! The seed decides which faults come when and against whom by role. It does not decide how the processes are scheduled:
 //! two runs of a seed are alike, not the same.
 //!
-//! Not here: faults of disks and clocks, changes of the membership; conditional appends, which the client library does
-//! not offer; anything that needs more than one machine.
+//! Not here: corrupted bytes on the network; anything that needs more than one machine.
 
 mod cluster;
 mod defects;
@@ -16,13 +15,14 @@ pub mod nemesis;
 mod options;
 pub mod pipelining;
 mod replica_logs;
+mod report;
 mod results;
 mod run;
 mod timing;
 mod verdict;
 mod workload;
 
-pub use cluster::ChaosCluster;
+pub use cluster::{ChaosCluster, ClientPath, Shape};
 pub use options::{Profile, RunOptions, TOPICS};
 pub use results::Results;
 pub use run::run;

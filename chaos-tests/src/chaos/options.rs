@@ -1,12 +1,18 @@
 //! What a run is to do.
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use serde::Deserialize;
 
 use super::nemesis::NemesisKind;
 use crate::harness::NodeKind;
 
 /// The topics of a run, each with its number of partitions. All have three replicas.
-pub const TOPICS: [(&str, u32); 2] = [("orders", 3), ("shop/audit", 2)];
+pub const TOPICS: [(&str, u32); 3] = [("orders", 4), ("shop/audit", 4), ("shop/payments", 4)];
 
 /// A run.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,34 +32,69 @@ pub struct RunOptions {
 /// How long faults are injected unless that is said.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Profile {
-    /// Some seconds for each nemesis.
-    Quick,
     /// Two minutes.
-    Standard,
-    /// Twenty minutes.
-    Long,
+    Quick,
+    /// Half an hour.
+    Full,
+    /// Eight times half an hour, each under another seed: a history has to fit the memory.
+    Soak,
 }
 
 impl Profile {
-    /// The time of its faults.
+    /// The time of its faults, in each of its runs.
     #[must_use]
     pub fn faults_for(self) -> Duration {
         Duration::from_secs(match self {
-            Self::Quick => 30,
-            Self::Standard => 120,
-            Self::Long => 1_200,
+            Self::Quick => 120,
+            Self::Full | Self::Soak => 1_800,
         })
+    }
+
+    /// How many runs it has, with seeds that follow each other.
+    #[must_use]
+    pub fn runs(self) -> u64 {
+        match self {
+            Self::Quick | Self::Full => 1,
+            Self::Soak => 8,
+        }
     }
 }
 
+/// What `verdict.json` says of how a run was asked for.
+#[derive(Debug, Deserialize)]
+struct Asked {
+    seed: u64,
+    seconds: u64,
+    shipped: bool,
+    faults: Vec<(String, u64)>,
+}
+
 impl RunOptions {
+    /// The options of the run whose results are in a directory, with results below `results`.
+    ///
+    /// # Errors
+    /// If there is no verdict, or one of another build.
+    pub fn of_run(directory: &Path, results: PathBuf) -> Result<Self, String> {
+        let path = directory.join("verdict.json");
+        let read = fs::read(&path).map_err(|error| error.to_string());
+        let asked: Result<Asked, String> =
+            read.and_then(|text| serde_json::from_slice(&text).map_err(|error| error.to_string()));
+        let Asked { seed, seconds, shipped, faults } = asked.map_err(|why| format!("{}: {why}", path.display()))?;
+        let known = |(name, _): &(String, u64)| {
+            NemesisKind::from_name(name).ok_or_else(|| format!("{}: there is no fault {name}", path.display()))
+        };
+        let nemeses = faults.iter().map(known).collect::<Result<_, _>>()?;
+        let nodes = if shipped { NodeKind::Shipped } else { NodeKind::PowerLoss };
+        Ok(Self { seed, nemeses, faults_for: Duration::from_secs(seconds), nodes, results })
+    }
+
     /// The command that does the same run again.
     #[must_use]
     pub fn command(&self) -> String {
         let nemeses = self.nemeses.iter().map(|kind| kind.name()).collect::<Vec<_>>().join(",");
         let nodes = match self.nodes {
-            NodeKind::Shipped => "",
-            NodeKind::PowerLoss => " --power-loss",
+            NodeKind::Shipped => " --shipped",
+            NodeKind::PowerLoss => "",
         };
         format!(
             "cargo run -p quorate-chaos-tests --release -- run --seed {} --nemesis {nemeses} --seconds {}{nodes}",

@@ -23,8 +23,9 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use super::cluster::{ChaosCluster, connect};
+use super::cluster::{ChaosCluster, ClientPath, Shape, connect};
 use crate::{harness::NodeKind, proxy::Rule};
+use quorate_cluster_config::limits::SEGMENT_BYTES_DEFAULT;
 
 const NODES: u16 = 3;
 const RECORD_BYTES: usize = 1_024;
@@ -94,7 +95,13 @@ pub async fn measure(settings: Settings, directory: &Path) -> io::Result<Measure
 }
 
 async fn measure_or_say(settings: Settings, directory: &Path) -> Result<Measured, String> {
-    let cluster = ChaosCluster::start(NodeKind::Shipped, NODES, directory).await?;
+    let shape = Shape {
+        kind: NodeKind::Shipped,
+        clients: ClientPath::Direct,
+        segment_bytes: SEGMENT_BYTES_DEFAULT,
+        settings: Vec::new(),
+    };
+    let cluster = ChaosCluster::start(NODES, shape, directory).await?;
     let topic: TopicName = TOPIC.parse().map_err(|error| format!("{TOPIC}: {error}"))?;
     let client = connect(&cluster.servers(), TIMEOUT).await?;
     cluster.create_topic(&client, &topic, 1).await?;

@@ -1,6 +1,9 @@
 //! What the replicas of stopped nodes hold, read from their files without changing them.
 
-use std::{collections::BTreeMap, path::Path};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+};
 
 use quorate::TopicInfo;
 use quorate_log_engine::{FrameKind, InspectOptions, InspectedFrame, RealVfs, inspect};
@@ -8,8 +11,9 @@ use quorate_log_engine::{FrameKind, InspectOptions, InspectedFrame, RealVfs, ins
 use super::{cluster::ChaosCluster, workload::FILES};
 use crate::history::{Call, LogEntry, Outcome, PartitionKey, Recorder, ReplicaLog};
 
-/// Adds the logs of all replicas of a topic to the history.
-pub(super) fn read(cluster: &ChaosCluster, topic: u32, info: &TopicInfo, recorder: &Recorder) {
+/// Adds the logs of all replicas of a topic to the history. Of a node whose files were altered, one that cannot be read is no
+/// surprise: damage is found when it is read, or when its segment is finished and looked through.
+pub(super) fn read(cluster: &ChaosCluster, topic: u32, info: &TopicInfo, damaged: &BTreeSet<u64>, recorder: &Recorder) {
     for partition in &info.partitions {
         for replica in &partition.replicas {
             let invoked_ns = recorder.now_ns();
@@ -17,7 +21,8 @@ pub(super) fn read(cluster: &ChaosCluster, topic: u32, info: &TopicInfo, recorde
             let outcome = match cluster.nodes.get(node as usize - 1) {
                 Some(of) => {
                     let directory = of.data_dir.join("replicas").join(format!("replica-{}", replica.id.0));
-                    read_log(&directory).map_or_else(Outcome::Fail, Outcome::Ok)
+                    let failed = |why| if damaged.contains(&node) { Outcome::Info(why) } else { Outcome::Fail(why) };
+                    read_log(&directory).map_or_else(failed, Outcome::Ok)
                 }
                 None => Outcome::Fail(format!("there is no node {node}")),
             };

@@ -7,9 +7,13 @@ use std::{
     time::SystemTime,
 };
 
-use super::{nemesis::Entry, verdict::Verdict};
+use super::{
+    nemesis::Entry,
+    report::{self, Material},
+    verdict::Verdict,
+};
 
-/// A directory of its own for one run: `verdict.json`, `history.jsonl`, `nemesis.jsonl`, and for each node `log` and, if
+/// A directory of its own for one run: `report.html`, `verdict.json`, `history.jsonl`, `nemesis.jsonl`, and for each node `log` and, if
 /// something is wrong, `data`.
 #[derive(Clone, Debug)]
 pub struct Results {
@@ -50,6 +54,10 @@ impl Results {
 
     pub(super) fn write_verdict(&self, verdict: &Verdict) -> io::Result<()> {
         fs::write(self.directory.join("verdict.json"), serde_json::to_vec_pretty(verdict)?)
+    }
+
+    pub(super) fn write_report(&self, material: &Material<'_>) -> io::Result<()> {
+        fs::write(self.directory.join("report.html"), report::html(material))
     }
 
     /// Removes what only a failure is worth keeping.

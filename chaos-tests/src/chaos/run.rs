@@ -1,16 +1,17 @@
 //! The phases of a run: warm, faults, heal, drain, check.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, io, sync::Arc, time::Duration};
 
 use quorate::TopicInfo;
 
 use super::{
-    cluster::{ChaosCluster, connect, partitions, topic_name},
+    cluster::{ChaosCluster, ClientPath, Shape, connect, partitions, topic_name},
     defects::Defects,
     drain::drain,
     nemesis::{Injector, Observer, plan},
     options::{RunOptions, TOPICS},
     replica_logs,
+    report::Material,
     results::Results,
     timing::longest_gaps,
     verdict::{Facts, Outcome, Verdict},
@@ -18,11 +19,15 @@ use super::{
 };
 use crate::{
     checker::check,
-    harness::eventually,
+    harness::{NodeKind, eventually},
     history::{self, Recorder},
 };
 
 const NODES: u16 = 3;
+/// Small, for logs to have segments that are finished.
+const SEGMENT_BYTES: u64 = 1 << 20;
+/// What is finished is looked through as often as can be.
+const SETTINGS: [(&str, &str); 1] = [("QUORATE_LOG__SCRUB_INTERVAL", "1min")];
 const TIMEOUT: Duration = Duration::from_secs(15);
 /// Writes every partition acknowledges before faults begin, and again when they have ended.
 const WARM_WRITES: u64 = 20;
@@ -40,18 +45,22 @@ pub async fn run(options: &RunOptions) -> io::Result<Verdict> {
     let (recorder, defects) = (Arc::new(Recorder::new()), Arc::new(Defects::default()));
     let mut facts = Facts {
         seed: options.seed,
+        seconds: options.faults_for.as_secs(),
+        shipped: options.nodes == NodeKind::Shipped,
         nemeses: options.nemeses.clone(),
         results: results.directory().to_owned(),
         command: options.command(),
         ..Facts::default()
     };
     let mut data_dirs = Vec::new();
-    match ChaosCluster::start(options.nodes, NODES, results.directory()).await {
+    let settings = SETTINGS.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
+    let shape = Shape { kind: options.nodes, clients: ClientPath::Proxy, segment_bytes: SEGMENT_BYTES, settings };
+    match ChaosCluster::start(NODES, shape, results.directory()).await {
         Ok(mut cluster) => {
-            data_dirs.extend(cluster.nodes.iter().map(|node| node.data_dir.clone()));
             let phases = phases(options, &mut cluster, &recorder, &defects, &mut facts).await;
             facts.undone.extend(phases.err());
             stop(&mut cluster, &defects).await;
+            data_dirs.extend(cluster.nodes.iter().map(|node| node.data_dir.clone()).filter(|data| data.exists()));
         }
         Err(why) => facts.undone.push(why),
     }
@@ -60,8 +69,11 @@ pub async fn run(options: &RunOptions) -> io::Result<Verdict> {
     results.write_nemesis(&facts.journal)?;
     facts.gaps = longest_gaps(&history);
     facts.defects = defects.take();
+    let (journal, leaders) = (facts.journal.clone(), std::mem::take(&mut facts.leaders));
     let verdict = Verdict::new(check(&history), facts);
     results.write_verdict(&verdict)?;
+    let material = Material { verdict: &verdict, history: &history, journal: &journal, leaders: &leaders };
+    results.write_report(&material)?;
     if verdict.outcome == Outcome::Passed {
         results.remove_data(data_dirs.into_iter());
     }
@@ -84,9 +96,12 @@ async fn phases(
     let workload = Workload::start(options.seed, &servers, recorder, defects).await?;
     writable(recorder).await?;
 
-    let observer = Observer::start(&servers).await?;
+    let observer = Observer::start(&servers, recorder).await?;
     let plan = plan(options.seed, &options.nemeses, options.faults_for);
-    facts.journal = Injector::new(cluster, &observer, recorder, defects).run(&plan).await;
+    let injector = Injector::new(cluster, &observer, recorder, defects).await?;
+    let damaged;
+    (facts.journal, damaged) = injector.run(&plan).await;
+    facts.leaders = observer.changes();
     drop(observer);
 
     match writable(recorder).await {
@@ -111,7 +126,7 @@ async fn phases(
     }
     let drained = drain(&servers, recorder).await;
     stop(cluster, defects).await;
-    read_logs(cluster, &topics, recorder);
+    read_logs(cluster, &topics, &damaged, recorder);
     drained
 }
 
@@ -134,7 +149,9 @@ async fn writable(recorder: &Recorder) -> Result<Duration, String> {
 async fn stop(cluster: &mut ChaosCluster, defects: &Defects) {
     for (number, node) in (1..).zip(&mut cluster.nodes) {
         if let Some(status) = node.ended_by_itself() {
-            defects.add(format!("node {number} ended by itself with {status}: {}", node.log_tail()));
+            let log = node.log_tail();
+            let last_line = log.lines().last().unwrap_or_default();
+            defects.add(format!("node {number} ended by itself with {status}: {last_line}"));
             node.kill_9();
         } else if node.is_running() {
             if let Err(why) = node.try_stop().await {
@@ -147,8 +164,8 @@ async fn stop(cluster: &mut ChaosCluster, defects: &Defects) {
     }
 }
 
-fn read_logs(cluster: &ChaosCluster, topics: &[(u32, TopicInfo)], recorder: &Recorder) {
+fn read_logs(cluster: &ChaosCluster, topics: &[(u32, TopicInfo)], damaged: &BTreeSet<u64>, recorder: &Recorder) {
     for (topic, info) in topics {
-        replica_logs::read(cluster, *topic, info, recorder);
+        replica_logs::read(cluster, *topic, info, damaged, recorder);
     }
 }

@@ -2,12 +2,12 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use crate::history::{Call, Operation, Outcome, PartitionKey};
+use crate::history::{Call, Operation, PartitionKey};
 
 /// The longest time without an acknowledged write on any partition, and on the partition that waited longest, while
 /// producers were at work: between the first and the last invocation of a send.
 pub(super) fn longest_gaps(history: &[Operation]) -> (Duration, Duration) {
-    let sends = history.iter().filter(|operation| matches!(operation.call, Call::Send { .. }));
+    let sends = history.iter().filter(|operation| matches!(operation.call, Call::Send { .. } | Call::Append { .. }));
     let invoked: Vec<u64> = sends.clone().map(|operation| operation.invoked_ns).collect();
     let (Some(first), Some(last)) = (invoked.iter().min(), invoked.iter().max()) else {
         return Default::default();
@@ -16,7 +16,7 @@ pub(super) fn longest_gaps(history: &[Operation]) -> (Duration, Duration) {
     let mut by_partition: BTreeMap<PartitionKey, Vec<u64>> = BTreeMap::new();
     for operation in sends {
         let times = by_partition.entry(operation.partition).or_insert_with(|| vec![*first, *last]);
-        if matches!(operation.call, Call::Send { outcome: Outcome::Ok(_), .. }) && operation.completed_ns <= *last {
+        if operation.call.acknowledged().is_some() && operation.completed_ns <= *last {
             times.push(operation.completed_ns);
             all.push(operation.completed_ns);
         }
@@ -33,6 +33,7 @@ fn gap(mut times: Vec<u64>) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::history::Outcome;
 
     fn send(index: u32, invoked_ns: u64, completed_ns: u64, acknowledged: bool) -> Operation {
         let outcome = if acknowledged { Outcome::Ok(1) } else { Outcome::Info(String::new()) };

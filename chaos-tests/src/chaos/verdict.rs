@@ -8,7 +8,10 @@ use std::{
 
 use serde::Serialize;
 
-use super::nemesis::{Entry, NemesisKind, State};
+use super::{
+    nemesis::{Entry, NemesisKind, State},
+    report::Led,
+};
 use crate::checker::{Counts, Findings, Report};
 
 /// The end of a run, in a word.
@@ -30,6 +33,10 @@ pub struct Verdict {
     pub outcome: Outcome,
     /// The seed.
     pub seed: u64,
+    /// How long faults were injected, in seconds.
+    pub seconds: u64,
+    /// Whether the shipped binaries were run.
+    pub shipped: bool,
     /// What clients did.
     pub counts: Counts,
     /// Faults installed, by kind.
@@ -62,8 +69,11 @@ pub struct Verdict {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Facts {
     pub(super) seed: u64,
+    pub(super) seconds: u64,
+    pub(super) shipped: bool,
     pub(super) nemeses: Vec<NemesisKind>,
     pub(super) journal: Vec<Entry>,
+    pub(super) leaders: Vec<Led>,
     pub(super) gaps: (Duration, Duration),
     pub(super) writable_after: Duration,
     pub(super) converged_after: Duration,
@@ -91,6 +101,8 @@ impl Verdict {
         Self {
             outcome,
             seed: facts.seed,
+            seconds: facts.seconds,
+            shipped: facts.shipped,
             counts: report.counts,
             faults,
             longest_gap: facts.gaps.0,
@@ -103,6 +115,14 @@ impl Verdict {
             results: facts.results,
             command: facts.command,
         }
+    }
+}
+
+#[cfg(test)]
+impl Verdict {
+    /// The verdict on a report and a journal.
+    pub(super) fn for_test(report: Report, journal: Vec<Entry>) -> Self {
+        Self::new(report, Facts { journal, ..Facts::default() })
     }
 }
 

@@ -43,11 +43,15 @@ pub enum AnomalyKind {
     AckMismatch,
     /// See [`definition`](Self::definition).
     ReplicaDivergence,
+    /// See [`definition`](Self::definition).
+    GroupRegress,
+    /// See [`definition`](Self::definition).
+    GroupSkip,
 }
 
 impl AnomalyKind {
     /// All of them.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 16] = [
         Self::LostWrite,
         Self::Unseen,
         Self::Duplicate,
@@ -62,6 +66,8 @@ impl AnomalyKind {
         Self::UncommittedRead,
         Self::AckMismatch,
         Self::ReplicaDivergence,
+        Self::GroupRegress,
+        Self::GroupSkip,
     ];
 
     /// Its name in reports.
@@ -82,6 +88,8 @@ impl AnomalyKind {
             Self::UncommittedRead => "uncommitted-read",
             Self::AckMismatch => "ack-mismatch",
             Self::ReplicaDivergence => "replica-divergence",
+            Self::GroupRegress => "group-regress",
+            Self::GroupSkip => "group-skip",
         }
     }
 
@@ -103,8 +111,12 @@ impl AnomalyKind {
             Self::RealtimeOrder => "a record acknowledged before another was sent is behind it",
             Self::StaleEnd => "a linearizable end offset at or below an offset already known to be committed",
             Self::UncommittedRead => "a polled record is gone later",
-            Self::AckMismatch => "the acknowledged offset holds another value",
+            Self::AckMismatch => {
+                "the acknowledged offset holds another value, or is not the one that was the condition"
+            }
             Self::ReplicaDivergence => "two replicas' logs differ within what is committed",
+            Self::GroupRegress => "a group's committed offset went back without a reset",
+            Self::GroupSkip => "a group committed beyond a record that none of its members was given",
         }
     }
 }

@@ -7,6 +7,8 @@
 
 mod anomaly;
 mod ends;
+mod groups;
+mod linear;
 mod loss;
 mod order;
 mod polls;
@@ -42,6 +44,8 @@ pub struct Report {
 pub struct Counts {
     /// Writes that were acknowledged.
     pub acknowledged: u64,
+    /// Those of them that had an offset for a condition.
+    pub conditional: u64,
     /// Writes of which nobody knows.
     pub unknown: u64,
     /// Writes that provably were not done.
@@ -52,6 +56,10 @@ pub struct Counts {
     pub records_polled: u64,
     /// Linearizable end offsets.
     pub end_offsets: u64,
+    /// Linearizable reads of what a group has committed.
+    pub committed_offsets: u64,
+    /// Partitions given to members of groups.
+    pub assignments: u64,
     /// Records of all drains.
     pub records_drained: u64,
     /// Replicas whose logs were read from their files.
@@ -87,20 +95,28 @@ fn judge(view: &View<'_>, findings: &mut Findings) {
     polls::judge(view, findings);
     ends::judge(view, findings);
     replicas::judge(view, findings);
+    groups::judge(view, findings);
 }
 
 fn count(history: &[Operation]) -> Counts {
     let mut counts = Counts::default();
     for operation in history {
         match &operation.call {
-            Call::Send { outcome: Outcome::Ok(_), .. } => counts.acknowledged += 1,
-            Call::Send { outcome: Outcome::Info(_), .. } => counts.unknown += 1,
-            Call::Send { outcome: Outcome::Fail(_), .. } => counts.failed += 1,
+            Call::Send { outcome, .. } | Call::Append { outcome, .. } => match outcome {
+                Outcome::Ok(_) => {
+                    counts.acknowledged += 1;
+                    counts.conditional += u64::from(matches!(operation.call, Call::Append { .. }));
+                }
+                Outcome::Info(_) => counts.unknown += 1,
+                Outcome::Fail(_) => counts.failed += 1,
+            },
             Call::Poll { outcome: Outcome::Ok(reads) } => {
                 counts.polls += 1;
                 counts.records_polled += reads.len() as u64;
             }
             Call::EndOffset { outcome: Outcome::Ok(_) } => counts.end_offsets += 1,
+            Call::Committed { outcome: Outcome::Ok(Some(_)), .. } => counts.committed_offsets += 1,
+            Call::Assigned { .. } => counts.assignments += 1,
             Call::Drain { outcome: Outcome::Ok(reads) } => counts.records_drained += reads.len() as u64,
             Call::Replica { outcome: Outcome::Ok(_), .. } => counts.replicas += 1,
             _ => {}

@@ -14,6 +14,7 @@ pub(super) fn judge(view: &View<'_>, findings: &mut Findings) {
         for operation in operations {
             match &operation.call {
                 Call::Seek { offset } => next = Some(*offset),
+                Call::Assigned { .. } => next = None,
                 Call::Poll { outcome: Outcome::Ok(reads) } => {
                     for (offset, _) in reads {
                         if let Some(next) = next {

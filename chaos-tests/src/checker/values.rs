@@ -41,6 +41,16 @@ pub(super) fn judge(view: &View<'_>, findings: &mut Findings) {
             Some(Outcome::Ok(_) | Outcome::Info(_)) => {}
         }
     }
+    for (value, send) in &view.sends {
+        let placed = send.outcome.ok().or_else(|| view.drained.get(value));
+        if let (Some(expected), Some(offset)) = (send.expected, placed)
+            && expected != *offset
+        {
+            findings.add(AnomalyKind::AckMismatch, view.partition, || {
+                format!("{value} was to be appended at offset {expected} or not at all, and is at {offset}")
+            });
+        }
+    }
     for (value, _, offset) in view.acknowledged() {
         let others = at_offset.get(&offset).into_iter().flatten().filter(|other| **other != value);
         let others: BTreeSet<Value> = others.copied().collect();

@@ -1,7 +1,8 @@
 //! The history of one partition, arranged for the checks.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use super::linear::Looked;
 use crate::history::{Call, LogEntry, Operation, Outcome, PartitionKey, Read, Value};
 
 /// Operations of one partition. Of the drain only a finished one counts.
@@ -12,7 +13,9 @@ pub(super) struct View<'a> {
     pub(super) sends: BTreeMap<Value, Send<'a>>,
     /// By consumer, in the order of their ends.
     pub(super) polls: BTreeMap<u32, Vec<&'a Operation>>,
-    pub(super) ends: Vec<End>,
+    pub(super) ends: Vec<Looked>,
+    /// By number.
+    pub(super) groups: BTreeMap<u32, Group>,
     /// In the order of offsets.
     pub(super) drain: Option<&'a [Read]>,
     /// By node; a log that could not be read says why.
@@ -28,14 +31,19 @@ pub(super) struct Send<'a> {
     pub(super) invoked_ns: u64,
     pub(super) completed_ns: u64,
     pub(super) outcome: &'a Outcome<u64>,
+    /// The only offset it may have.
+    pub(super) expected: Option<u64>,
 }
 
-/// A linearizable end offset.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct End {
-    pub(super) invoked_ns: u64,
-    pub(super) completed_ns: u64,
-    pub(super) offset: u64,
+/// What is known of a consumer group.
+#[derive(Debug, Default)]
+pub(super) struct Group {
+    /// Processes that were given the partition.
+    pub(super) members: BTreeSet<u32>,
+    /// Commits that were done: when that was known, and the offset.
+    pub(super) commits: Vec<(u64, u64)>,
+    /// Linearizable reads of what is committed.
+    pub(super) reads: Vec<Looked>,
 }
 
 impl<'a> View<'a> {
@@ -45,6 +53,7 @@ impl<'a> View<'a> {
             sends: BTreeMap::new(),
             polls: BTreeMap::new(),
             ends: Vec::new(),
+            groups: BTreeMap::new(),
             drain: None,
             replicas: BTreeMap::new(),
             drained: HashMap::new(),
@@ -64,23 +73,44 @@ impl<'a> View<'a> {
         match &operation.call {
             Call::Send { number, outcome } => {
                 let value = Value { process, number: *number };
-                self.sends.insert(value, Send { invoked_ns, completed_ns, outcome });
+                self.sends.insert(value, Send { invoked_ns, completed_ns, outcome, expected: None });
+            }
+            Call::Append { number, expected, outcome } => {
+                let value = Value { process, number: *number };
+                self.sends.insert(value, Send { invoked_ns, completed_ns, outcome, expected: Some(*expected) });
+            }
+            Call::Assigned { group } => {
+                self.groups.entry(*group).or_default().members.insert(process);
+                self.polls.entry(process).or_default().push(operation);
+            }
+            Call::Commit { group, offset, outcome: Outcome::Ok(()) } => {
+                self.groups.entry(*group).or_default().commits.push((completed_ns, *offset));
+            }
+            Call::Committed { group, outcome: Outcome::Ok(committed) } => {
+                let offset = committed.unwrap_or_default();
+                self.groups.entry(*group).or_default().reads.push(Looked { invoked_ns, completed_ns, offset });
             }
             Call::Poll { outcome: Outcome::Ok(_) } | Call::BrokenPoll { .. } | Call::Seek { .. } => {
                 self.polls.entry(process).or_default().push(operation);
             }
             Call::EndOffset { outcome: Outcome::Ok(offset) } => {
-                self.ends.push(End { invoked_ns, completed_ns, offset: *offset });
+                self.ends.push(Looked { invoked_ns, completed_ns, offset: *offset });
             }
             Call::Drain { outcome: Outcome::Ok(reads) } => self.drain = Some(reads),
             Call::Replica { node, outcome } => {
                 let log = match outcome {
                     Outcome::Ok(log) => Ok(log.as_slice()),
-                    Outcome::Fail(why) | Outcome::Info(why) => Err(why.as_str()),
+                    Outcome::Fail(why) => Err(why.as_str()),
+                    // Nothing is known of it.
+                    Outcome::Info(_) => return,
                 };
                 self.replicas.insert(*node, log);
             }
-            Call::Poll { .. } | Call::EndOffset { .. } | Call::Drain { .. } => {}
+            Call::Poll { .. }
+            | Call::EndOffset { .. }
+            | Call::Drain { .. }
+            | Call::Commit { .. }
+            | Call::Committed { .. } => {}
         }
     }
 

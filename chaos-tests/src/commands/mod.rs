@@ -2,9 +2,11 @@
 
 pub(crate) mod check;
 pub(crate) mod failover;
+pub(crate) mod figures;
 pub(crate) mod grow;
 pub(crate) mod list;
 pub(crate) mod pipelining;
+pub(crate) mod replay;
 pub(crate) mod run;
 pub(crate) mod verify_lines;
 

@@ -20,8 +20,8 @@ writes, an unfinished drain, or a nemesis that was asked for and never installed
 Example:
   quorate-chaos run --profile quick --seeds 1,2,3 --nemesis kill,isolate,one-way --results results")]
 pub(crate) struct Arguments {
-    /// How long faults are injected: quick 30 s, standard 2 min, long 20 min
-    #[arg(long, value_enum, default_value_t = Profile::Standard)]
+    /// How long faults are injected: quick 2 min, full 30 min, soak eight times 30 min
+    #[arg(long, value_enum, default_value_t = Profile::Quick)]
     profile: Profile,
     /// How long faults are injected, in seconds
     #[arg(long, value_name = "S", conflicts_with_all = ["profile", "minutes"], value_parser = clap::value_parser!(u64).range(1..=86_400))]
@@ -38,9 +38,9 @@ pub(crate) struct Arguments {
     /// The faults to inject, each at least once [default: all; see `quorate-chaos list`]
     #[arg(long, value_name = "KIND,…", value_delimiter = ',', value_parser = nemesis_parser())]
     nemesis: Vec<NemesisKind>,
-    /// Nodes whose disks lose at every kill what was not synced
+    /// Run the shipped binaries: a kill is a kill, no power cut, and disks and clocks work
     #[arg(long)]
-    power_loss: bool,
+    shipped: bool,
     /// Where each run makes a directory of its results [default: quorate-chaos in the system's temporary directory]
     #[arg(long, value_name = "DIR")]
     results: Option<PathBuf>,
@@ -49,8 +49,8 @@ pub(crate) struct Arguments {
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum Profile {
     Quick,
-    Standard,
-    Long,
+    Full,
+    Soak,
 }
 
 fn nemesis_parser() -> impl TypedValueParser<Value = NemesisKind> {
@@ -60,28 +60,51 @@ fn nemesis_parser() -> impl TypedValueParser<Value = NemesisKind> {
 
 impl Arguments {
     fn runs(&self) -> Vec<RunOptions> {
-        let faults_for = match (self.seconds, self.minutes, self.profile) {
-            (Some(seconds), ..) => Duration::from_secs(seconds),
-            (_, Some(minutes), _) => Duration::from_secs(60 * minutes),
-            (.., Profile::Quick) => chaos::Profile::Quick.faults_for(),
-            (.., Profile::Standard) => chaos::Profile::Standard.faults_for(),
-            (.., Profile::Long) => chaos::Profile::Long.faults_for(),
+        let profile = match self.profile {
+            Profile::Quick => chaos::Profile::Quick,
+            Profile::Full => chaos::Profile::Full,
+            Profile::Soak => chaos::Profile::Soak,
         };
+        let (faults_for, runs) = match (self.seconds, self.minutes) {
+            (Some(seconds), _) => (Duration::from_secs(seconds), 1),
+            (_, Some(minutes)) => (Duration::from_secs(60 * minutes), 1),
+            (None, None) => (profile.faults_for(), profile.runs()),
+        };
+        let nodes = if self.shipped { NodeKind::Shipped } else { NodeKind::PowerLoss };
         let mut nemeses = if self.nemesis.is_empty() { NemesisKind::ALL.to_vec() } else { self.nemesis.clone() };
+        if self.nemesis.is_empty() && self.shipped {
+            nemeses.retain(|kind| !kind.needs_seams());
+        }
         nemeses.sort_unstable();
         nemeses.dedup();
-        let seeds = if self.seeds.is_empty() { vec![self.seed] } else { self.seeds.clone() };
-        let results = self.results.clone().unwrap_or_else(|| std::env::temp_dir().join("quorate-chaos"));
-        let nodes = if self.power_loss { NodeKind::PowerLoss } else { NodeKind::Shipped };
+        let following = (0..runs).map(|run| self.seed.wrapping_add(run)).collect();
+        let seeds = if self.seeds.is_empty() { following } else { self.seeds.clone() };
+        let results = self.results.clone().unwrap_or_else(default_results);
         let run = |seed| RunOptions { seed, nemeses: nemeses.clone(), faults_for, nodes, results: results.clone() };
         seeds.into_iter().map(run).collect()
     }
 }
 
+/// Where results go unless that is said.
+pub(super) fn default_results() -> PathBuf {
+    std::env::temp_dir().join("quorate-chaos")
+}
+
 pub(crate) fn run(arguments: &Arguments, output: Format) -> ExitCode {
+    if let Some(kind) = arguments.nemesis.iter().find(|kind| arguments.shipped && kind.needs_seams()) {
+        eprintln!(
+            "quorate-chaos: {kind} breaks disks or clocks, which the shipped binaries do not let it; leave --shipped out"
+        );
+        return ExitCode::from(2);
+    }
+    run_all(arguments.runs(), output)
+}
+
+/// Runs one after the other and tells what came of each.
+pub(super) fn run_all(runs: Vec<RunOptions>, output: Format) -> ExitCode {
     let ran = block_on(async {
         let mut verdicts = Vec::new();
-        for options in arguments.runs() {
+        for options in runs {
             let verdict = chaos::run(&options).await?;
             if output == Format::Table {
                 println!("{verdict}");

@@ -11,6 +11,7 @@ use std::{
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::{binary, eventually, until};
+use crate::node_faults::NodeFaults;
 
 /// A node that is asked to stop does so by then.
 const STOP_MAX: Duration = Duration::from_secs(20);
@@ -24,7 +25,7 @@ const LOG_LINES_SHOWN: usize = 40;
 pub enum NodeKind {
     /// The shipped `quorate-node`.
     Shipped,
-    /// `quorate-chaos-node`: a kill is a power cut, and syncs can be held.
+    /// `quorate-chaos-node`: a kill is a power cut, syncs can be held, disk and clock can be broken.
     PowerLoss,
 }
 
@@ -54,6 +55,8 @@ pub struct Node {
     pub way_in: WayIn,
     /// Where its peers are told to reach it, if not at its own port.
     pub peer_advertise: Option<String>,
+    /// Where clients are told to reach it, if not at its own port.
+    pub advertise: Option<String>,
     /// Settings, as environment variables: `QUORATE_A__B` and a value.
     pub settings: Vec<(String, String)>,
     log: PathBuf,
@@ -73,6 +76,7 @@ impl Node {
             data_dir,
             way_in,
             peer_advertise: None,
+            advertise: None,
             settings: Vec::new(),
             log,
             child: None,
@@ -82,6 +86,12 @@ impl Node {
     /// Where clients reach it.
     #[must_use]
     pub fn client_address(&self) -> String {
+        self.advertise.clone().unwrap_or_else(|| self.own_client_address())
+    }
+
+    /// Where clients reach it whatever it advertises.
+    #[must_use]
+    pub fn own_client_address(&self) -> String {
         format!("127.0.0.1:{}", self.client_port)
     }
 
@@ -114,7 +124,7 @@ impl Node {
         for (name, _) in std::env::vars_os().filter(|(name, _)| name.as_encoded_bytes().starts_with(b"QUORATE_")) {
             command.env_remove(name);
         }
-        command.arg("--data-dir").arg(&self.data_dir).args(["--listen", &self.client_address()]);
+        command.arg("--data-dir").arg(&self.data_dir).args(["--listen", &self.own_client_address()]);
         command.args(["--peer-listen", &self.peer_address()]).env("QUORATE_HTTP_LISTEN", "off");
         match &self.way_in {
             WayIn::Seeds(seeds) => command.args(["--seeds", seeds]),
@@ -122,6 +132,9 @@ impl Node {
             WayIn::Standby => command.env("QUORATE_STANDBY", "true"),
         };
         command.args(self.peer_advertise.iter().flat_map(|address| ["--peer-advertise", address]));
+        if let Some(address) = &self.advertise {
+            command.env("QUORATE_ADVERTISE", address);
+        }
         command.envs(self.settings.iter().map(|(name, value)| (name, value)));
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).spawn()
     }
@@ -221,6 +234,14 @@ impl Node {
         let path = self.data_dir.join(crate::power_loss::HOLD_SYNC);
         let done = if held { fs::write(&path, b"") } else { fs::remove_file(&path) };
         done.unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    }
+
+    /// Lets these faults, and no others, hold on a [`NodeKind::PowerLoss`] node.
+    ///
+    /// # Panics
+    /// If the file system fails.
+    pub fn set_faults(&self, faults: NodeFaults) {
+        faults.install(&self.data_dir).unwrap_or_else(|error| panic!("{}: {error}", self.data_dir.display()));
     }
 
     /// Processor time its process has used, where there is `/proc`.

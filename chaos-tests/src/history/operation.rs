@@ -86,6 +86,15 @@ pub enum Call {
         /// Its offset.
         outcome: Outcome<u64>,
     },
+    /// A record was sent to be appended at one offset or not at all; its offset.
+    Append {
+        /// Its number among the process's records.
+        number: u64,
+        /// The offset it was to get.
+        expected: u64,
+        /// Its offset.
+        outcome: Outcome<u64>,
+    },
     /// A consumer went on reading.
     Poll {
         /// What came, in order.
@@ -103,6 +112,27 @@ pub enum Call {
         /// The next offset it reads.
         offset: u64,
     },
+    /// A member of a group was given the partition: it reads from where the group has come to.
+    Assigned {
+        /// The group.
+        group: u32,
+    },
+    /// A member of a group committed how far it has come.
+    Commit {
+        /// The group.
+        group: u32,
+        /// The next offset that the group reads.
+        offset: u64,
+        /// Whether it was done.
+        outcome: Outcome<()>,
+    },
+    /// A linearizable read of what a group has committed.
+    Committed {
+        /// The group.
+        group: u32,
+        /// The next offset that the group reads, if it has committed one.
+        outcome: Outcome<Option<u64>>,
+    },
     /// A linearizable read of the end offset.
     EndOffset {
         /// The first offset not yet committed.
@@ -117,9 +147,20 @@ pub enum Call {
     Replica {
         /// The node it is on.
         node: u64,
-        /// What it holds, by log index.
+        /// What it holds, by log index; unknown where its files were altered on purpose and cannot be read.
         outcome: Outcome<ReplicaLog>,
     },
+}
+
+impl Call {
+    /// The offset of a write that was acknowledged.
+    #[must_use]
+    pub fn acknowledged(&self) -> Option<u64> {
+        match self {
+            Self::Send { outcome, .. } | Self::Append { outcome, .. } => outcome.ok().copied(),
+            _ => None,
+        }
+    }
 }
 
 /// The entries of a replica's log, by log index, ascending.

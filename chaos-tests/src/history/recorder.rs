@@ -46,7 +46,7 @@ impl Recorder {
             _ => 0,
         };
         let mut history = self.history();
-        if let Call::Send { outcome: Outcome::Ok(_), .. } = call {
+        if call.acknowledged().is_some() {
             *history.acknowledged.entry(partition).or_default() += 1;
         }
         history.entries += 1 + reads;

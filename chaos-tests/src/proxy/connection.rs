@@ -2,12 +2,12 @@
 
 use std::{io, net::SocketAddr, sync::atomic::AtomicBool, sync::atomic::Ordering, time::Duration};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use tokio::{io::AsyncReadExt, net::TcpStream, sync::watch, time::timeout};
 
 use super::{
-    Links, Rule,
-    links::LinkState,
+    Dialers, Links, Rule,
+    links::{CLIENTS, LinkState},
     pump::{self, Pump},
 };
 
@@ -21,14 +21,15 @@ const HELLO_MAX: Duration = Duration::from_secs(5);
 const CONNECT_MAX: Duration = Duration::from_secs(5);
 
 /// Carries a connection to its end.
-pub(super) async fn serve(mut dialer: TcpStream, to: u64, target: SocketAddr, links: &Links) -> io::Result<()> {
+pub(super) async fn serve(
+    mut dialer: TcpStream,
+    dialers: Dialers,
+    to: u64,
+    target: SocketAddr,
+    links: &Links,
+) -> io::Result<()> {
     dialer.set_nodelay(true)?;
-    let mut hello = [0; HELLO_BYTES];
-    timeout(HELLO_MAX, dialer.read_exact(&mut hello)).await??;
-    if !hello.starts_with(HELLO_MAGIC) {
-        return Err(io::Error::new(io::ErrorKind::InvalidData, "it does not begin with a peer handshake"));
-    }
-    let from = hello[HELLO_FROM..HELLO_FROM + 8].iter().fold(0, |id, byte| id << 8 | u64::from(*byte));
+    let (from, hello) = timeout(HELLO_MAX, hear(&mut dialer, dialers)).await??;
     let (mut there, mut back) = (links.watch(from, to), links.watch(to, from));
     if !comes_about(&mut dialer, &mut there, &mut back).await? {
         return dialer.set_zero_linger();
@@ -42,12 +43,28 @@ pub(super) async fn serve(mut dialer: TcpStream, to: u64, target: SocketAddr, li
         }
     };
     listener.set_nodelay(true)?;
-    let ended = carry(&mut dialer, &mut listener, Bytes::copy_from_slice(&hello), &there, &back).await;
+    let ended = carry(&mut dialer, &mut listener, hello, &there, &back).await;
     if ended.is_err() {
         dialer.set_zero_linger()?;
         listener.set_zero_linger()?;
     }
     ended
+}
+
+/// Who dials, and what it has said first. Whoever dials waits for an answer to that before it says more.
+async fn hear(dialer: &mut TcpStream, dialers: Dialers) -> io::Result<(u64, Bytes)> {
+    let mut hello = BytesMut::with_capacity(HELLO_BYTES);
+    if dialers == Dialers::Clients {
+        dialer.read_buf(&mut hello).await?;
+        return Ok((CLIENTS, hello.freeze()));
+    }
+    hello.resize(HELLO_BYTES, 0);
+    dialer.read_exact(&mut hello).await?;
+    if !hello.starts_with(HELLO_MAGIC) {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "it does not begin with a peer handshake"));
+    }
+    let from = hello[HELLO_FROM..HELLO_FROM + 8].iter().fold(0, |id, byte| id << 8 | u64::from(*byte));
+    Ok((from, hello.freeze()))
 }
 
 /// Waits while a link holds connection attempts up. False if one drops them; then no answer comes until that ends or the

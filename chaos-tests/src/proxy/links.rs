@@ -9,7 +9,10 @@ use tokio::sync::watch;
 
 use super::Rule;
 
-/// From a node to another.
+/// Instead of a node's number in a link: all clients.
+pub const CLIENTS: u64 = 0;
+
+/// From a node to another, or between a node and the clients.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Link {
     /// Who sends.
@@ -36,17 +39,17 @@ pub struct Links {
 }
 
 impl Links {
-    /// The links between nodes 1 to `nodes`, all passing.
+    /// The links between nodes 1 to `nodes`, and between each of them and the clients, all passing.
     #[must_use]
     pub fn new(nodes: u64) -> Self {
-        let pairs = (1..=nodes).flat_map(|from| (1..=nodes).map(move |to| Link { from, to }));
+        let pairs = (CLIENTS..=nodes).flat_map(|from| (CLIENTS..=nodes).map(move |to| Link { from, to }));
         let states = pairs.filter(|link| link.from != link.to).map(|link| (link, watch::Sender::default())).collect();
         Self { states, open: watch::Sender::default(), faults: Mutex::default() }
     }
 
-    /// Every directed link.
+    /// Every directed link between nodes.
     pub fn all(&self) -> impl Iterator<Item = Link> {
-        self.states.keys().copied()
+        self.states.keys().copied().filter(|link| link.from != CLIENTS && link.to != CLIENTS)
     }
 
     /// Lets rules hold until [`heal`](Self::heal) with the same number.

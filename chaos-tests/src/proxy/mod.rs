@@ -1,4 +1,5 @@
-//! The network between the nodes, as a thing that can be broken: a proxy in front of each node's peer port.
+//! The network, as a thing that can be broken: a proxy in front of each node's peer port, and one in front of its port for
+//! clients.
 //!
 //! A node advertises its proxy's address, so that all its peers dial through it. From the handshake that opens each
 //! connection the proxy learns who dials; bytes from node A to node B are then treated by the [`Rule`] of the *directed*
@@ -8,7 +9,9 @@
 //! As on a network that drops packets, a connection that lost bytes never goes on: it is reset once the link passes
 //! bytes again. Unlike there, the other direction of it flows meanwhile.
 //!
-//! Not here: links to clients, corrupted bytes, limited throughput.
+//! To the network all clients are one.
+//!
+//! Not here: corrupted bytes.
 
 mod connection;
 mod links;
@@ -27,11 +30,20 @@ use tokio::{
     task::{JoinHandle, JoinSet},
 };
 
-pub use links::{Link, Links};
+pub use links::{CLIENTS, Link, Links};
 pub use rule::Rule;
 
 /// Connections through one proxy; nodes have a handful for each other.
 const CONNECTIONS_MAX: usize = 1_024;
+
+/// Who connects to a port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dialers {
+    /// Other nodes, which say who they are.
+    Nodes,
+    /// Clients.
+    Clients,
+}
 
 /// Listens in front of one node until it is dropped.
 #[derive(Debug)]
@@ -40,13 +52,19 @@ pub struct Proxy {
 }
 
 impl Proxy {
-    /// Listens on a port of loopback for connections to node `to`, whose peer port is `target`.
+    /// Listens on a port of loopback for connections to node `to`, whose own port for these dialers is `target`.
     ///
     /// # Errors
     /// If the port cannot be bound.
-    pub async fn start(listen: u16, to: u64, target: SocketAddr, links: Arc<Links>) -> io::Result<Self> {
+    pub async fn start(
+        listen: u16,
+        dialers: Dialers,
+        to: u64,
+        target: SocketAddr,
+        links: Arc<Links>,
+    ) -> io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, listen)).await?;
-        Ok(Self { task: tokio::spawn(accept(listener, to, target, links)) })
+        Ok(Self { task: tokio::spawn(accept(listener, dialers, to, target, links)) })
     }
 }
 
@@ -56,7 +74,7 @@ impl Drop for Proxy {
     }
 }
 
-async fn accept(listener: TcpListener, to: u64, target: SocketAddr, links: Arc<Links>) {
+async fn accept(listener: TcpListener, dialers: Dialers, to: u64, target: SocketAddr, links: Arc<Links>) {
     let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let mut connections = JoinSet::new();
     while let Ok(permit) = Arc::clone(&room).acquire_owned().await {
@@ -66,7 +84,7 @@ async fn accept(listener: TcpListener, to: u64, target: SocketAddr, links: Arc<L
                 let links = Arc::clone(&links);
                 connections.spawn(async move {
                     let _permit = permit;
-                    if let Err(error) = connection::serve(dialer, to, target, &links).await {
+                    if let Err(error) = connection::serve(dialer, dialers, to, target, &links).await {
                         tracing::debug!(to, %error, "a peer connection ended");
                     }
                 });

@@ -8,6 +8,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
+    time::Duration,
 };
 
 use bytes::{Bytes, BytesMut};
@@ -104,8 +105,14 @@ async fn read(pump: &Pump<'_>, mut source: ReadHalf<'_>, first: Bytes, queue: mp
             }
             continue;
         };
-        let delay = if let Rule::Delay(delay) = rule { delay } else { Default::default() };
-        last_due = last_due.max(Instant::now() + delay);
+        last_due = match rule {
+            Rule::Delay(delay) => last_due.max(Instant::now() + delay),
+            Rule::Throttle(bytes_per_second) => {
+                let takes = Duration::from_secs_f64(bytes.len() as f64 / f64::from(bytes_per_second.max(1)));
+                last_due.max(Instant::now()) + takes
+            }
+            Rule::Pass | Rule::Hold | Rule::Drop => last_due.max(Instant::now()),
+        };
         let permits = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
         let permit = Arc::clone(&room).acquire_many_owned(permits).await.map_err(io::Error::other)?;
         let chunk = Chunk { due: last_due, bytes, _room: permit };

@@ -13,6 +13,8 @@ pub enum Rule {
     Pass,
     /// They arrive later by this time, as many as ever.
     Delay(Duration),
+    /// So many of them pass in a second, on each connection.
+    Throttle(u32),
     /// They arrive after the link is healed, as they do by retransmission where packets were lost.
     Hold,
     /// They vanish, and so do attempts to connect.

@@ -26,7 +26,8 @@ impl Rig {
         let links = Arc::new(Links::new(3));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = free_ports(1)[0];
-        let proxy = Proxy::start(port, 2, listener.local_addr().unwrap(), Arc::clone(&links)).await.unwrap();
+        let proxy =
+            Proxy::start(port, Dialers::Nodes, 2, listener.local_addr().unwrap(), Arc::clone(&links)).await.unwrap();
         Self { links, port, listener, _proxy: proxy }
     }
 

@@ -7,16 +7,22 @@ use quorate_chaos_tests::{
     harness::{Cli, NodeKind, alone, binary},
 };
 
-use NemesisKind::{Delay, Isolate, Kill, OneWay, Pause, Reset, Sever, Split, Stall};
+use NemesisKind::{
+    Clients, Clock, Damage, Delay, DiskErrors, Drain, FailSync, FullDisk, Grow, Isolate, Kill, OneWay, Pause,
+    PauseKill, Replace, Reset, Rolling, Sever, SlowDisk, Split, Stall, Stop, Throttle,
+};
 
 const FAULTS_FOR: Duration = Duration::from_secs(20);
 
 /// Every nemesis is in one of them at least.
-const RUNS: [(u64, NodeKind, &[NemesisKind]); 4] = [
-    (1, NodeKind::Shipped, &[Kill, Pause, Isolate]),
-    (2, NodeKind::Shipped, &[Split, Sever, Reset, Kill]),
-    (3, NodeKind::Shipped, &[OneWay, Stall, Delay, Pause]),
-    (4, NodeKind::PowerLoss, &[Kill, Isolate, OneWay, Reset]),
+const RUNS: [(u64, NodeKind, &[NemesisKind]); 7] = [
+    (1, NodeKind::Shipped, &[Kill, Pause, Isolate, Stop]),
+    (2, NodeKind::Shipped, &[Split, Sever, Reset, Rolling]),
+    (3, NodeKind::Shipped, &[OneWay, Stall, Delay, Throttle, Clients]),
+    (4, NodeKind::PowerLoss, &[Kill, PauseKill, Isolate, OneWay, Reset]),
+    (5, NodeKind::PowerLoss, &[SlowDisk, FullDisk, Clock, Drain, Kill]),
+    (6, NodeKind::PowerLoss, &[FailSync, DiskErrors, Damage, Kill]),
+    (7, NodeKind::PowerLoss, &[Grow, Replace, Kill]),
 ];
 
 async fn passes(run: usize) {
@@ -58,6 +64,21 @@ async fn histories_are_in_order_under_power_loss_and_cuts() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn histories_are_in_order_with_slow_and_full_disks_and_wrong_clocks() {
+    passes(4).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn histories_are_in_order_with_a_disk_that_fails_and_alters_what_it_holds() {
+    passes(5).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn histories_are_in_order_while_nodes_join_leave_and_are_replaced() {
+    passes(6).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_command_line_says_how_a_run_ended_by_its_exit_code() {
     let _alone = alone().await;
     let directory = tempfile::tempdir().unwrap();
@@ -72,7 +93,7 @@ async fn the_command_line_says_how_a_run_ended_by_its_exit_code() {
     }
 
     let kept = fs::read_dir(directory.path()).unwrap().next().unwrap().unwrap().path();
-    for file in ["verdict.json", "history.jsonl", "nemesis.jsonl", "node-1/log", "node-3/log"] {
+    for file in ["report.html", "verdict.json", "history.jsonl", "nemesis.jsonl", "node-1/log", "node-3/log"] {
         assert!(kept.join(file).is_file(), "{file} is missing");
     }
     assert!(!kept.join("node-1/data").exists(), "the data of a run that passed is not kept");

@@ -67,6 +67,23 @@ async fn a_create_whose_answer_was_lost_succeeds_but_not_one_that_came_second() 
 }
 
 #[tokio::test]
+async fn a_create_whose_answer_was_lost_succeeds_although_a_node_has_not_heard_of_the_topic_yet() {
+    let cluster = FakeCluster::start(1, 0).await;
+    let client = cluster.client().await;
+    cluster.state().lose_answers = 1;
+    cluster.state().looks_behind = 3;
+    let topic = client.create_topic(&orders(), config(2)).await.unwrap();
+    assert_eq!((topic.partitions.len(), cluster.state().looks_behind), (2, 0));
+    // One that stays behind is no reason to say that the topic does not exist.
+    let client = cluster.client_of(&[1], Duration::from_millis(500)).await;
+    client.delete_topic(&orders()).await.unwrap();
+    cluster.state().lose_answers = 1;
+    cluster.state().looks_behind = u32::MAX;
+    let error = client.create_topic(&orders(), config(2)).await.unwrap_err();
+    assert_eq!(error.code(), Some(ErrorCode::TopicExists));
+}
+
+#[tokio::test]
 async fn a_delete_whose_answer_was_lost_succeeds_but_not_one_of_nothing() {
     let cluster = FakeCluster::start(1, 1).await;
     let client = cluster.client().await;

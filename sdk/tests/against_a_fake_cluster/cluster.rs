@@ -68,6 +68,8 @@ pub(crate) struct State {
     pub(crate) min_metadata_indexes: Vec<u64>,
     pub(crate) metadata_index: u64,
     pub(crate) groups: Groups,
+    /// Looks at topics that are answered as if they did not exist yet.
+    pub(crate) looks_behind: u32,
     /// Topics created from now on have no leader at first: looks until they have.
     pub(crate) looks_without_leader: u32,
 }
@@ -307,7 +309,9 @@ impl QuorateApi for Node {
             let (metadata_index, nodes) = (state.metadata_index, state.node_infos());
             return Ok(TopicsResponse { metadata_index, nodes, topics: vec![topic] });
         }
-        let topic = state.topic_info();
+        let behind = std::mem::replace(&mut state.looks_behind, 0);
+        state.looks_behind = behind.saturating_sub(1);
+        let topic = state.topic_info().filter(|_| behind == 0);
         state.looks_without_leader = state.looks_without_leader.saturating_sub(1);
         let found = match &request.selector {
             TopicSelector::All => topic,

@@ -9,17 +9,27 @@ use std::{
 use super::{NemesisKind, Role, Step};
 use crate::{
     history::PartitionKey,
-    proxy::{Link, Rule},
+    node_faults::NodeFaults,
+    proxy::{CLIENTS, Link, Rule},
 };
 
 /// Delays lie below the shortest election timeout both ways together, so that leaders stay.
 const DELAY_MS: (u64, u64) = (5, 150);
 
+/// Syncs of a slow disk take longer by this.
+const SYNC_DELAY_MS: (u64, u64) = (50, 300);
+/// Links that carry little.
+const THROTTLE_BYTES: (u32, u32) = (20_000, 400_000);
+/// Clocks jump by at most this.
+const CLOCK_MS_MAX: u64 = 3_600_000;
+
 /// Who leads what, as last seen.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Roles {
-    /// How many nodes there are; they are numbered from 1.
-    pub nodes: u64,
+    /// The numbers of the nodes.
+    pub members: Vec<u64>,
+    /// The one of them whose disk is bad.
+    pub bad_disk: u64,
     /// The leaders of partitions.
     pub leaders: BTreeMap<PartitionKey, u64>,
     /// The leader of the metadata group.
@@ -37,6 +47,22 @@ pub enum Action {
     Links(Vec<(Link, Rule)>),
     /// The connections of links are reset.
     Reset(Vec<Link>),
+    /// Processes are asked to stop.
+    Stop(Vec<u64>),
+    /// Processes are stopped in their tracks, then killed.
+    PauseKill(Vec<u64>),
+    /// One process after the other is restarted.
+    Rolling(Vec<u64>),
+    /// Disks and clocks are wrong.
+    Faults(Vec<u64>, NodeFaults),
+    /// Bytes change in the files of a node that is down.
+    Damage(u64),
+    /// A node is to lead nothing.
+    Drain(u64),
+    /// A node joins.
+    Grow,
+    /// A node loses its disk, and another one joins.
+    Replace(u64),
 }
 
 /// As in "drop 1→2 1→3".
@@ -47,11 +73,20 @@ impl Display for Action {
             Self::Kill(nodes) => write!(formatter, "kill nodes {nodes:?}"),
             Self::Pause(nodes) => write!(formatter, "pause nodes {nodes:?}"),
             Self::Reset(links) => write!(formatter, "reset{}", links.iter().map(link).collect::<String>()),
+            Self::Stop(nodes) => write!(formatter, "stop nodes {nodes:?}"),
+            Self::PauseKill(nodes) => write!(formatter, "pause, then kill nodes {nodes:?}"),
+            Self::Rolling(nodes) => write!(formatter, "restart nodes {nodes:?} one after the other"),
+            Self::Faults(nodes, faults) => write!(formatter, "nodes {nodes:?}: {faults}"),
+            Self::Damage(node) => write!(formatter, "damage node {node}"),
+            Self::Drain(node) => write!(formatter, "drain node {node}"),
+            Self::Grow => write!(formatter, "a node joins"),
+            Self::Replace(node) => write!(formatter, "node {node} loses its disk"),
             Self::Links(rules) => {
                 let links: String = rules.iter().map(|(of, _)| link(of)).collect();
                 match rules.first().map(|(_, rule)| *rule).unwrap_or_default() {
                     Rule::Pass => write!(formatter, "pass{links}"),
                     Rule::Delay(delay) => write!(formatter, "delay by {} ms{links}", delay.as_millis()),
+                    Rule::Throttle(bytes) => write!(formatter, "throttle to {bytes} bytes/s{links}"),
                     Rule::Hold => write!(formatter, "hold{links}"),
                     Rule::Drop => write!(formatter, "drop{links}"),
                 }
@@ -69,7 +104,7 @@ pub fn aim(step: &Step, roles: &Roles) -> Result<Action, String> {
     // Lower bits chose the partition and the node.
     let choice = step.choice >> 32;
     let first = nodes.first().copied().unwrap_or_default();
-    let others: Vec<u64> = (1..=roles.nodes).filter(|node| *node != first).collect();
+    let others: Vec<u64> = roles.members.iter().copied().filter(|node| *node != first).collect();
     let other = others[(choice >> 8) as usize % others.len().max(1)];
     let (out, back) = (links(roles, &nodes, true), links(roles, &nodes, false));
     let both = || {
@@ -106,11 +141,50 @@ pub fn aim(step: &Step, roles: &Roles) -> Result<Action, String> {
             let delay = DELAY_MS.0 + choice % (DELAY_MS.1 - DELAY_MS.0);
             all(both(), Rule::Delay(Duration::from_millis(delay)))
         }
+        NemesisKind::Throttle => {
+            let bytes = THROTTLE_BYTES.0 + choice as u32 % (THROTTLE_BYTES.1 - THROTTLE_BYTES.0);
+            all(both(), Rule::Throttle(bytes))
+        }
+        NemesisKind::Clients => {
+            let links: Vec<Link> = nodes
+                .iter()
+                .flat_map(|node| [Link { from: CLIENTS, to: *node }, Link { from: *node, to: CLIENTS }])
+                .collect();
+            match choice % 5 {
+                0 => all(links, Rule::Drop),
+                // Requests arrive, answers do not.
+                1 => all(links.into_iter().filter(|link| link.to == CLIENTS).collect(), Rule::Drop),
+                2 => all(links, Rule::Hold),
+                3 => Action::Reset(links),
+                _ => all(links, Rule::Delay(Duration::from_millis(DELAY_MS.0 + choice % (DELAY_MS.1 - DELAY_MS.0)))),
+            }
+        }
+        NemesisKind::Stop => Action::Stop(nodes),
+        NemesisKind::PauseKill => Action::PauseKill(nodes),
+        NemesisKind::Rolling => Action::Rolling(nodes),
+        NemesisKind::SlowDisk => {
+            let sync_delay_ms = SYNC_DELAY_MS.0 + choice % (SYNC_DELAY_MS.1 - SYNC_DELAY_MS.0);
+            Action::Faults(nodes, NodeFaults { sync_delay_ms, ..NodeFaults::default() })
+        }
+        NemesisKind::FullDisk => Action::Faults(nodes, NodeFaults { full: true, ..NodeFaults::default() }),
+        NemesisKind::FailSync => Action::Faults(nodes, NodeFaults { syncs_fail: true, ..NodeFaults::default() }),
+        NemesisKind::DiskErrors => {
+            let reads_fail = choice.is_multiple_of(2);
+            Action::Faults(nodes, NodeFaults { reads_fail, writes_fail: !reads_fail, ..NodeFaults::default() })
+        }
+        NemesisKind::Clock => {
+            let jump = (choice % (2 * CLOCK_MS_MAX)).cast_signed() - CLOCK_MS_MAX.cast_signed();
+            Action::Faults(nodes, NodeFaults { clock_offset_ms: jump, ..NodeFaults::default() })
+        }
+        NemesisKind::Damage => Action::Damage(first),
+        NemesisKind::Drain => Action::Drain(first),
+        NemesisKind::Grow => Action::Grow,
+        NemesisKind::Replace => Action::Replace(first),
     })
 }
 
 fn targets(step: &Step, roles: &Roles) -> Result<Vec<u64>, String> {
-    let all: Vec<u64> = (1..=roles.nodes).collect();
+    let all: Vec<u64> = roles.members.clone();
     let leader = || {
         let leaders: Vec<u64> = roles.leaders.values().copied().collect();
         let at = (step.choice as usize & 0xffff) % leaders.len().max(1);
@@ -132,14 +206,15 @@ fn targets(step: &Step, roles: &Roles) -> Result<Vec<u64>, String> {
             let followers = rotated(all.into_iter().filter(|node| *node != leader).collect());
             followers.into_iter().take(1).collect()
         }
-        Role::Majority => rotated(all).into_iter().take(roles.nodes as usize / 2 + 1).collect(),
+        Role::Majority => rotated(all).into_iter().take(roles.members.len() / 2 + 1).collect(),
         Role::All => all,
+        Role::BadDisk => vec![roles.bad_disk],
     })
 }
 
 /// The links from these nodes to all others, or from all others to them.
 fn links(roles: &Roles, nodes: &[u64], out: bool) -> Vec<Link> {
-    let pairs = nodes.iter().flat_map(|node| (1..=roles.nodes).map(move |other| (*node, other)));
+    let pairs = nodes.iter().flat_map(|node| roles.members.iter().map(move |other| (*node, *other)));
     let mut links: Vec<Link> = pairs
         .filter(|(node, other)| node != other)
         .map(|(node, other)| if out { Link { from: node, to: other } } else { Link { from: other, to: node } })
@@ -158,7 +233,7 @@ mod tests {
 
     fn roles() -> Roles {
         let leaders = (0..3).map(|index| (PartitionKey { topic: 0, index }, 2)).collect();
-        Roles { nodes: 3, leaders, metadata_leader: Some(1) }
+        Roles { members: vec![1, 2, 3], bad_disk: 3, leaders, metadata_leader: Some(1) }
     }
 
     fn step(kind: NemesisKind, role: Role, choice: u64) -> Step {
@@ -216,7 +291,7 @@ mod tests {
 
     #[test]
     fn a_role_nobody_has_is_an_error() {
-        let roles = Roles { nodes: 3, ..Roles::default() };
+        let roles = Roles { members: vec![1, 2, 3], ..Roles::default() };
         let refused = |kind, role| aim(&step(kind, role, 7), &roles).unwrap_err();
         assert!(refused(NemesisKind::Kill, Role::Leader).contains("no partition"));
         assert!(refused(NemesisKind::Kill, Role::MetadataLeader).contains("metadata"));

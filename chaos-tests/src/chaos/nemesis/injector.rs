@@ -3,19 +3,28 @@
 //! Faults may overlap. A process belongs to the fault that hit it last: a kill takes over a paused one, and a fault that
 //! has lost its process to another does not touch it when it is healed.
 
+mod damage;
+mod membership;
+
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     time::{Duration, Instant},
 };
 
+use quorate::Client;
 use tokio::time::sleep_until;
 
 use super::{Action, Entry, Observer, State, Step, aim};
 use crate::{
-    chaos::{cluster::ChaosCluster, defects::Defects},
+    chaos::{
+        cluster::{ChaosCluster, connect},
+        defects::Defects,
+    },
     harness::{Node, NodeKind},
     history::Recorder,
+    node_faults::NodeFaults,
 };
+use membership::Owed;
 
 /// Roles seen longer ago may have passed on.
 const ROLES_AGE_MAX: Duration = Duration::from_secs(2);
@@ -23,6 +32,10 @@ const ROLES_AGE_MAX: Duration = Duration::from_secs(2);
 const RESET_EVERY: Duration = Duration::from_millis(250);
 /// How long syncs are held before a power cut, at most.
 const SYNC_HELD_MS_MAX: u64 = 200;
+/// How long a process is paused before it is killed, at most.
+const PAUSE_BEFORE_KILL_MAX: Duration = Duration::from_secs(2);
+/// What the cluster is asked to do is tried for so long at a time.
+const ADMIN_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// What holds a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +54,19 @@ pub(in crate::chaos) struct Injector<'a> {
     /// By node: which fault holds its process, and how.
     held: BTreeMap<u64, (u64, Held)>,
     in_force: BTreeMap<u64, Action>,
+    /// By fault: what is wrong with disks and clocks.
+    node_faults: BTreeMap<u64, (Vec<u64>, NodeFaults)>,
+    admin: Client,
+    /// The nodes that are part of the cluster.
+    members: BTreeSet<u64>,
+    /// Those of them that are about to leave, and end by themselves.
+    leaving: BTreeSet<u64>,
+    /// The one of them whose disk is bad.
+    bad_disk: u64,
+    /// Nodes whose files were altered.
+    damaged: BTreeSet<u64>,
+    /// What the cluster is still to be asked for.
+    owed: Vec<Owed>,
     journal: Vec<Entry>,
 }
 
@@ -52,18 +78,34 @@ enum Event {
 }
 
 impl<'a> Injector<'a> {
-    pub(in crate::chaos) fn new(
+    pub(in crate::chaos) async fn new(
         cluster: &'a mut ChaosCluster,
         observer: &'a Observer,
         recorder: &'a Recorder,
         defects: &'a Defects,
-    ) -> Self {
-        let (held, in_force) = (BTreeMap::new(), BTreeMap::new());
-        Self { cluster, observer, recorder, defects, held, in_force, journal: Vec::new() }
+    ) -> Result<Self, String> {
+        let members: BTreeSet<u64> = (1..=cluster.nodes.len() as u64).collect();
+        Ok(Self {
+            admin: connect(&cluster.servers(), ADMIN_TIMEOUT).await?,
+            bad_disk: members.last().copied().unwrap_or_default(),
+            members,
+            leaving: BTreeSet::new(),
+            cluster,
+            observer,
+            recorder,
+            defects,
+            held: BTreeMap::new(),
+            in_force: BTreeMap::new(),
+            node_faults: BTreeMap::new(),
+            damaged: BTreeSet::new(),
+            owed: Vec::new(),
+            journal: Vec::new(),
+        })
     }
 
-    /// Runs the plan to its end, or until the history is full, and heals everything. What was done is in `journal`.
-    pub(in crate::chaos) async fn run(mut self, plan: &[Step]) -> Vec<Entry> {
+    /// Runs the plan to its end, or until the history is full, and heals everything. Returns what was done, and the nodes whose
+    /// files were altered.
+    pub(in crate::chaos) async fn run(mut self, plan: &[Step]) -> (Vec<Entry>, BTreeSet<u64>) {
         let mut events: Vec<(Duration, Event, &Step)> = Vec::new();
         for step in plan {
             events.push((step.at, Event::Install, step));
@@ -81,7 +123,10 @@ impl<'a> Injector<'a> {
             sleep_until((began + at).into()).await;
             self.find_crashes();
             match event {
-                Event::Install => self.install(step).await,
+                Event::Install => {
+                    let _ = self.pay(Duration::ZERO).await;
+                    self.install(step).await;
+                }
                 Event::Heal => self.heal(step),
                 Event::ResetAgain => {
                     if let Some(Action::Reset(links)) = self.in_force.get(&step.fault) {
@@ -93,22 +138,16 @@ impl<'a> Injector<'a> {
         for step in plan {
             self.heal(step);
         }
-        self.journal
+        if let Err(why) = self.pay(membership::PAY_MAX).await {
+            self.defects.add(format!("a healed cluster does not do what it is asked: {why}"));
+        }
+        (self.journal, self.damaged)
     }
 
     async fn install(&mut self, step: &Step) {
-        let (roles, age) = self.observer.roles(self.cluster.nodes.len() as u64);
+        let (roles, age) = self.observer.roles(&self.members, self.bad_disk);
         let installed = match aim(step, &roles) {
-            Ok(Action::Kill(nodes)) => self.kill(step, &nodes).await.map(Action::Kill),
-            Ok(Action::Pause(nodes)) => self.pause(step.fault, &nodes).map(Action::Pause),
-            Ok(Action::Links(links)) => {
-                self.cluster.links.install(step.fault, links.clone());
-                Ok(Action::Links(links))
-            }
-            Ok(Action::Reset(links)) => {
-                self.cluster.links.reset(&links);
-                Ok(Action::Reset(links))
-            }
+            Ok(action) => self.act(step, action).await,
             Err(why) => Err(why),
         };
         match installed {
@@ -119,6 +158,90 @@ impl<'a> Injector<'a> {
                 self.in_force.insert(step.fault, action);
             }
             Err(why) => self.log(step, State::Skipped, why),
+        }
+    }
+
+    /// Does it, as far as other faults let it; returns what was done.
+    async fn act(&mut self, step: &Step, action: Action) -> Result<Action, String> {
+        let fault = step.fault;
+        Ok(match action {
+            Action::Kill(nodes) => Action::Kill(self.kill(step, &nodes).await?),
+            Action::Pause(nodes) => Action::Pause(self.pause(fault, &nodes)?),
+            Action::PauseKill(nodes) => {
+                let hit = self.take(fault, Held::Killed, &nodes, |held| held.is_none())?;
+                hit.iter().for_each(|number| self.node(*number).pause());
+                tokio::time::sleep((step.lasts / 2).min(PAUSE_BEFORE_KILL_MAX)).await;
+                hit.iter().for_each(|number| self.node(*number).kill_9());
+                Action::PauseKill(hit)
+            }
+            Action::Stop(nodes) => {
+                let hit = self.take(fault, Held::Killed, &nodes, |held| held.is_none())?;
+                for number in &hit {
+                    self.stop(*number).await;
+                }
+                Action::Stop(hit)
+            }
+            Action::Rolling(nodes) => self.roll(fault, &nodes).await?,
+            Action::Links(links) => {
+                self.cluster.links.install(fault, links.clone());
+                Action::Links(links)
+            }
+            Action::Reset(links) => {
+                self.cluster.links.reset(&links);
+                Action::Reset(links)
+            }
+            Action::Faults(nodes, faults) => {
+                self.node_faults.insert(fault, (nodes.clone(), faults));
+                self.apply_node_faults(&nodes);
+                Action::Faults(nodes, faults)
+            }
+            Action::Damage(node) => {
+                let replicas = self.replicas_on(node).await?;
+                let hit = self.take(fault, Held::Killed, &[node], |held| held.is_none())?;
+                self.node(node).kill_9();
+                let done = damage::alter(&self.node(node).data_dir, &replicas, step.choice);
+                match &done {
+                    Ok(()) => drop(self.damaged.insert(node)),
+                    Err(_) => self.release(fault),
+                }
+                tracing::info!(node = hit[0], done = ?done, "damage");
+                done.map(|()| Action::Damage(node))?
+            }
+            Action::Drain(node) => self.drain(node).await?,
+            Action::Grow => self.grow().await?,
+            Action::Replace(node) => self.lose(node).await?,
+        })
+    }
+
+    fn node(&mut self, number: u64) -> &mut Node {
+        &mut self.cluster.nodes[number as usize - 1]
+    }
+
+    async fn stop(&mut self, number: u64) {
+        if let Err(why) = self.node(number).try_stop().await {
+            self.defects.add(format!("node {number} was asked to stop: {why}"));
+        }
+    }
+
+    /// One after the other, each once the one before answers again.
+    async fn roll(&mut self, fault: u64, nodes: &[u64]) -> Result<Action, String> {
+        let mut rolled = Vec::new();
+        for number in nodes {
+            let Ok(_) = self.take(fault, Held::Killed, &[*number], |held| held.is_none()) else { continue };
+            self.stop(*number).await;
+            self.release(fault);
+            self.back(*number).await;
+            rolled.push(*number);
+        }
+        if rolled.is_empty() { Err("other faults hold all nodes".to_owned()) } else { Ok(Action::Rolling(rolled)) }
+    }
+
+    /// Lets what holds now of disks and clocks hold on these nodes.
+    fn apply_node_faults(&mut self, nodes: &[u64]) {
+        for number in nodes {
+            let of_node = self.node_faults.values().filter(|(nodes, _)| nodes.contains(number));
+            let faults = of_node.map(|(_, faults)| *faults).fold(NodeFaults::default(), NodeFaults::and);
+            self.node(*number).set_faults(faults);
         }
     }
 
@@ -164,31 +287,66 @@ impl<'a> Injector<'a> {
 
     fn heal(&mut self, step: &Step) {
         let Some(action) = self.in_force.remove(&step.fault) else { return };
-        if let Action::Links(_) = action {
-            self.cluster.links.heal(step.fault);
-        }
-        let ours: Vec<(u64, Held)> =
-            self.held.iter().filter(|(_, (by, _))| *by == step.fault).map(|(node, (_, held))| (*node, *held)).collect();
-        for (number, held) in ours {
-            self.held.remove(&number);
-            let node = &mut self.cluster.nodes[number as usize - 1];
-            match held {
-                Held::Killed => node.start(),
-                Held::Paused => node.resume(),
+        match &action {
+            Action::Links(_) => self.cluster.links.heal(step.fault),
+            Action::Faults(nodes, faults) => {
+                self.node_faults.remove(&step.fault);
+                self.apply_node_faults(nodes);
+                // A replica takes nothing more after a failed write or sync: who has mended the disk restarts the node.
+                if faults.syncs_fail || faults.writes_fail || faults.reads_fail {
+                    self.restart(nodes);
+                }
             }
+            Action::Drain(node) => self.owed.push(Owed::Undrain(*node)),
+            Action::Grow => self.owed.push(Owed::Shrink),
+            _ => {}
         }
+        self.release(step.fault);
         self.log(step, State::Healed, action.to_string());
     }
 
-    /// A process that ended although nobody killed it. It is started again, for the run to go on.
-    fn find_crashes(&mut self) {
-        for (number, node) in (1..).zip(&mut self.cluster.nodes) {
-            if let Some(status) = node.ended_by_itself() {
-                self.defects.add(format!("node {number} ended by itself with {status}: {}", node.log_tail()));
+    /// Kills processes that no fault holds, and starts them again.
+    fn restart(&mut self, nodes: &[u64]) {
+        for number in nodes.iter().filter(|number| self.members.contains(number)) {
+            if !self.held.contains_key(number) {
+                let node = &mut self.cluster.nodes[*number as usize - 1];
                 node.kill_9();
-                self.held.remove(&number);
                 node.start();
             }
+        }
+    }
+
+    /// Lets the processes go on that the fault holds.
+    fn release(&mut self, fault: u64) {
+        let ours: Vec<(u64, Held)> =
+            self.held.iter().filter(|(_, (by, _))| *by == fault).map(|(node, (_, held))| (*node, *held)).collect();
+        for (number, held) in ours {
+            self.held.remove(&number);
+            match held {
+                Held::Killed => self.node(number).start(),
+                Held::Paused => self.node(number).resume(),
+            }
+        }
+    }
+
+    /// A process that ended although nobody killed it. It is started again, for the run to go on. One whose disk fails may end,
+    /// and is started once the disk is mended; one that has left the cluster ends, too.
+    fn find_crashes(&mut self) {
+        for number in self.members.clone() {
+            let fails = |faults: &NodeFaults| faults.syncs_fail || faults.writes_fail || faults.reads_fail;
+            let failing = self.node_faults.values().any(|(nodes, faults)| nodes.contains(&number) && fails(faults));
+            let excused = failing || self.leaving.contains(&number);
+            let node = self.node(number);
+            let Some(status) = node.ended_by_itself() else { continue };
+            let last_line = node.log_tail().lines().last().unwrap_or_default().to_owned();
+            node.kill_9();
+            if excused {
+                tracing::info!(number, last_line, "a node with a failing disk, or one that leaves, has ended");
+                continue;
+            }
+            node.start();
+            self.held.remove(&number);
+            self.defects.add(format!("node {number} ended by itself with {status}: {last_line}"));
         }
     }
 

@@ -25,6 +25,34 @@ pub enum NemesisKind {
     Reset,
     /// See [`definition`](Self::definition).
     Delay,
+    /// See [`definition`](Self::definition).
+    Stop,
+    /// See [`definition`](Self::definition).
+    PauseKill,
+    /// See [`definition`](Self::definition).
+    Rolling,
+    /// See [`definition`](Self::definition).
+    Throttle,
+    /// See [`definition`](Self::definition).
+    Clients,
+    /// See [`definition`](Self::definition).
+    SlowDisk,
+    /// See [`definition`](Self::definition).
+    FullDisk,
+    /// See [`definition`](Self::definition).
+    FailSync,
+    /// See [`definition`](Self::definition).
+    DiskErrors,
+    /// See [`definition`](Self::definition).
+    Damage,
+    /// See [`definition`](Self::definition).
+    Clock,
+    /// See [`definition`](Self::definition).
+    Drain,
+    /// See [`definition`](Self::definition).
+    Grow,
+    /// See [`definition`](Self::definition).
+    Replace,
 }
 
 /// Whom a fault hits.
@@ -41,19 +69,21 @@ pub enum Role {
     Majority,
     /// Every node.
     All,
+    /// The one node whose disk may forget or alter what it has promised to keep: of one copy, a majority makes up for that.
+    BadDisk,
 }
 
 impl Role {
     /// Whether who has it never changes.
     #[must_use]
     pub fn is_fixed(self) -> bool {
-        matches!(self, Self::Majority | Self::All)
+        matches!(self, Self::Majority | Self::All | Self::BadDisk)
     }
 }
 
 impl NemesisKind {
     /// All of them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 23] = [
         Self::Kill,
         Self::Pause,
         Self::Isolate,
@@ -63,6 +93,20 @@ impl NemesisKind {
         Self::Stall,
         Self::Reset,
         Self::Delay,
+        Self::Stop,
+        Self::PauseKill,
+        Self::Rolling,
+        Self::Throttle,
+        Self::Clients,
+        Self::SlowDisk,
+        Self::FullDisk,
+        Self::FailSync,
+        Self::DiskErrors,
+        Self::Damage,
+        Self::Clock,
+        Self::Drain,
+        Self::Grow,
+        Self::Replace,
     ];
 
     /// Its name on the command line and in reports.
@@ -78,6 +122,20 @@ impl NemesisKind {
             Self::Stall => "stall",
             Self::Reset => "reset",
             Self::Delay => "delay",
+            Self::Stop => "stop",
+            Self::PauseKill => "pause-kill",
+            Self::Rolling => "rolling",
+            Self::Throttle => "throttle",
+            Self::Clients => "clients",
+            Self::SlowDisk => "slow-disk",
+            Self::FullDisk => "full-disk",
+            Self::FailSync => "fail-sync",
+            Self::DiskErrors => "disk-errors",
+            Self::Damage => "damage",
+            Self::Clock => "clock",
+            Self::Drain => "drain",
+            Self::Grow => "grow",
+            Self::Replace => "replace",
         }
     }
 
@@ -102,20 +160,48 @@ impl NemesisKind {
             Self::Stall => "bytes to or from a node are held back and arrive late",
             Self::Reset => "connections between nodes are reset again and again",
             Self::Delay => "bytes to and from nodes arrive later, as many as ever",
+            Self::Stop => "processes are asked to stop (SIGTERM) and started again",
+            Self::PauseKill => "processes are stopped in their tracks, then killed",
+            Self::Rolling => {
+                "one process after the other is asked to stop and started again, each once the one before is back"
+            }
+            Self::Throttle => "links to and from nodes carry few bytes a second",
+            Self::Clients => "links between clients and nodes are cut, held, reset or slow",
+            Self::SlowDisk => "every sync of a disk takes up to 300 ms longer",
+            Self::FullDisk => "there is no room on a disk",
+            Self::FailSync => "syncs fail on the node with the bad disk",
+            Self::DiskErrors => "reads or writes fail on the node with the bad disk",
+            Self::Damage => {
+                "bytes change in the files of the node with the bad disk while it is down: a bit, a block, the end of a finished segment"
+            }
+            Self::Clock => "clocks jump by up to an hour, and back",
+            Self::Drain => "a node is drained: it hands over what it leads",
+            Self::Grow => "a node joins, gets its share, and leaves again",
+            Self::Replace => "the node with the bad disk loses all of it, is given up, and another one joins",
         }
+    }
+
+    /// Whether only a node whose disk and clock can be broken can have it.
+    #[must_use]
+    pub fn needs_seams(self) -> bool {
+        matches!(self, Self::SlowDisk | Self::FullDisk | Self::FailSync | Self::DiskErrors | Self::Clock)
     }
 
     /// Whom it may hit.
     #[must_use]
     pub fn roles(self) -> &'static [Role] {
-        use Role::{All, Follower, Leader, Majority, MetadataLeader};
+        use Role::{All, BadDisk, Follower, Leader, Majority, MetadataLeader};
         match self {
             Self::Kill => &[Leader, Follower, MetadataLeader, Majority, All],
             Self::Pause => &[Leader, Follower, MetadataLeader, Majority],
-            Self::Isolate | Self::OneWay | Self::Stall => &[Leader, Follower, MetadataLeader],
-            Self::Split => &[All],
+            Self::Isolate | Self::OneWay | Self::Stall | Self::Stop => &[Leader, Follower, MetadataLeader],
+            Self::Split | Self::Rolling | Self::Grow => &[All],
             Self::Sever => &[Leader, MetadataLeader],
-            Self::Reset | Self::Delay => &[Leader, Follower, All],
+            Self::Reset | Self::Delay | Self::Throttle | Self::Clients | Self::FullDisk => &[Leader, Follower, All],
+            Self::PauseKill | Self::SlowDisk => &[Leader, Follower],
+            Self::FailSync | Self::DiskErrors | Self::Damage | Self::Replace => &[BadDisk],
+            Self::Clock => &[Leader, Follower, MetadataLeader, All],
+            Self::Drain => &[Leader, MetadataLeader],
         }
     }
 }

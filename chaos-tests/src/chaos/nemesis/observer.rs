@@ -1,7 +1,7 @@
 //! Who leads what, looked at all the time.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
@@ -14,8 +14,9 @@ use crate::{
     chaos::{
         cluster::{connect, topic_name},
         options::TOPICS,
+        report::Led,
     },
-    history::PartitionKey,
+    history::{PartitionKey, Recorder},
 };
 
 const PAUSE: Duration = Duration::from_millis(200);
@@ -34,20 +35,23 @@ struct Seen {
     leaders: BTreeMap<PartitionKey, (u64, u64)>,
     metadata_leader: Option<u64>,
     at: Instant,
+    /// Every change of a leader.
+    changes: Vec<Led>,
 }
 
 impl Observer {
     /// Begins to look, and returns when it has seen something.
-    pub(in crate::chaos) async fn start(servers: &str) -> Result<Self, String> {
+    pub(in crate::chaos) async fn start(servers: &str, recorder: &Arc<Recorder>) -> Result<Self, String> {
         let client = connect(servers, TIMEOUT).await?;
-        let empty = Seen { leaders: BTreeMap::new(), metadata_leader: None, at: Instant::now() };
+        let empty = Seen { leaders: BTreeMap::new(), metadata_leader: None, at: Instant::now(), changes: Vec::new() };
+        let recorder = Arc::clone(recorder);
         let seen = Arc::new(Mutex::new(empty));
-        look(&client, &seen).await?;
+        look(&client, &seen, &recorder).await?;
         let looking = Arc::clone(&seen);
         let task = tokio::spawn(async move {
             loop {
                 tokio::time::sleep(PAUSE).await;
-                if let Err(error) = look(&client, &looking).await {
+                if let Err(error) = look(&client, &looking, &recorder).await {
                     tracing::debug!(error, "cannot see who leads");
                 }
             }
@@ -55,11 +59,19 @@ impl Observer {
         Ok(Self { seen, task })
     }
 
-    /// The roles as last seen, and how long ago that was.
-    pub(in crate::chaos) fn roles(&self, nodes: u64) -> (Roles, Duration) {
+    /// Every change of a leader so far.
+    pub(in crate::chaos) fn changes(&self) -> Vec<Led> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).changes.clone()
+    }
+
+    /// The roles as last seen among these nodes, and how long ago that was.
+    pub(in crate::chaos) fn roles(&self, members: &BTreeSet<u64>, bad_disk: u64) -> (Roles, Duration) {
         let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        let leaders = seen.leaders.iter().map(|(partition, (_, leader))| (*partition, *leader)).collect();
-        (Roles { nodes, leaders, metadata_leader: seen.metadata_leader }, seen.at.elapsed())
+        let leaders = seen.leaders.iter().map(|(partition, (_, leader))| (*partition, *leader));
+        let leaders = leaders.filter(|(_, leader)| members.contains(leader)).collect();
+        let metadata_leader = seen.metadata_leader.filter(|leader| members.contains(leader));
+        let members = members.iter().copied().collect();
+        (Roles { members, bad_disk, leaders, metadata_leader }, seen.at.elapsed())
     }
 }
 
@@ -69,7 +81,7 @@ impl Drop for Observer {
     }
 }
 
-async fn look(client: &Client, seen: &Mutex<Seen>) -> Result<(), String> {
+async fn look(client: &Client, seen: &Mutex<Seen>, recorder: &Recorder) -> Result<(), String> {
     let began = Instant::now();
     let cluster = client.cluster_info().await.map_err(|error| error.to_string())?;
     let mut leaders = Vec::new();
@@ -82,8 +94,11 @@ async fn look(client: &Client, seen: &Mutex<Seen>) -> Result<(), String> {
     }
     let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
     for (partition, led) in leaders {
-        let known = seen.leaders.entry(partition).or_insert(led);
-        *known = led.max(*known);
+        if seen.leaders.get(&partition).is_none_or(|known| led > *known) {
+            seen.leaders.insert(partition, led);
+            let (term, node) = led;
+            seen.changes.push(Led { at_ns: recorder.now_ns(), partition, term, node });
+        }
     }
     seen.metadata_leader = cluster.metadata_leader.map(|node| node.0).or(seen.metadata_leader);
     seen.at = began;

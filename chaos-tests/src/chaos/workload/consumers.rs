@@ -72,6 +72,19 @@ async fn seek(process: &Process, consumer: &mut Consumer, partition: PartitionKe
     }
 }
 
+/// A failed poll of a member of a group. It is told no offsets that it would have to go on from.
+pub(super) fn note_of_member(process: &Process, error: &Error) {
+    match error {
+        Error::OffsetsNotDense { .. } | Error::Corrupt { .. } => {
+            process.defects.add(format!("member {}: {error}", process.number));
+        }
+        _ if error.code() == Some(ErrorCode::OffsetOutOfRange) => {
+            process.defects.add(format!("member {} is beyond the end: {error}", process.number));
+        }
+        _ => tracing::debug!(member = process.number, %error),
+    }
+}
+
 /// A failed poll has no effects. Some failures must not come about.
 fn note(process: &Process, topic: u32, invoked_ns: u64, error: &Error) {
     match error {

@@ -1,9 +1,14 @@
-//! Clients at work: producers, consumers, and readers of end offsets, each of which writes down what it does.
+//! Clients at work: producers, consumers, members of a group, writers under a condition, readers of offsets, and somebody who
+//! creates and deletes topics. Each writes down what it does; some of them crash.
 //!
-//! Not here: conditional appends, which the client library does not offer.
+//! Not here: producers that are not idempotent, which the client library does not offer.
 
+mod churn;
+mod conditional;
 pub(super) mod consumers;
 mod ends;
+mod groups;
+mod mortal;
 mod producers;
 
 use std::{sync::Arc, time::Duration};
@@ -18,6 +23,7 @@ use super::{cluster::partitions, defects::Defects, options::TOPICS};
 use crate::history::{PartitionKey, Recorder};
 
 /// Processes are numbered: producers from 0, the others from here.
+const CONDITIONAL_FROM: u32 = 50;
 const CONSUMERS_FROM: u32 = 100;
 const END_READERS_FROM: u32 = 200;
 /// The process that reads all back.
@@ -27,6 +33,15 @@ pub(super) const FILES: u32 = 400;
 
 const CONSUMERS_PER_TOPIC: u32 = 2;
 const END_READERS: u32 = 2;
+const CONDITIONAL: u32 = 2;
+/// Of each, one after the other takes the next number.
+const MEMBERS_FROM: u32 = 1_000_000;
+const CRASHING_FROM: u32 = 2_000_000;
+const NUMBERS_EACH: u32 = 100_000;
+const MEMBERS: u32 = 3;
+const GROUP_READER: u32 = 250;
+const CHURN: u32 = 260;
+const CRASHING_DELIVERY_TIMEOUT: Duration = Duration::from_secs(10);
 /// Calls other than sends are bounded by this.
 const TIMEOUT: Duration = Duration::from_secs(3);
 /// A client that is told to stop does so within its timeouts, of which none is longer.
@@ -85,6 +100,15 @@ impl Workload {
             let task = producers::start(process(number, &sending), delivery_timeout).await?;
             workload.producers.push(task);
         }
+        workload.producers.push(producers::start_crashing(process(CRASHING_FROM, &sending), CRASHING_DELIVERY_TIMEOUT));
+        for number in 0..CONDITIONAL {
+            workload.producers.push(conditional::start(process(CONDITIONAL_FROM + number, &sending)).await?);
+        }
+        workload.producers.push(churn::start(process(CHURN, &sending)).await?);
+        for number in 0..MEMBERS {
+            workload.readers.push(groups::start(process(MEMBERS_FROM + NUMBERS_EACH * number, &reading)).await?);
+        }
+        workload.readers.push(groups::start_reader(process(GROUP_READER, &reading)).await?);
         for topic in 0..TOPICS.len() as u32 {
             for at in 0..CONSUMERS_PER_TOPIC {
                 let process = process(CONSUMERS_FROM + topic * CONSUMERS_PER_TOPIC + at, &reading);

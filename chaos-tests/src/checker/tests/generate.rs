@@ -14,6 +14,8 @@ pub(super) const UNKNOWN_AT: u64 = 2;
 const SENDS: u64 = 1_500;
 const PRODUCERS: u64 = 3;
 const CONSUMERS: [u32; 2] = [100, 101];
+pub(super) const MEMBER: u32 = 500;
+pub(super) const GROUP: u32 = 3;
 
 /// A simulated partition: writes take their offsets when they are invoked, and are committed at once.
 struct Simulation {
@@ -23,6 +25,8 @@ struct Simulation {
     history: Vec<Operation>,
     numbers: [u64; PRODUCERS as usize],
     positions: [u64; CONSUMERS.len()],
+    /// Where the member of the group stands, and what it has committed.
+    group: (u64, u64),
 }
 
 /// A history of one partition without any anomaly: overlapping sends of several producers of which some fail and some
@@ -35,7 +39,9 @@ pub(super) fn clean(seed: u64) -> Vec<Operation> {
         history: Vec::new(),
         numbers: [0; PRODUCERS as usize],
         positions: [POLLED_FROM; CONSUMERS.len()],
+        group: (POLLED_FROM, 0),
     };
+    simulation.add(MEMBER, 1, Call::Assigned { group: GROUP });
     for at in 0..SENDS {
         simulation.now += 1 + simulation.random.below(10);
         let early_or_late = at <= POLLED_FROM || at + NEVER_POLLED >= SENDS;
@@ -43,10 +49,12 @@ pub(super) fn clean(seed: u64) -> Vec<Operation> {
         if early_or_late {
             continue;
         }
-        match simulation.random.below(8) {
+        match simulation.random.below(10) {
             0 => simulation.poll(0),
             1 => simulation.poll(1),
             2 => simulation.end_offset(),
+            4 => simulation.group_poll(),
+            5 => simulation.committed(),
             // Everything on its way arrives: what is sent now is later in real time.
             3 => simulation.now += 100,
             _ => {}
@@ -73,7 +81,12 @@ impl Simulation {
             self.log.push((offset, Some(value)));
         }
         let took = 1 + self.random.below(60);
-        self.add(value.process, took, Call::Send { number: value.number, outcome });
+        let number = value.number;
+        let call = match self.random.chance(1, 10) {
+            true => Call::Append { number, expected: offset, outcome },
+            false => Call::Send { number, outcome },
+        };
+        self.add(value.process, took, call);
     }
 
     fn poll(&mut self, consumer: usize) {
@@ -90,6 +103,32 @@ impl Simulation {
             let reads = self.log[from as usize..to as usize].to_vec();
             self.add(CONSUMERS[consumer], 3, Call::Poll { outcome: Outcome::Ok(reads) });
         }
+    }
+
+    /// The member goes on reading, or begins anew where it has committed.
+    fn group_poll(&mut self) {
+        let (from, committed) = self.group;
+        if self.random.chance(1, 5) && committed > 0 {
+            self.add(MEMBER, 1, Call::Assigned { group: GROUP });
+            self.group.0 = committed;
+            return;
+        }
+        let to = (self.log.len() as u64).min(from + 1 + self.random.below(30));
+        if from < to {
+            let reads = self.log[from as usize..to as usize].to_vec();
+            self.add(MEMBER, 3, Call::Poll { outcome: Outcome::Ok(reads) });
+            self.group.0 = to;
+        }
+    }
+
+    /// Somebody looks at what is committed, once all that was there has been committed.
+    fn committed(&mut self) {
+        let offset = self.group.0;
+        self.now += 10;
+        self.add(MEMBER, 5, Call::Commit { group: GROUP, offset, outcome: Outcome::Ok(()) });
+        self.now += 10;
+        self.add(201, 2, Call::Committed { group: GROUP, outcome: Outcome::Ok(Some(offset)) });
+        self.group.1 = offset;
     }
 
     fn end_offset(&mut self) {

@@ -38,6 +38,7 @@ proptest! {
         prop_assert!(report.inconclusive.is_empty(), "{:?}", report.inconclusive);
         prop_assert!(report.counts.acknowledged > 1_000 && report.counts.unknown > 0 && report.counts.failed > 0);
         prop_assert!(report.counts.polls > 0 && report.counts.end_offsets > 0 && report.counts.replicas == 3);
+        prop_assert!(report.counts.conditional > 0 && report.counts.committed_offsets > 0);
     }
 
     #[test]
@@ -107,6 +108,21 @@ proptest! {
     #[test]
     fn an_acknowledgement_of_anothers_offset_is_found(seed: u64) {
         found(seed, &[AckMismatch], History::swap_two_acknowledgements);
+    }
+
+    #[test]
+    fn an_append_beside_its_condition_is_found(seed: u64) {
+        found(seed, &[AckMismatch], History::append_beside_the_condition);
+    }
+
+    #[test]
+    fn a_group_that_goes_back_is_found(seed: u64) {
+        found(seed, &[GroupRegress], History::take_a_commit_back);
+    }
+
+    #[test]
+    fn a_group_that_skips_is_found(seed: u64) {
+        found(seed, &[GroupSkip], History::withhold_records_from_a_group);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use quorate_faulty_vfs::SplitMix64;
 
-use super::generate::{NEVER_POLLED, PARTITION, POLLED_FROM, UNKNOWN_AT};
+use super::generate::{GROUP, MEMBER, NEVER_POLLED, PARTITION, POLLED_FROM, UNKNOWN_AT};
 use crate::history::{Call, Operation, Outcome, Read, ReplicaLog, Value};
 
 /// A history to spoil.
@@ -19,6 +19,8 @@ struct Sent {
     value: Value,
     offset: u64,
     acknowledged: bool,
+    /// Whether its offset was its condition.
+    conditional: bool,
     invoked_ns: u64,
     completed_ns: u64,
 }
@@ -65,19 +67,23 @@ impl History {
             let value = value.unwrap();
             let is_it = |operation: &Operation| {
                 operation.process == value.process
-                    && matches!(&operation.call, Call::Send { number, .. } if *number == value.number)
+                    && matches!(&operation.call, Call::Send { number, .. } | Call::Append { number, .. } if *number == value.number)
             };
             let at = self.operations.iter().position(is_it).unwrap();
             let Operation { invoked_ns, completed_ns, ref call, .. } = self.operations[at];
-            let acknowledged = matches!(call, Call::Send { outcome: Outcome::Ok(_), .. });
-            Sent { at, value, offset, acknowledged, invoked_ns, completed_ns }
+            let (acknowledged, conditional) = match call {
+                Call::Send { outcome, .. } => (outcome.ok().is_some(), false),
+                Call::Append { outcome, .. } => (outcome.ok().is_some(), true),
+                other => panic!("{other:?}"),
+            };
+            Sent { at, value, offset, acknowledged, conditional, invoked_ns, completed_ns }
         };
         drained.into_iter().map(find).collect()
     }
 
     fn set_outcome(&mut self, sent: Sent, new: Outcome<u64>) {
         match &mut self.operations[sent.at].call {
-            Call::Send { outcome, .. } => *outcome = new,
+            Call::Send { outcome, .. } | Call::Append { outcome, .. } => *outcome = new,
             other => panic!("{other:?}"),
         }
     }
@@ -108,7 +114,7 @@ impl History {
     fn neighbours(&mut self) -> Vec<(Sent, Sent)> {
         let sent = self.sent();
         let pairs = sent.windows(2).map(|pair| (pair[0], pair[1]));
-        pairs.filter(|(one, two)| one.acknowledged && two.acknowledged).collect()
+        pairs.filter(|(one, two)| [one, two].iter().all(|sent| sent.acknowledged && !sent.conditional)).collect()
     }
 
     pub(super) fn lose_an_acknowledged_record_nobody_polled(&mut self) {
@@ -123,7 +129,7 @@ impl History {
     }
 
     pub(super) fn append_a_record_again(&mut self) {
-        let sent = self.sent();
+        let sent = self.sent().into_iter().filter(|sent| !sent.conditional).collect();
         let value = self.pick(sent).value;
         let end = self.drain().len() as u64;
         self.drain().push((end, Some(value)));
@@ -245,6 +251,52 @@ impl History {
         let (one, two) = self.pick(pairs);
         self.set_outcome(one, Outcome::Ok(two.offset));
         self.set_outcome(two, Outcome::Ok(one.offset));
+    }
+
+    pub(super) fn append_beside_the_condition(&mut self) {
+        let conditional = self.sent().into_iter().filter(|sent| sent.conditional).collect();
+        let at = self.pick(conditional).at;
+        match &mut self.operations[at].call {
+            Call::Append { expected, .. } => *expected += 1,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    pub(super) fn take_a_commit_back(&mut self) {
+        let committed: Vec<(usize, u64)> = (self.operations.iter().enumerate())
+            .filter_map(|(at, operation)| match operation.call {
+                Call::Committed { outcome: Outcome::Ok(Some(offset)), .. } => Some((at, offset)),
+                _ => None,
+            })
+            .filter(|(_, offset)| *offset > POLLED_FROM)
+            .collect();
+        let (at, offset) = self.pick(committed);
+        let older = self.random.chance(1, 2).then_some(offset - 1);
+        self.operations[at].call = Call::Committed { group: GROUP, outcome: Outcome::Ok(older) };
+    }
+
+    /// A member is given the partition behind what the one before it has read.
+    pub(super) fn withhold_records_from_a_group(&mut self) {
+        let polls: Vec<(usize, Vec<u64>)> = (self.operations.iter().enumerate())
+            .filter_map(|(at, operation)| match &operation.call {
+                Call::Poll { outcome: Outcome::Ok(reads) } if operation.process == MEMBER => {
+                    Some((at, reads.iter().map(|(offset, _)| *offset).collect()))
+                }
+                _ => None,
+            })
+            .collect();
+        let committed = self.operations.iter().filter_map(|operation| match operation.call {
+            Call::Commit { offset, .. } => Some(offset),
+            _ => None,
+        });
+        let come_to = committed.max().unwrap();
+        let withheld = |(at, offsets): &&(usize, Vec<u64>)| {
+            let again = |other: &&(usize, Vec<u64>)| other.0 != *at && other.1.iter().any(|of| offsets.contains(of));
+            offsets[0] > POLLED_FROM && offsets[0] < come_to && !polls.iter().any(|other| again(&other))
+        };
+        let candidates = polls.iter().filter(withheld).map(|(at, _)| *at).collect();
+        let at = self.pick(candidates);
+        self.operations[at].call = Call::Assigned { group: GROUP };
     }
 
     pub(super) fn alter_a_replicas_entry(&mut self) {

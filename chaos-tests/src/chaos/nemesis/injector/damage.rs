@@ -1,0 +1,77 @@
+//! Bytes that change on a disk while nobody looks.
+
+use std::{
+    fs::{self, File},
+    io,
+    os::unix::fs::FileExt,
+    path::{Path, PathBuf},
+};
+
+use quorate::ReplicaId;
+use quorate_faulty_vfs::SplitMix64;
+
+/// What a disk gives back as a whole.
+const BLOCK: u64 = 4_096;
+/// Smaller files are left alone: what they hold may be younger than what is known to be durable, and nobody can tell that it
+/// was there.
+const FILE_BYTES_MIN: u64 = 64 << 10;
+
+/// Alters one file of one of these replicas of the node with this data directory, well before its end: a bit, a block that becomes
+/// what it was before it was written, or, of a finished segment, the end.
+///
+/// # Errors
+/// If there is no file that is large enough, or it cannot be altered.
+pub(super) fn alter(data_dir: &Path, replicas: &[ReplicaId], choice: u64) -> Result<(), String> {
+    let mut random = SplitMix64::new(choice);
+    let directory = |replica: &ReplicaId| data_dir.join("replicas").join(format!("replica-{}", replica.0));
+    let files = segments(replicas.iter().map(directory)).map_err(|error| error.to_string())?;
+    if files.is_empty() {
+        return Err("no segment is large enough".to_owned());
+    }
+    let Segment { path, used, finished } = &files[random.below(files.len() as u64) as usize];
+    let done = (|| {
+        let file = File::options().read(true).write(true).open(path)?;
+        // Not in the header, of which nothing is worth damaging that a bit behind it is not.
+        let position = BLOCK + random.below(used / 2 - BLOCK);
+        match random.below(3) {
+            0 => {
+                let mut byte = [0];
+                file.read_exact_at(&mut byte, position)?;
+                file.write_all_at(&[byte[0] ^ (1 << random.below(8))], position)?;
+            }
+            1 if *finished => file.set_len(position)?,
+            _ => file.write_all_at(&[0; BLOCK as usize], position / BLOCK * BLOCK)?,
+        }
+        file.sync_all()
+    })();
+    done.map_err(|error: io::Error| format!("{}: {error}", path.display()))
+}
+
+struct Segment {
+    path: PathBuf,
+    /// Where its last byte lies that is not zero.
+    used: u64,
+    /// Whether another one follows it.
+    finished: bool,
+}
+
+/// The segments in these directories that are large enough.
+fn segments(replicas: impl Iterator<Item = PathBuf>) -> io::Result<Vec<Segment>> {
+    let mut found = Vec::new();
+    for replica in replicas {
+        let Ok(files) = fs::read_dir(replica) else { continue };
+        let mut paths: Vec<PathBuf> = files.flatten().map(|file| file.path()).collect();
+        paths.retain(|path| path.extension().is_some_and(|extension| extension == "log"));
+        paths.sort();
+        let last = paths.last().cloned();
+        for path in paths {
+            let bytes = fs::read(&path)?;
+            let used = bytes.iter().rposition(|byte| *byte != 0).unwrap_or_default() as u64;
+            if used >= FILE_BYTES_MIN {
+                let finished = Some(&path) != last.as_ref();
+                found.push(Segment { path, used, finished });
+            }
+        }
+    }
+    Ok(found)
+}

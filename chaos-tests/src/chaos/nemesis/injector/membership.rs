@@ -1,0 +1,160 @@
+//! Faults that change who is part of the cluster, or what a node is asked to do there. What they owe the cluster when they are
+//! healed it may be unable to do at that moment: it is asked again until it does.
+
+use std::{
+    fs,
+    time::{Duration, Instant},
+};
+
+use quorate::{Departure, NodeId, NodeState, ReplicaId};
+
+use super::{Action, Injector, connect};
+
+/// In the end, the cluster has to do all it is asked within this time.
+pub(super) const PAY_MAX: Duration = Duration::from_secs(120);
+/// A node that joins or is restarted answers by then, or nobody waits for it.
+const BACK_MAX: Duration = Duration::from_secs(10);
+/// How long a replacement waits for the one before it.
+const PAY_BEFORE_MAX: Duration = Duration::from_secs(20);
+const PAUSE: Duration = Duration::from_millis(200);
+/// Nodes that have been started at most: more would only take the machine's memory.
+const STARTED_MAX: usize = 24;
+
+/// What the cluster is still to be asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Owed {
+    /// The node may lead again.
+    Undrain(u64),
+    /// The node that joined last leaves.
+    Shrink,
+    /// The node leaves, and serves until its replicas are elsewhere.
+    Remove(u64),
+    /// The node is given up; it is lost.
+    GiveUp(u64),
+    /// Another node joins in its place.
+    Join,
+}
+
+impl Injector<'_> {
+    pub(super) async fn drain(&mut self, node: u64) -> Result<Action, String> {
+        self.admin.drain_node(NodeId(node), true).await.map_err(|error| error.to_string())?;
+        Ok(Action::Drain(node))
+    }
+
+    /// A node joins, and gets its share while the fault lasts.
+    pub(super) async fn grow(&mut self) -> Result<Action, String> {
+        if self.cluster.nodes.len() >= STARTED_MAX {
+            return Err("enough nodes have been started".to_owned());
+        }
+        self.join().await?;
+        Ok(Action::Grow)
+    }
+
+    /// The disk of a node is lost with all that was on it.
+    pub(super) async fn lose(&mut self, node: u64) -> Result<Action, String> {
+        if self.held.contains_key(&node) {
+            return Err(format!("another fault holds node {node}"));
+        }
+        // One after the other: what the last one has lost is not replicated anew before that.
+        self.pay(PAY_BEFORE_MAX).await?;
+        if self.cluster.nodes.len() >= STARTED_MAX {
+            return Err("enough nodes have been started".to_owned());
+        }
+        self.node(node).kill_9();
+        fs::remove_dir_all(&self.node(node).data_dir).map_err(|error| error.to_string())?;
+        self.members.remove(&node);
+        self.node_faults.values_mut().for_each(|(nodes, _)| nodes.retain(|number| *number != node));
+        // Fewer nodes could not hold what there is.
+        self.owed.extend([Owed::Join, Owed::GiveUp(node)]);
+        Ok(Action::Replace(node))
+    }
+
+    /// Starts one more node and waits until it is part of the cluster.
+    async fn join(&mut self) -> Result<u64, String> {
+        let members: Vec<u64> = self.members.iter().copied().collect();
+        let number = self.cluster.start_another(&members).await?;
+        self.members.insert(number);
+        self.back(number).await;
+        Ok(number)
+    }
+
+    /// Waits until a node answers, or for long enough.
+    pub(super) async fn back(&mut self, number: u64) {
+        let address = self.node(number).own_client_address();
+        let deadline = Instant::now() + BACK_MAX;
+        while Instant::now() < deadline {
+            if let Ok(client) = connect(&address, PAUSE).await
+                && client.cluster_info().await.is_ok_and(|info| info.metadata_leader.is_some())
+            {
+                return;
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+
+    /// Asks for all that is owed, in order, for at least one try and at most `within`.
+    ///
+    /// # Errors
+    /// The first that the cluster does not do.
+    pub(super) async fn pay(&mut self, within: Duration) -> Result<(), String> {
+        let deadline = Instant::now() + within;
+        while let Some(owed) = self.owed.first().copied() {
+            match self.pay_one(owed).await {
+                Ok(()) => drop(self.owed.remove(0)),
+                Err(why) if Instant::now() >= deadline => return Err(format!("{owed:?}: {why}")),
+                Err(why) => {
+                    tracing::debug!(?owed, why, "the cluster does not do what it is asked");
+                    tokio::time::sleep(PAUSE).await;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The replicas of partitions on a node. That of the metadata is not among them: without it a node does not start, and has to
+    /// be replaced.
+    pub(super) async fn replicas_on(&self, node: u64) -> Result<Vec<ReplicaId>, String> {
+        let topics = self.admin.topics().await.map_err(|error| error.to_string())?;
+        let replicas = topics.into_iter().flat_map(|topic| topic.partitions).flat_map(|partition| partition.replicas);
+        Ok(replicas.filter(|replica| replica.node.0 == node).map(|replica| replica.id).collect())
+    }
+
+    async fn pay_one(&mut self, owed: Owed) -> Result<(), String> {
+        match owed {
+            Owed::Undrain(node) if !self.members.contains(&node) => Ok(()),
+            Owed::Undrain(node) => self.admin.drain_node(NodeId(node), false).await.map_err(|error| error.to_string()),
+            Owed::Shrink => {
+                let newest = self.members.iter().copied().filter(|node| *node != self.bad_disk).max();
+                self.owed.extend(newest.map(Owed::Remove));
+                Ok(())
+            }
+            Owed::Remove(node) => self.remove(node, Departure::Serving).await,
+            Owed::GiveUp(node) => self.remove(node, Departure::Dead).await,
+            Owed::Join => {
+                self.bad_disk = self.join().await?;
+                Ok(())
+            }
+        }
+    }
+
+    /// Has a node leave, and looks whether it has left.
+    async fn remove(&mut self, node: u64, departure: Departure) -> Result<(), String> {
+        let info = self.admin.cluster_info().await.map_err(|error| error.to_string())?;
+        let Some(known) = info.nodes.iter().find(|known| known.id.0 == node) else {
+            self.members.remove(&node);
+            self.leaving.remove(&node);
+            self.held.remove(&node);
+            self.node(node).kill_9();
+            return Ok(());
+        };
+        if known.leaving.is_none() {
+            // A node is dead only once the others see it so.
+            if departure == Departure::Dead && known.state == NodeState::Up {
+                return Err(format!("node {node} is still taken for up"));
+            }
+            self.leaving.insert(node);
+            self.admin.remove_node(NodeId(node), Some(departure)).await.map_err(|error| error.to_string())?;
+        }
+        Err(format!("node {node} is leaving"))
+    }
+}
