@@ -158,9 +158,13 @@ impl Group {
             is_old: Arc::new(move |index| log.is_old(index)),
         };
         let marked = Mutex::new(store.committed());
-        let raft = Raft::new(replica, config, network, store.clone(), machine)
-            .await
-            .map_err(|error| failed(error.to_string()))?;
+        let raft = Raft::new(replica, config, network, store.clone(), machine).await.map_err(|error| {
+            match store.damage() {
+                // What it cannot read does not come back: only a replica that runs is mended.
+                Some(_) => GroupOpenError::Inconsistent { replica, reason: error.to_string() },
+                None => failed(error.to_string()),
+            }
+        })?;
         let marks = CommittedMarks(environment.store.clone());
         let space = environment.space.clone();
         let damaged = AtomicBool::new(false);

@@ -4,7 +4,7 @@ use std::{path::PathBuf, time::Duration};
 
 use quorate_cluster_config::NodeId;
 use quorate_log_engine::ScrubOptions;
-use quorate_raft::{FetchError, Role};
+use quorate_raft::{FetchError, GroupOpenError, Role};
 
 use crate::support::cluster::{PARTITION, PATIENCE, Setup, TestCluster, eventually};
 
@@ -24,16 +24,39 @@ async fn write(cluster: &TestCluster, leader: NodeId, round: i64) {
     }
 }
 
-/// Flips a bit within a record of the oldest segment of a node's partition, which is finished.
-fn damage(cluster: &TestCluster, id: NodeId) -> PathBuf {
+/// The oldest segment of a node's partition, which is finished.
+fn oldest(cluster: &TestCluster, id: NodeId) -> PathBuf {
     let mut segments = cluster.files(PARTITION, id);
     segments.retain(|path| path.extension().is_some_and(|extension| extension == "log"));
     segments.sort();
-    let oldest = segments.remove(0);
+    segments.remove(0)
+}
+
+/// Flips a bit within a record of the oldest segment.
+fn damage(cluster: &TestCluster, id: NodeId) -> PathBuf {
+    let oldest = oldest(cluster, id);
     let bytes = cluster.disk(id).bytes(&oldest);
     let position = bytes.windows(4).position(|window| window == b"p1-2").unwrap();
     cluster.disk(id).flip(&oldest, position as u64, 0x01);
     oldest
+}
+
+/// What Raft reads when it starts is gone: the replica cannot run, so it is not mended either, and has to be replaced.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_log_that_is_cut_off_where_raft_begins_to_read_is_in_doubt() {
+    let mut cluster = start().await;
+    let leader = cluster.leader(PARTITION, &cluster.all()).await;
+    write(&cluster, leader, 1).await;
+    write(&cluster, leader, 2).await;
+    cluster.settle().await;
+    cluster.all().into_iter().for_each(|node| cluster.mark(node));
+    let cut = *cluster.all().iter().find(|node| **node != leader).unwrap();
+    cluster.crash(cut);
+    let file = cluster.disk(cut).vfs().open(&oldest(&cluster, cut)).unwrap();
+    file.truncate(file.size().unwrap() / 10).unwrap();
+    file.sync_data().unwrap();
+    let refused = cluster.restart(cut).await;
+    assert!(matches!(refused, Err(GroupOpenError::Inconsistent { .. })), "{refused:?}");
 }
 
 /// Waits until a node's replica says that its log is damaged.
