@@ -12,7 +12,7 @@ use NemesisKind::{
     PauseKill, Replace, Reset, Rolling, Sever, SlowDisk, Split, Stall, Stop, Throttle,
 };
 
-const FAULTS_FOR: Duration = Duration::from_secs(20);
+const FAULTS_FOR: Duration = Duration::from_secs(16);
 
 /// Every nemesis is in one of them at least.
 const RUNS: [(u64, NodeKind, &[NemesisKind]); 7] = [

@@ -14,7 +14,7 @@ use std::{
 use quorate::Client;
 use tokio::time::sleep_until;
 
-use super::{Action, Entry, Observer, State, Step, aim};
+use super::{Action, Entry, NemesisKind, Observer, State, Step, aim};
 use crate::{
     chaos::{
         cluster::{ChaosCluster, connect},
@@ -32,6 +32,9 @@ const ROLES_AGE_MAX: Duration = Duration::from_secs(2);
 const RESET_EVERY: Duration = Duration::from_millis(250);
 /// How long syncs are held before a power cut, at most.
 const SYNC_HELD_MS_MAX: u64 = 200;
+/// How long it is tried in the end to install a kind of fault, and how long each then lasts.
+const CATCH_UP_MAX: Duration = Duration::from_secs(15);
+const CATCH_UP_LASTS_MAX: Duration = Duration::from_secs(2);
 /// How long a process is paused before it is killed, at most.
 const PAUSE_BEFORE_KILL_MAX: Duration = Duration::from_secs(2);
 /// What the cluster is asked to do is tried for so long at a time.
@@ -138,10 +141,31 @@ impl<'a> Injector<'a> {
         for step in plan {
             self.heal(step);
         }
+        self.catch_up(plan).await;
         if let Err(why) = self.pay(membership::PAY_MAX).await {
             self.defects.add(format!("a healed cluster does not do what it is asked: {why}"));
         }
         (self.journal, self.damaged)
+    }
+
+    /// What could not be installed at its time, each kind of it once: a log may have been too short to be damaged, or nobody known
+    /// to lead.
+    async fn catch_up(&mut self, plan: &[Step]) {
+        let mut kinds: Vec<NemesisKind> = plan.iter().map(|step| step.kind).collect();
+        kinds.sort_unstable();
+        kinds.dedup();
+        for kind in kinds {
+            let was_installed =
+                |journal: &[Entry]| journal.iter().any(|entry| entry.kind == kind && entry.state == State::Installed);
+            let Some(step) = plan.iter().find(|step| step.kind == kind) else { continue };
+            let deadline = Instant::now() + CATCH_UP_MAX;
+            while !was_installed(&self.journal) && !self.recorder.is_full() && Instant::now() < deadline {
+                self.find_crashes();
+                self.install(step).await;
+                tokio::time::sleep(step.lasts.min(CATCH_UP_LASTS_MAX)).await;
+                self.heal(step);
+            }
+        }
     }
 
     async fn install(&mut self, step: &Step) {
