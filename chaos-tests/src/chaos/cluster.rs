@@ -18,6 +18,8 @@ use crate::{
 
 /// Far longer than it takes on a busy machine.
 const FORM_MAX: Duration = Duration::from_secs(60);
+/// Of each partition.
+const REPLICAS: usize = 3;
 const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Node `n` is `nodes[n - 1]`; its peers and clients reach it through proxies only.
@@ -189,7 +191,7 @@ impl ChaosCluster {
     pub async fn create_topic(&self, client: &Client, name: &TopicName, partitions: u32) -> Result<(), String> {
         let config = TopicConfig {
             partitions,
-            replication_factor: 3,
+            replication_factor: REPLICAS as u32,
             segment_bytes: self.shape.segment_bytes,
             ..TopicConfig::default()
         };
@@ -208,6 +210,13 @@ impl ChaosCluster {
         topic: &TopicName,
         within: Duration,
     ) -> Result<(TopicInfo, Duration), String> {
-        eventually("all replicas agree", within, async || replicas_agree(client, topic).await).await
+        let agree = async || {
+            let info = replicas_agree(client, topic).await?;
+            match info.partitions.iter().find(|partition| partition.replicas.len() != REPLICAS) {
+                Some(partition) => Err(format!("{topic} partition {} has {:?}", partition.index, partition.replicas)),
+                None => Ok(info),
+            }
+        };
+        eventually("all replicas agree", within, agree).await
     }
 }

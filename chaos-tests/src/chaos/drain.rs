@@ -5,10 +5,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use quorate::Position;
+use quorate::{Error, Position};
 
 use super::{
     cluster::{connect, partitions, topic_name},
+    defects::Defects,
     options::TOPICS,
     workload::{DRAIN, consumers},
 };
@@ -22,12 +23,12 @@ const TIMEOUT: Duration = Duration::from_secs(15);
 ///
 /// # Errors
 /// If that takes too long. What is read until then is not in the history: it is no drain.
-pub(super) async fn drain(servers: &str, recorder: &Recorder) -> Result<(), String> {
+pub(super) async fn drain(servers: &str, recorder: &Recorder, defects: &Defects) -> Result<(), String> {
     let deadline = Instant::now() + DRAIN_MAX;
     let mut unfinished = Vec::new();
     for topic in 0..TOPICS.len() as u32 {
         let invoked_ns = recorder.now_ns();
-        let read = drain_topic(servers, topic, deadline).await;
+        let read = drain_topic(servers, topic, deadline, defects).await;
         for partition in partitions().filter(|partition| partition.topic == topic) {
             let outcome = match &read {
                 Ok(read) => Outcome::Ok(read.get(&partition).cloned().unwrap_or_default()),
@@ -44,6 +45,7 @@ async fn drain_topic(
     servers: &str,
     topic: u32,
     deadline: Instant,
+    defects: &Defects,
 ) -> Result<BTreeMap<PartitionKey, Vec<Read>>, String> {
     let name = topic_name(topic)?;
     let client = connect(servers, TIMEOUT).await?;
@@ -57,6 +59,10 @@ async fn drain_topic(
         }
         let polled = match consumer.poll(POLL_WAIT).await {
             Ok(polled) => polled,
+            Err(error @ (Error::Corrupt { .. } | Error::OffsetsNotDense { .. })) => {
+                defects.add(format!("the drain: {error}"));
+                return Err(error.to_string());
+            }
             Err(error) if error.is_retryable() => continue,
             Err(error) => return Err(error.to_string()),
         };

@@ -18,7 +18,7 @@ use super::{
     workload::Workload,
 };
 use crate::{
-    checker::check,
+    checker::{Counts, check},
     harness::{NodeKind, eventually},
     history::{self, Recorder},
 };
@@ -70,7 +70,9 @@ pub async fn run(options: &RunOptions) -> io::Result<Verdict> {
     facts.gaps = longest_gaps(&history);
     facts.defects = defects.take();
     let (journal, leaders) = (facts.journal.clone(), std::mem::take(&mut facts.leaders));
-    let verdict = Verdict::new(check(&history), facts);
+    let report = check(&history);
+    facts.undone.extend(idle(&report.counts));
+    let verdict = Verdict::new(report, facts);
     results.write_verdict(&verdict)?;
     let material = Material { verdict: &verdict, history: &history, journal: &journal, leaders: &leaders };
     results.write_report(&material)?;
@@ -124,10 +126,22 @@ async fn phases(
             }
         }
     }
-    let drained = drain(&servers, recorder).await;
+    let drained = drain(&servers, recorder, defects).await;
     stop(cluster, defects).await;
     read_logs(cluster, &topics, &damaged, recorder);
     drained
+}
+
+/// What clients have never done: that proves nothing of it.
+fn idle(counts: &Counts) -> impl Iterator<Item = String> {
+    let kinds = [
+        (counts.conditional, "no write under a condition was acknowledged"),
+        (counts.polls, "no records were polled"),
+        (counts.end_offsets, "no end offset was read"),
+        (counts.assignments, "no partition was given to a member of the group"),
+        (counts.committed_offsets, "the group has committed nothing"),
+    ];
+    kinds.into_iter().filter(|(count, _)| *count == 0).map(|(_, why)| why.to_owned())
 }
 
 /// Waits until every partition has acknowledged some writes from now on.
@@ -157,9 +171,10 @@ async fn stop(cluster: &mut ChaosCluster, defects: &Defects) {
             if let Err(why) = node.try_stop().await {
                 defects.add(format!("node {number} was asked to stop: {why}"));
             }
-            if let Some(line) = node.log().lines().find(|line| line.contains(PANIC)) {
-                defects.add(format!("node {number}: {line}"));
-            }
+        }
+        // Also of those that have left.
+        if let Some(line) = node.log().lines().find(|line| line.contains(PANIC)) {
+            defects.add(format!("node {number}: {line}"));
         }
     }
 }

@@ -111,7 +111,8 @@ async fn read(pump: &Pump<'_>, mut source: ReadHalf<'_>, first: Bytes, queue: mp
                 let takes = Duration::from_secs_f64(bytes.len() as f64 / f64::from(bytes_per_second.max(1)));
                 last_due.max(Instant::now()) + takes
             }
-            Rule::Pass | Rule::Hold | Rule::Drop => last_due.max(Instant::now()),
+            // What is queued goes first all the same.
+            Rule::Pass | Rule::Hold | Rule::Drop => Instant::now(),
         };
         let permits = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
         let permit = Arc::clone(&room).acquire_many_owned(permits).await.map_err(io::Error::other)?;
@@ -126,7 +127,12 @@ async fn write(pump: &Pump<'_>, mut destination: WriteHalf<'_>, mut queue: mpsc:
     let mut link = pump.link.clone();
     while let Some(Chunk { due, bytes, _room }) = queue.recv().await {
         if due > Instant::now() {
-            sleep_until(due).await;
+            // Bytes that are throttled, or late, do not wait beyond that.
+            let late = |state: &LinkState| matches!(state.rule, Rule::Throttle(_) | Rule::Delay(_));
+            tokio::select! {
+                () = sleep_until(due) => {}
+                _ = link.wait_for(|state| !late(state)) => {}
+            }
         }
         let _ = link.wait_for(|state| state.rule != Rule::Hold).await;
         match pump.fate()? {

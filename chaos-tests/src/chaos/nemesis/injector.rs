@@ -11,10 +11,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use quorate::Client;
+use quorate::{Client, PartitionId};
 use tokio::time::sleep_until;
 
-use super::{Action, Entry, NemesisKind, Observer, State, Step, aim};
+use super::{Action, Entry, NemesisKind, Observer, Role, State, Step, aim};
 use crate::{
     chaos::{
         cluster::{ChaosCluster, connect},
@@ -68,6 +68,10 @@ pub(in crate::chaos) struct Injector<'a> {
     bad_disk: u64,
     /// Nodes whose files were altered.
     damaged: BTreeSet<u64>,
+    /// The partitions whose files were, by node.
+    altered: BTreeSet<(u64, PartitionId)>,
+    /// By fault: the node that has joined.
+    grown: BTreeMap<u64, u64>,
     /// What the cluster is still to be asked for.
     owed: Vec<Owed>,
     journal: Vec<Entry>,
@@ -101,6 +105,8 @@ impl<'a> Injector<'a> {
             in_force: BTreeMap::new(),
             node_faults: BTreeMap::new(),
             damaged: BTreeSet::new(),
+            altered: BTreeSet::new(),
+            grown: BTreeMap::new(),
             owed: Vec::new(),
             journal: Vec::new(),
         })
@@ -161,6 +167,7 @@ impl<'a> Injector<'a> {
             let deadline = Instant::now() + CATCH_UP_MAX;
             while !was_installed(&self.journal) && !self.recorder.is_full() && Instant::now() < deadline {
                 self.find_crashes();
+                let _ = self.pay(CATCH_UP_MAX).await;
                 self.install(step).await;
                 tokio::time::sleep(step.lasts.min(CATCH_UP_LASTS_MAX)).await;
                 self.heal(step);
@@ -171,6 +178,9 @@ impl<'a> Injector<'a> {
     async fn install(&mut self, step: &Step) {
         let (roles, age) = self.observer.roles(&self.members, self.bad_disk);
         let installed = match aim(step, &roles) {
+            Ok(_) if step.role == Role::BadDisk && !self.members.contains(&self.bad_disk) => {
+                Err(format!("node {}, which has the bad disk, is being replaced", self.bad_disk))
+            }
             Ok(action) => self.act(step, action).await,
             Err(why) => Err(why),
         };
@@ -220,19 +230,33 @@ impl<'a> Injector<'a> {
                 Action::Faults(nodes, faults)
             }
             Action::Damage(node) => {
-                let replicas = self.replicas_on(node).await?;
-                let hit = self.take(fault, Held::Killed, &[node], |held| held.is_none())?;
+                let mut replicas = self.replicas_on(node).await?;
+                // A partition is replaced on the same node once an hour only.
+                replicas.retain(|(partition, _)| !self.altered.contains(&(node, *partition)));
+                self.take(fault, Held::Killed, &[node], |held| held.is_none())?;
                 self.node(node).kill_9();
-                let done = damage::alter(&self.node(node).data_dir, &replicas, step.choice);
-                match &done {
-                    Ok(()) => drop(self.damaged.insert(node)),
-                    Err(_) => self.release(fault),
-                }
-                tracing::info!(node = hit[0], done = ?done, "damage");
-                done.map(|()| Action::Damage(node))?
+                let count = replicas.len().max(1);
+                replicas.rotate_left(step.choice as usize % count);
+                let data_dir = self.node(node).data_dir.clone();
+                let altered = replicas.iter().find(|(_, replica)| {
+                    damage::alter(&data_dir, *replica, step.choice)
+                        .inspect_err(|why| tracing::debug!(why, "not damaged"))
+                        .is_ok()
+                });
+                let Some((partition, _)) = altered else {
+                    self.release(fault);
+                    return Err("no log is long enough".to_owned());
+                };
+                self.altered.insert((node, *partition));
+                self.damaged.insert(node);
+                Action::Damage(node)
             }
             Action::Drain(node) => self.drain(node).await?,
-            Action::Grow => self.grow().await?,
+            Action::Grow => {
+                let number = self.grow().await?;
+                self.grown.insert(fault, number);
+                Action::Grow
+            }
             Action::Replace(node) => self.lose(node).await?,
         })
     }
@@ -262,10 +286,14 @@ impl<'a> Injector<'a> {
 
     /// Lets what holds now of disks and clocks hold on these nodes.
     fn apply_node_faults(&mut self, nodes: &[u64]) {
-        for number in nodes {
+        for number in nodes.iter().filter(|number| self.members.contains(number)) {
             let of_node = self.node_faults.values().filter(|(nodes, _)| nodes.contains(number));
             let faults = of_node.map(|(_, faults)| *faults).fold(NodeFaults::default(), NodeFaults::and);
-            self.node(*number).set_faults(faults);
+            // One that has just been started makes its directory itself.
+            let node = &self.cluster.nodes[*number as usize - 1];
+            if node.data_dir.exists() {
+                node.set_faults(faults);
+            }
         }
     }
 
@@ -301,7 +329,9 @@ impl<'a> Injector<'a> {
         may: impl Fn(Option<Held>) -> bool,
     ) -> Result<Vec<u64>, String> {
         let held = |number: &u64| self.held.get(number).map(|(_, held)| *held);
-        let hit: Vec<u64> = nodes.iter().copied().filter(|number| may(held(number))).collect();
+        let runs =
+            |number: &u64| self.members.contains(number) && self.cluster.nodes[*number as usize - 1].is_running();
+        let hit: Vec<u64> = nodes.iter().copied().filter(|number| may(held(number)) && runs(number)).collect();
         if hit.is_empty() {
             return Err(format!("another fault holds {nodes:?}"));
         }
@@ -322,17 +352,18 @@ impl<'a> Injector<'a> {
                 }
             }
             Action::Drain(node) => self.owed.push(Owed::Undrain(*node)),
-            Action::Grow => self.owed.push(Owed::Shrink),
+            Action::Grow => self.owed.extend(self.grown.remove(&step.fault).map(Owed::Remove)),
             _ => {}
         }
         self.release(step.fault);
         self.log(step, State::Healed, action.to_string());
     }
 
-    /// Kills processes that no fault holds, and starts them again.
+    /// Kills processes and starts them again, but for those that another fault has killed and will start.
     fn restart(&mut self, nodes: &[u64]) {
         for number in nodes.iter().filter(|number| self.members.contains(number)) {
-            if !self.held.contains_key(number) {
+            if self.held.get(number).is_none_or(|(_, held)| *held == Held::Paused) {
+                self.held.remove(number);
                 let node = &mut self.cluster.nodes[*number as usize - 1];
                 node.kill_9();
                 node.start();
@@ -347,7 +378,8 @@ impl<'a> Injector<'a> {
         for (number, held) in ours {
             self.held.remove(&number);
             match held {
-                Held::Killed => self.node(number).start(),
+                Held::Killed if self.members.contains(&number) => self.node(number).start(),
+                Held::Killed => {}
                 Held::Paused => self.node(number).resume(),
             }
         }
@@ -359,12 +391,12 @@ impl<'a> Injector<'a> {
         for number in self.members.clone() {
             let fails = |faults: &NodeFaults| faults.syncs_fail || faults.writes_fail || faults.reads_fail;
             let failing = self.node_faults.values().any(|(nodes, faults)| nodes.contains(&number) && fails(faults));
-            let excused = failing || self.leaving.contains(&number);
+            let may_end = failing || self.leaving.contains(&number);
             let node = self.node(number);
             let Some(status) = node.ended_by_itself() else { continue };
             let last_line = node.log_tail().lines().last().unwrap_or_default().to_owned();
             node.kill_9();
-            if excused {
+            if may_end && status.code().is_some() {
                 tracing::info!(number, last_line, "a node with a failing disk, or one that leaves, has ended");
                 continue;
             }

@@ -150,7 +150,7 @@ impl NemesisKind {
     pub fn definition(self) -> &'static str {
         match self {
             Self::Kill => {
-                "processes are killed (kill -9) and started again; with --power-loss their disks forget what was not synced"
+                "processes are killed (kill -9) and started again; unless with --shipped, their disks forget what was not synced"
             }
             Self::Pause => "processes are stopped in their tracks (SIGSTOP) and go on",
             Self::Isolate => "a node is cut off from all its peers: a minority of one against the majority",

@@ -1,6 +1,6 @@
 //! Which faults come when: a function of the seed.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use quorate_faulty_vfs::SplitMix64;
 
@@ -38,6 +38,8 @@ pub fn plan(seed: u64, kinds: &[NemesisKind], within: Duration) -> Vec<Step> {
     if kinds.is_empty() {
         return Vec::new();
     }
+    // However they were said, the plan is the same.
+    let kinds: &[NemesisKind] = &kinds.iter().copied().collect::<BTreeSet<_>>().into_iter().collect::<Vec<_>>();
     let mut random = SplitMix64::stream(seed, 0);
     let slots = (within.as_millis() / SLOT.as_millis()).max(kinds.len() as u128) as u64;
     let weights: Vec<u64> = (0..slots).map(|_| 1 + random.below(SLOT_WEIGHT_MAX)).collect();

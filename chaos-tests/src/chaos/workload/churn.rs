@@ -70,7 +70,7 @@ impl Owner {
             tracing::debug!(why, "a passing topic was not written to");
             Vec::new()
         });
-        if let Some(mut read) = self.read_back().await {
+        if let Some(mut read) = self.read_back().await? {
             let lost: Vec<&Value> = acknowledged.iter().filter(|value| !read.contains(value)).collect();
             if let Some(first) = lost.first() {
                 return Err(Wrong(format!("{} acknowledged records are not there, as {first}", lost.len())));
@@ -109,19 +109,28 @@ impl Owner {
     }
 
     /// All records up to the linearizable end; nothing if that takes too long.
-    async fn read_back(&self) -> Option<Vec<Value>> {
+    async fn read_back(&self) -> Result<Option<Vec<Value>>, Wrong> {
         let deadline = Instant::now() + STEP_MAX;
         let reading = async {
-            let mut consumer = self.client.consumer(&self.name).until(Position::Last).build().await.ok()?;
+            let Ok(mut consumer) = self.client.consumer(&self.name).until(Position::Last).build().await else {
+                return Ok(None);
+            };
             let mut read = Vec::new();
             while !consumer.is_done() {
-                // It goes on where it was.
-                let polled = consumer.poll(PAUSE).await.unwrap_or_default();
-                read.extend(polled.iter().filter_map(|record| Value::decode(record.record.value.as_deref()?)));
+                match consumer.poll(PAUSE).await {
+                    Ok(polled) => {
+                        read.extend(polled.iter().filter_map(|record| Value::decode(record.record.value.as_deref()?)));
+                    }
+                    Err(error @ (Error::Corrupt { .. } | Error::OffsetsNotDense { .. })) => {
+                        return Err(Wrong(error.to_string()));
+                    }
+                    // It goes on where it was.
+                    Err(error) => tracing::debug!(%error, "a passing topic is not read just now"),
+                }
             }
-            Some(read)
+            Ok(Some(read))
         };
-        timeout_at(deadline, reading).await.ok().flatten()
+        timeout_at(deadline, reading).await.unwrap_or(Ok(None))
     }
 
     async fn delete(&self) -> Result<(), Wrong> {

@@ -16,15 +16,15 @@ const BLOCK: u64 = 4_096;
 /// was there.
 const FILE_BYTES_MIN: u64 = 64 << 10;
 
-/// Alters one file of one of these replicas of the node with this data directory, well before its end: a bit, a block that becomes
+/// Alters one file of a replica of the node with this data directory, well before its end: a bit, a block that becomes
 /// what it was before it was written, or, of a finished segment, the end.
 ///
 /// # Errors
 /// If there is no file that is large enough, or it cannot be altered.
-pub(super) fn alter(data_dir: &Path, replicas: &[ReplicaId], choice: u64) -> Result<(), String> {
+pub(super) fn alter(data_dir: &Path, replica: ReplicaId, choice: u64) -> Result<(), String> {
     let mut random = SplitMix64::new(choice);
-    let directory = |replica: &ReplicaId| data_dir.join("replicas").join(format!("replica-{}", replica.0));
-    let files = segments(replicas.iter().map(directory)).map_err(|error| error.to_string())?;
+    let directory = data_dir.join("replicas").join(format!("replica-{}", replica.0));
+    let files = segments(&directory).map_err(|error| error.to_string())?;
     if files.is_empty() {
         return Err("no segment is large enough".to_owned());
     }
@@ -55,22 +55,19 @@ struct Segment {
     finished: bool,
 }
 
-/// The segments in these directories that are large enough.
-fn segments(replicas: impl Iterator<Item = PathBuf>) -> io::Result<Vec<Segment>> {
+/// The segments of a log that are large enough.
+fn segments(directory: &Path) -> io::Result<Vec<Segment>> {
+    let mut paths: Vec<PathBuf> = fs::read_dir(directory)?.flatten().map(|file| file.path()).collect();
+    paths.retain(|path| path.extension().is_some_and(|extension| extension == "log"));
+    paths.sort();
+    let last = paths.last().cloned();
     let mut found = Vec::new();
-    for replica in replicas {
-        let Ok(files) = fs::read_dir(replica) else { continue };
-        let mut paths: Vec<PathBuf> = files.flatten().map(|file| file.path()).collect();
-        paths.retain(|path| path.extension().is_some_and(|extension| extension == "log"));
-        paths.sort();
-        let last = paths.last().cloned();
-        for path in paths {
-            let bytes = fs::read(&path)?;
-            let used = bytes.iter().rposition(|byte| *byte != 0).unwrap_or_default() as u64;
-            if used >= FILE_BYTES_MIN {
-                let finished = Some(&path) != last.as_ref();
-                found.push(Segment { path, used, finished });
-            }
+    for path in paths {
+        let bytes = fs::read(&path)?;
+        let used = bytes.iter().rposition(|byte| *byte != 0).unwrap_or_default() as u64;
+        if used >= FILE_BYTES_MIN {
+            let finished = Some(&path) != last.as_ref();
+            found.push(Segment { path, used, finished });
         }
     }
     Ok(found)

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use quorate::{Departure, NodeId, NodeState, ReplicaId};
+use quorate::{Departure, NodeId, NodeState, PartitionId, ReplicaId};
 
 use super::{Action, Injector, connect};
 
@@ -25,8 +25,6 @@ const STARTED_MAX: usize = 24;
 pub(super) enum Owed {
     /// The node may lead again.
     Undrain(u64),
-    /// The node that joined last leaves.
-    Shrink,
     /// The node leaves, and serves until its replicas are elsewhere.
     Remove(u64),
     /// The node is given up; it is lost.
@@ -41,13 +39,17 @@ impl Injector<'_> {
         Ok(Action::Drain(node))
     }
 
-    /// A node joins, and gets its share while the fault lasts.
-    pub(super) async fn grow(&mut self) -> Result<Action, String> {
+    /// A node joins, and gets its share while the fault lasts; returns its number.
+    pub(super) async fn grow(&mut self) -> Result<u64, String> {
         if self.cluster.nodes.len() >= STARTED_MAX {
             return Err("enough nodes have been started".to_owned());
         }
-        self.join().await?;
-        Ok(Action::Grow)
+        let (number, is_back) = self.join().await?;
+        if !is_back {
+            self.owed.push(Owed::Remove(number));
+            return Err(format!("node {number} did not join in time"));
+        }
+        Ok(number)
     }
 
     /// The disk of a node is lost with all that was on it.
@@ -69,27 +71,27 @@ impl Injector<'_> {
         Ok(Action::Replace(node))
     }
 
-    /// Starts one more node and waits until it is part of the cluster.
-    async fn join(&mut self) -> Result<u64, String> {
+    /// Starts one more node and waits until it is part of the cluster; returns its number, and whether it is.
+    async fn join(&mut self) -> Result<(u64, bool), String> {
         let members: Vec<u64> = self.members.iter().copied().collect();
         let number = self.cluster.start_another(&members).await?;
         self.members.insert(number);
-        self.back(number).await;
-        Ok(number)
+        Ok((number, self.back(number).await))
     }
 
-    /// Waits until a node answers, or for long enough.
-    pub(super) async fn back(&mut self, number: u64) {
+    /// Waits until a node answers, or for long enough; tells whether it does.
+    pub(super) async fn back(&mut self, number: u64) -> bool {
         let address = self.node(number).own_client_address();
         let deadline = Instant::now() + BACK_MAX;
         while Instant::now() < deadline {
             if let Ok(client) = connect(&address, PAUSE).await
                 && client.cluster_info().await.is_ok_and(|info| info.metadata_leader.is_some())
             {
-                return;
+                return true;
             }
             tokio::time::sleep(PAUSE).await;
         }
+        false
     }
 
     /// Asks for all that is owed, in order, for at least one try and at most `within`.
@@ -113,25 +115,26 @@ impl Injector<'_> {
 
     /// The replicas of partitions on a node. That of the metadata is not among them: without it a node does not start, and has to
     /// be replaced.
-    pub(super) async fn replicas_on(&self, node: u64) -> Result<Vec<ReplicaId>, String> {
-        let topics = self.admin.topics().await.map_err(|error| error.to_string())?;
-        let replicas = topics.into_iter().flat_map(|topic| topic.partitions).flat_map(|partition| partition.replicas);
-        Ok(replicas.filter(|replica| replica.node.0 == node).map(|replica| replica.id).collect())
+    pub(super) async fn replicas_on(&self, node: u64) -> Result<Vec<(PartitionId, ReplicaId)>, String> {
+        let mut found = Vec::new();
+        for topic in self.admin.topics().await.map_err(|error| error.to_string())? {
+            for partition in &topic.partitions {
+                let id = PartitionId { topic: topic.id, index: partition.index };
+                let here = partition.replicas.iter().filter(|replica| replica.node.0 == node);
+                found.extend(here.map(|replica| (id, replica.id)));
+            }
+        }
+        Ok(found)
     }
 
     async fn pay_one(&mut self, owed: Owed) -> Result<(), String> {
         match owed {
             Owed::Undrain(node) if !self.members.contains(&node) => Ok(()),
             Owed::Undrain(node) => self.admin.drain_node(NodeId(node), false).await.map_err(|error| error.to_string()),
-            Owed::Shrink => {
-                let newest = self.members.iter().copied().filter(|node| *node != self.bad_disk).max();
-                self.owed.extend(newest.map(Owed::Remove));
-                Ok(())
-            }
             Owed::Remove(node) => self.remove(node, Departure::Serving).await,
             Owed::GiveUp(node) => self.remove(node, Departure::Dead).await,
             Owed::Join => {
-                self.bad_disk = self.join().await?;
+                (self.bad_disk, _) = self.join().await?;
                 Ok(())
             }
         }
