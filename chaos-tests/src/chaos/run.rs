@@ -167,10 +167,10 @@ async fn stop(cluster: &mut ChaosCluster, defects: &Defects) {
             let last_line = log.lines().last().unwrap_or_default();
             defects.add(format!("node {number} ended by itself with {status}: {last_line}"));
             node.kill_9();
-        } else if node.is_running() {
-            if let Err(why) = node.try_stop().await {
-                defects.add(format!("node {number} was asked to stop: {why}"));
-            }
+        } else if node.is_running()
+            && let Err(why) = node.try_stop().await
+        {
+            defects.add(format!("node {number} was asked to stop: {why}"));
         }
         // Also of those that have left.
         if let Some(line) = node.log().lines().find(|line| line.contains(PANIC)) {
