@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use quorate::{Departure, NodeId, NodeState, PartitionId, ReplicaId};
+use quorate::{Departure, ErrorCode, NodeId, PartitionId, ReplicaId};
 
 use super::{Action, Injector, connect};
 
@@ -140,24 +140,21 @@ impl Injector<'_> {
         }
     }
 
-    /// Has a node leave, and looks whether it has left.
+    /// Has a node leave, and looks whether it has left: the metadata decide that, not what some node has heard of them.
     async fn remove(&mut self, node: u64, departure: Departure) -> Result<(), String> {
-        let info = self.admin.cluster_info().await.map_err(|error| error.to_string())?;
-        let Some(known) = info.nodes.iter().find(|known| known.id.0 == node) else {
-            self.members.remove(&node);
-            self.leaving.remove(&node);
-            self.held.remove(&node);
-            self.node(node).kill_9();
-            return Ok(());
-        };
-        if known.leaving.is_none() {
-            // A node is dead only once the others see it so.
-            if departure == Departure::Dead && known.state == NodeState::Up {
-                return Err(format!("node {node} is still taken for up"));
+        match self.admin.remove_node(NodeId(node), Some(departure)).await {
+            Ok(()) => {
+                self.leaving.insert(node);
+                Err(format!("node {node} is leaving"))
             }
-            self.leaving.insert(node);
-            self.admin.remove_node(NodeId(node), Some(departure)).await.map_err(|error| error.to_string())?;
+            Err(error) if matches!(error.code(), Some(ErrorCode::NodeRemoved | ErrorCode::UnknownNode)) => {
+                self.members.remove(&node);
+                self.leaving.remove(&node);
+                self.held.remove(&node);
+                self.node(node).kill_9();
+                Ok(())
+            }
+            Err(error) => Err(error.to_string()),
         }
-        Err(format!("node {node} is leaving"))
     }
 }
