@@ -24,6 +24,18 @@ async fn write(cluster: &TestCluster, leader: NodeId, round: i64) {
     }
 }
 
+/// A cluster whose logs have segments that are finished and known to be committed, and one of its followers.
+async fn filled() -> (TestCluster, NodeId) {
+    let mut cluster = start().await;
+    let leader = cluster.leader(PARTITION, &cluster.all()).await;
+    write(&cluster, leader, 1).await;
+    write(&cluster, leader, 2).await;
+    cluster.settle().await;
+    cluster.all().into_iter().for_each(|node| cluster.mark(node));
+    let follower = *cluster.all().iter().find(|node| **node != leader).unwrap();
+    (cluster, follower)
+}
+
 /// The oldest segment of a node's partition, which is finished.
 fn oldest(cluster: &TestCluster, id: NodeId) -> PathBuf {
     let mut segments = cluster.files(PARTITION, id);
@@ -44,13 +56,7 @@ fn damage(cluster: &TestCluster, id: NodeId) -> PathBuf {
 /// What Raft reads when it starts is gone: the replica cannot run, so it is not mended either, and has to be replaced.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_log_that_is_cut_off_where_raft_begins_to_read_is_in_doubt() {
-    let mut cluster = start().await;
-    let leader = cluster.leader(PARTITION, &cluster.all()).await;
-    write(&cluster, leader, 1).await;
-    write(&cluster, leader, 2).await;
-    cluster.settle().await;
-    cluster.all().into_iter().for_each(|node| cluster.mark(node));
-    let cut = *cluster.all().iter().find(|node| **node != leader).unwrap();
+    let (mut cluster, cut) = filled().await;
     cluster.crash(cut);
     let file = cluster.disk(cut).vfs().open(&oldest(&cluster, cut)).unwrap();
     file.truncate(file.size().unwrap() / 10).unwrap();
@@ -78,13 +84,7 @@ async fn led_by_others(cluster: &TestCluster, damaged: NodeId) -> NodeId {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_damaged_follower_votes_and_appends_and_is_never_elected() {
-    let mut cluster = start().await;
-    let leader = cluster.leader(PARTITION, &cluster.all()).await;
-    write(&cluster, leader, 1).await;
-    write(&cluster, leader, 2).await;
-    cluster.settle().await;
-    cluster.all().into_iter().for_each(|node| cluster.mark(node));
-    let damaged = *cluster.all().iter().find(|node| **node != leader).unwrap();
+    let (mut cluster, damaged) = filled().await;
     // Its checkpoints lie behind the damage: the open does not meet it, the scrub does.
     cluster.crash(damaged);
     let path = damage(&cluster, damaged);
