@@ -436,7 +436,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         let fake = fake.clone();
         tokio::spawn(async move {
             if quorate_protocol::accept_client(&mut stream, true, Duration::from_secs(5)).await.is_ok() {
-                let transport = quorate_protocol::ClientTransport::new(stream, 16 << 20);
+                let transport = quorate_protocol::MessageTransport::new(stream, 16 << 20);
                 let answers = BaseChannel::with_defaults(transport).execute(fake.serve());
                 answers.for_each(|answer| async { drop(tokio::spawn(answer)) }).await;
             }

@@ -12,7 +12,7 @@ use quorate_cluster_config::{
     Address,
     limits::{CLIENT_FRAME_BYTES_MAX, REQUESTS_IN_FLIGHT_PER_CONNECTION_MAX},
 };
-use quorate_protocol::{ApiError, ClientTransport, QuorateApiClient, connect_client};
+use quorate_protocol::{ApiError, MessageTransport, QuorateApiClient, connect_client};
 use tarpc::{
     client::{self, RpcError},
     context::Context,
@@ -74,7 +74,7 @@ impl Connection {
         let mut config = client::Config::default();
         config.max_in_flight_requests = REQUESTS_IN_FLIGHT_PER_CONNECTION_MAX;
         config.pending_request_buffer = REQUESTS_PENDING_MAX;
-        let new = QuorateApiClient::new(config, ClientTransport::new(stream, CLIENT_FRAME_BYTES_MAX));
+        let new = QuorateApiClient::new(config, MessageTransport::new(stream, CLIENT_FRAME_BYTES_MAX));
         let health =
             Arc::new(Health { opened: now, closed: AtomicBool::new(false), last_answer_ms: AtomicU64::new(0) });
         let closing = Arc::clone(&health);

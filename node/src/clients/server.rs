@@ -76,7 +76,7 @@ impl ClientServer {
         quorate_protocol::accept_client(&mut stream, has_room, HANDSHAKE_TIMEOUT).await?;
         let alive = Arc::new(());
         self.connection = Arc::downgrade(&alive);
-        let transport = quorate_protocol::ClientTransport::new(stream, limits::CLIENT_FRAME_BYTES_MAX);
+        let transport = quorate_protocol::MessageTransport::new(stream, limits::CLIENT_FRAME_BYTES_MAX);
         let transport = Watched { transport, alive: Some(alive) };
         let channel = BaseChannel::with_defaults(transport)
             .max_concurrent_requests(limits::REQUESTS_IN_FLIGHT_PER_CONNECTION_MAX);

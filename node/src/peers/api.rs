@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use bytes::Bytes;
 use quorate_cluster_config::{Address, ClusterId, NodeId, PartitionId, ReplicaId};
-use quorate_protocol::ReplicaRole;
+use quorate_protocol::{Carrier, Payload, ReplicaRole};
 use quorate_raft::{Join, Levels, LogTail, Members, MetadataCommand, MetadataReply, MoveRow, StepProgress};
 use serde::{Deserialize, Serialize};
 
@@ -201,4 +201,34 @@ pub(crate) trait PeerApi {
     async fn survey(partitions: Vec<PartitionId>) -> Result<Findings, PeerFailure>;
     /// How are your replicas? The answer is short if that is as it was when it had this version.
     async fn status(known: Option<u64>) -> Result<VersionedStatus, PeerFailure>;
+}
+
+impl Carrier for PeerApiRequest {
+    fn take(&mut self) -> Payload {
+        match self {
+            Self::RaftCall { request, .. } => std::mem::take(request).into(),
+            _ => Payload::default(),
+        }
+    }
+
+    fn put(&mut self, payload: Bytes) -> bool {
+        let Self::RaftCall { request, .. } = self else { return false };
+        *request = payload;
+        true
+    }
+}
+
+impl Carrier for PeerApiResponse {
+    fn take(&mut self) -> Payload {
+        match self {
+            Self::RaftCall(Ok(answer)) => std::mem::take(answer).into(),
+            _ => Payload::default(),
+        }
+    }
+
+    fn put(&mut self, payload: Bytes) -> bool {
+        let Self::RaftCall(Ok(answer)) = self else { return false };
+        *answer = payload;
+        true
+    }
 }

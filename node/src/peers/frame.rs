@@ -3,15 +3,20 @@
 //! ```text
 //!  0  body bytes u32   4  kind u8   5  group kind u8   6  reserved u16
 //!  8  from replica u64   16  to replica u64   24  session u64
+//! 32  CRC-32C u32 of the body   36  CRC-32C u32 of the prefix up to here
 //! ```
+//! What does not fit its checksum ends the lane: nothing behind it can be found any more.
 
 use std::io::{self, IoSlice};
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
+use crc32c::{crc32c, crc32c_append};
 use quorate_cluster_config::{GroupKind, ReplicaId, limits};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
-const PREFIX: usize = 32;
+const PREFIX: usize = 40;
+/// Where the checksum of the prefix lies.
+const CHECKSUM_AT: usize = 36;
 /// Bodies up to this size are cut out of the read buffer; larger ones get memory of their own.
 const SMALL: usize = 4 << 10;
 /// Slices handed to one vectored write.
@@ -67,6 +72,8 @@ pub(crate) fn encode(kind: LaneFrameKind, session: SessionKey, body: Vec<Bytes>)
     prefix.put_u64_le(session.from.0);
     prefix.put_u64_le(session.to.0);
     prefix.put_u64_le(session.number);
+    prefix.put_u32_le(body.iter().fold(0, |checksum, part| crc32c_append(checksum, part)));
+    prefix.put_u32_le(crc32c(&prefix));
     let mut parts = Vec::with_capacity(1 + body.len());
     parts.push(prefix.freeze());
     parts.extend(body.into_iter().filter(|part| !part.is_empty()));
@@ -110,6 +117,9 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
     /// The next frame. Dropping the future while it waits for a small frame loses nothing.
     pub(crate) async fn next(&mut self) -> io::Result<LaneFrame> {
         self.fill(PREFIX).await?;
+        if crc32c(&self.buffer[..CHECKSUM_AT]).to_le_bytes() != self.buffer[CHECKSUM_AT..PREFIX] {
+            return Err(malformed("damaged on its way"));
+        }
         let size = u32::from_le_bytes([self.buffer[0], self.buffer[1], self.buffer[2], self.buffer[3]]) as usize;
         if size > limits::PEER_FRAME_BYTES_MAX {
             return Err(malformed("too long"));
@@ -134,7 +144,12 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
         prefix.advance(2);
         let (from, to) = (ReplicaId(prefix.get_u64_le()), ReplicaId(prefix.get_u64_le()));
         let session = SessionKey { kind: group, from, to, number: prefix.get_u64_le() };
-        Ok(LaneFrame { kind, session, body: self.body(size).await? })
+        let checksum = prefix.get_u32_le();
+        let body = self.body(size).await?;
+        if crc32c(&body) != checksum {
+            return Err(malformed("damaged on its way"));
+        }
+        Ok(LaneFrame { kind, session, body })
     }
 
     async fn body(&mut self, size: usize) -> io::Result<Bytes> {
@@ -168,4 +183,43 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
 pub(crate) async fn write_all<W: AsyncWrite + Unpin>(writer: &mut W, parts: Vec<Bytes>) -> io::Result<()> {
     write_parts(writer, parts).await?;
     writer.flush().await
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+
+    fn frame(body: Vec<Bytes>) -> Vec<u8> {
+        let session = SessionKey { kind: GroupKind::Partition, from: ReplicaId(3), to: ReplicaId(4), number: 5 };
+        encode(LaneFrameKind::Request, session, body).concat()
+    }
+
+    #[tokio::test]
+    async fn frames_arrive_as_they_were_sent() {
+        let bodies =
+            [vec![], vec![Bytes::from_static(b"ab"), Bytes::from_static(b"c")], vec![vec![7; 3 * SMALL].into()]];
+        let bytes = bodies.clone().map(frame).concat();
+        let mut reader = FrameReader::new(&bytes[..]);
+        for body in bodies {
+            let read = reader.next().await.unwrap();
+            assert_eq!(
+                (read.kind, read.session.number, &read.body[..]),
+                (LaneFrameKind::Request, 5, &body.concat()[..])
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn whatever_bit_is_damaged_on_the_way_the_lane_ends() {
+        for body in [vec![], vec![Bytes::from_static(b"some body"), Bytes::from_static(b"in parts")]] {
+            let sound = frame(body);
+            for bit in 0..sound.len() * 8 {
+                let mut damaged = sound.clone();
+                damaged[bit / 8] ^= 1 << (bit % 8);
+                let error = FrameReader::new(&damaged[..]).next().await.unwrap_err();
+                assert_eq!(error.kind(), io::ErrorKind::InvalidData, "bit {bit}");
+            }
+        }
+    }
 }

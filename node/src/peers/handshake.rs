@@ -4,11 +4,13 @@
 //!  0  "QRTP"   4  version_min u16   6  version_max u16 (of an answer: the chosen version twice)
 //!  8  purpose u8 (of an answer: status)   9  reserved [u8; 7]
 //! 16  cluster id u128 (0: none yet)   32  node id u64 (0: none yet)
-//! 40  node id u64 of the node meant (0: whoever listens)   48  reserved [u8; 16]
+//! 40  node id u64 of the node meant (0: whoever listens)   48  reserved [u8; 12]   60  CRC-32C u32 of all before
 //! ```
+//! Builds up to version 6 send 0 for the checksum.
 
 use std::{fmt, io, time::Duration};
 
+use crc32c::crc32c;
 use quorate_cluster_config::{Address, ClusterId, NodeId};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -16,9 +18,11 @@ use crate::net::Stream;
 
 const MAGIC: &[u8; 4] = b"QRTP";
 const SIZE: usize = 64;
+const CHECKSUM_AT: usize = 60;
 /// The versions of the peer protocol this build speaks. Version 1 sent log frames of format 0; version 2 knew neither
-/// snapshots nor trims; version 3 no statuses by change; version 4 no nodes that join; version 5 no levels.
-pub const PEER_VERSIONS: PeerVersions = PeerVersions { min: 6, max: 6 };
+/// snapshots nor trims; version 3 no statuses by change; version 4 no nodes that join; version 5 no levels; version 6 no checksums
+/// of what nodes say to each other.
+pub const PEER_VERSIONS: PeerVersions = PeerVersions { min: 7, max: 7 };
 const DEADLINE: Duration = Duration::from_secs(2);
 
 /// What a connection between nodes is for.
@@ -129,6 +133,8 @@ impl Message {
         bytes[16..32].copy_from_slice(&self.who.cluster.map_or(0, |id| id.0).to_be_bytes());
         bytes[32..40].copy_from_slice(&self.who.node.map_or(0, |id| id.0).to_be_bytes());
         bytes[40..48].copy_from_slice(&self.to.map_or(0, |id| id.0).to_be_bytes());
+        let checksum = crc32c(&bytes[..CHECKSUM_AT]);
+        bytes[CHECKSUM_AT..].copy_from_slice(&checksum.to_be_bytes());
         bytes
     }
 
@@ -137,6 +143,10 @@ impl Message {
         stream.read_exact(&mut bytes).await?;
         if &bytes[..4] != MAGIC {
             return Err(HandshakeError::NotQuorate);
+        }
+        let sealed = &bytes[CHECKSUM_AT..];
+        if sealed != [0; 4] && sealed != crc32c(&bytes[..CHECKSUM_AT]).to_be_bytes() {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "the handshake was damaged on its way").into());
         }
         let number = |at: usize, size: usize| bytes[at..at + size].iter().fold(0u128, |n, b| n << 8 | u128::from(*b));
         let node = |at| Some(NodeId(number(at, 8) as u64)).filter(|node| node.0 != 0);
@@ -295,6 +305,20 @@ mod tests {
             let told = greeted.unwrap_err().to_string();
             assert!(told.contains(expected) && told.contains("upgrade the older node"), "{told}");
             assert!(matches!(answered, Err(HandshakeError::Version { .. })), "{answered:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_was_damaged_on_its_way_is_not_taken_for_another_node_or_cluster() {
+        let hello = Message { code: Purpose::Rpc as u8, who: member(7, 1), to: Some(NodeId(2)) }.encode();
+        for bit in 4 * 8..SIZE * 8 {
+            let mut damaged = hello;
+            damaged[bit / 8] ^= 1 << (bit % 8);
+            let (mut near, far) = tokio::io::duplex(256);
+            let mut far: Stream = Box::new(far);
+            near.write_all(&damaged).await.unwrap();
+            let refused = answer(&mut far, member(7, 2), |_| false).await;
+            assert!(matches!(refused, Err(HandshakeError::Io(_))), "bit {bit}: {refused:?}");
         }
     }
 

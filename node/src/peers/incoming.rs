@@ -10,6 +10,7 @@ use std::{
 use bytes::Bytes;
 use futures::StreamExt;
 use quorate_cluster_config::{Address, NodeId, PartitionId, ReplicaId, limits};
+use quorate_protocol::MessageTransport;
 use quorate_raft::{Join, LogTail, MetadataCommand, MetadataReply, StepProgress};
 use tarpc::{
     context::Context,
@@ -108,7 +109,7 @@ impl PeerServer {
     }
 
     async fn rpc(self, stream: Stream) {
-        let transport = quorate_protocol::transport(stream, limits::PEER_FRAME_BYTES_MAX);
+        let transport = MessageTransport::new(stream, limits::PEER_FRAME_BYTES_MAX);
         let channel = BaseChannel::with_defaults(transport).max_concurrent_requests(RPCS_MAX);
         let mut work = std::pin::pin!(channel.execute(self.serve()));
         while let Some(request) = work.next().await {

@@ -3,6 +3,7 @@
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use quorate_cluster_config::{Address, NodeId, limits};
+use quorate_protocol::MessageTransport;
 use tarpc::{client, context};
 use tokio::{sync::Mutex, time::Instant};
 
@@ -40,7 +41,7 @@ pub(crate) async fn connect(
 pub(crate) fn client(stream: crate::net::Stream) -> PeerApiClient {
     let mut config = client::Config::default();
     config.max_in_flight_requests = CALLS_MAX;
-    PeerApiClient::new(config, quorate_protocol::transport(stream, limits::PEER_FRAME_BYTES_MAX)).spawn()
+    PeerApiClient::new(config, MessageTransport::new(stream, limits::PEER_FRAME_BYTES_MAX)).spawn()
 }
 
 /// A tarpc context with a deadline.

@@ -1,24 +1,26 @@
 //! The version handshake of a client connection, before tarpc's first byte.
 //!
 //! ```text
-//! client → node   "QRTC"  version_min u16  version_max u16  reserved u64      (16 bytes, big-endian)
-//! node → client   "QRTN"  version u16      status u16       reserved u64      (16 bytes, big-endian)
+//! client → node   "QRTC"  version_min u16  version_max u16  reserved u32  CRC-32C u32      (16 bytes, big-endian)
+//! node → client   "QRTN"  version u16      status u16       reserved u32  CRC-32C u32      (16 bytes, big-endian)
 //! ```
 //! The node chooses the greatest version both know. Status 0 is accepted, 1 no common version, 2 the node is at its
-//! limit of connections.
+//! limit of connections. Builds up to version 6 send 0 for the checksum of the first twelve bytes.
 
 use std::{io, time::Duration};
 
+use crc32c::crc32c;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 /// The oldest client protocol version that a node of this build speaks.
-pub const VERSION_MIN: u16 = 5;
-/// The newest client protocol version this build speaks. 6 added consumer groups, behind everything else.
-pub const VERSION_MAX: u16 = 6;
+pub const VERSION_MIN: u16 = 7;
+/// The newest client protocol version this build speaks. 6 added consumer groups; 7 checksums of messages.
+pub const VERSION_MAX: u16 = 7;
 
 const CLIENT_MAGIC: &[u8; 4] = b"QRTC";
 const NODE_MAGIC: &[u8; 4] = b"QRTN";
 const SIZE: usize = 16;
+const CHECKSUM_AT: usize = 12;
 const ACCEPTED: u16 = 0;
 const NO_COMMON_VERSION: u16 = 1;
 const TOO_MANY_CONNECTIONS: u16 = 2;
@@ -46,6 +48,20 @@ pub enum HandshakeError {
     TooManyConnections,
 }
 
+/// Adds the checksum.
+fn seal(message: &mut [u8; SIZE]) {
+    let checksum = crc32c(&message[..CHECKSUM_AT]);
+    message[CHECKSUM_AT..].copy_from_slice(&checksum.to_be_bytes());
+}
+
+fn check(message: &[u8; SIZE]) -> io::Result<()> {
+    let sealed = &message[CHECKSUM_AT..];
+    if sealed == [0; 4] || sealed == crc32c(&message[..CHECKSUM_AT]).to_be_bytes() {
+        return Ok(());
+    }
+    Err(io::Error::new(io::ErrorKind::InvalidData, "it was damaged on its way"))
+}
+
 /// The client's side: offers our versions and returns the one the node chose.
 ///
 /// # Errors
@@ -60,6 +76,7 @@ where
         // A client may ask for all it knows: nodes are upgraded before it.
         hello[4..6].copy_from_slice(&VERSION_MAX.to_be_bytes());
         hello[6..8].copy_from_slice(&VERSION_MAX.to_be_bytes());
+        seal(&mut hello);
         stream.write_all(&hello).await?;
         stream.flush().await?;
         let mut answer = [0; SIZE];
@@ -67,6 +84,7 @@ where
         if &answer[..4] != NODE_MAGIC {
             return Err(HandshakeError::NotQuorate);
         }
+        check(&answer)?;
         let version = u16::from_be_bytes([answer[4], answer[5]]);
         match u16::from_be_bytes([answer[6], answer[7]]) {
             ACCEPTED => Ok(version),
@@ -92,6 +110,7 @@ where
         if &hello[..4] != CLIENT_MAGIC {
             return Err(HandshakeError::NotQuorate);
         }
+        check(&hello)?;
         let theirs_min = u16::from_be_bytes([hello[4], hello[5]]);
         let theirs_max = u16::from_be_bytes([hello[6], hello[7]]);
         let version = theirs_max.min(VERSION_MAX);
@@ -105,6 +124,7 @@ where
         answer[..4].copy_from_slice(NODE_MAGIC);
         answer[4..6].copy_from_slice(&chosen.to_be_bytes());
         answer[6..8].copy_from_slice(&status.to_be_bytes());
+        seal(&mut answer);
         stream.write_all(&answer).await?;
         stream.flush().await?;
         match status {
@@ -161,6 +181,19 @@ mod tests {
         assert!(matches!(refused, Err(HandshakeError::Version { .. })));
         assert_eq!(u16::from_be_bytes([answer[4], answer[5]]), VERSION_MAX);
         assert_eq!(u16::from_be_bytes([answer[6], answer[7]]), NO_COMMON_VERSION);
+    }
+
+    #[tokio::test]
+    async fn what_was_damaged_on_its_way_is_neither_accepted_nor_taken_for_another_version() {
+        for bit in 4 * 8..SIZE * 8 {
+            let mut hello = *b"QRTC\0\x07\0\x07\0\0\0\0\0\0\0\0";
+            seal(&mut hello);
+            hello[bit / 8] ^= 1 << (bit % 8);
+            let (mut client, mut node) = tokio::io::duplex(64);
+            client.write_all(&hello).await.ok();
+            let refused = accept_client(&mut node, true, DEADLINE).await;
+            assert!(matches!(refused, Err(HandshakeError::Io(_))), "bit {bit}");
+        }
     }
 
     #[tokio::test]

@@ -19,7 +19,7 @@ mod topology;
 mod transport;
 mod trim;
 
-pub use codec::{BoundedBincode, CodecError, decode, encode, transport};
+pub use codec::{CodecError, decode, encode};
 pub use coordinator::{
     AssignedTopic, Assignment, CommittedOffset, Committer, CoordinatorRequest, GroupInfo, GroupRequest, GroupResponse,
     GroupState, GroupSummary, Heartbeat, MemberId, MemberInfo, MemberSettings, coordinator_of,
@@ -38,5 +38,5 @@ pub use topology::{
     AlterTopicRequest, ClusterInfo, CreateTopicRequest, DeleteTopicRequest, DrainRequest, NodeInfo, NodeState,
     PartitionInfo, ReplicaInfo, ReplicaRole, TopicInfo, TopicSelector, TopicsRequest, TopicsResponse,
 };
-pub use transport::ClientTransport;
+pub use transport::MessageTransport;
 pub use trim::{TrimRequest, TrimResponse};

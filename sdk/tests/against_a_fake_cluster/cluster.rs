@@ -12,8 +12,8 @@ use quorate::{
     ReplicaId, ReplicaInfo, ReplicaRole, ServeFrom, TopicConfig, TopicId, TopicInfo, TopicName,
 };
 use quorate_protocol::{
-    AddNodeRequest, AlterTopicRequest, ApiError, ClientTransport, CoordinatorRequest, CreateTopicRequest,
-    DeleteTopicRequest, DrainRequest, FetchRequest, FetchResponse, GroupResponse, OffsetsRequest, OffsetsResponse,
+    AddNodeRequest, AlterTopicRequest, ApiError, CoordinatorRequest, CreateTopicRequest, DeleteTopicRequest,
+    DrainRequest, FetchRequest, FetchResponse, GroupResponse, MessageTransport, OffsetsRequest, OffsetsResponse,
     OutlookInfo, ProduceRequest, ProduceResponse, QuorateApi, RecoverRequest, RemoveNodeRequest, TasksResponse,
     TopicSelector, TopicsRequest, TopicsResponse, TrimRequest, TrimResponse, accept_client,
 };
@@ -172,7 +172,7 @@ impl FakeCluster {
         let hang_up = Arc::new(Notify::new());
         let node = Node { cluster: self.clone(), id, hang_up: Arc::clone(&hang_up) };
         // Handlers run in the order of their requests: they are spawned in it, and tests have one thread.
-        let requests = BaseChannel::with_defaults(ClientTransport::new(stream, 16 << 20))
+        let requests = BaseChannel::with_defaults(MessageTransport::new(stream, 16 << 20))
             .execute(node.serve())
             .for_each(|handler| async move { drop(tokio::spawn(handler)) });
         let down = async {

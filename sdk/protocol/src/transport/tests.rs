@@ -21,14 +21,14 @@ use crate::{
 
 type Up = ClientMessage<QuorateApiRequest>;
 type Down = Response<QuorateApiResponse>;
-type Client = ClientTransport<DuplexStream, Down, Up>;
-type Node = ClientTransport<DuplexStream, Up, Down>;
+type Client = MessageTransport<DuplexStream, Down, Up>;
+type Node = MessageTransport<DuplexStream, Up, Down>;
 
 const FRAME_BYTES_MAX: usize = 1 << 20;
 
 fn pair(buffer: usize) -> (Client, Node) {
     let (client, node) = duplex(buffer);
-    (ClientTransport::new(client, FRAME_BYTES_MAX), ClientTransport::new(node, FRAME_BYTES_MAX))
+    (MessageTransport::new(client, FRAME_BYTES_MAX), MessageTransport::new(node, FRAME_BYTES_MAX))
 }
 
 fn produce(id: u64, size: usize) -> Up {
@@ -113,7 +113,7 @@ async fn parts_arrive_as_one_and_answers_without_payload_do_too() {
 #[tokio::test]
 async fn a_stream_that_ends_within_a_message_is_an_error() {
     let (mut client, node) = duplex(1 << 20);
-    let mut sender = ClientTransport::<_, Down, Up>::new(&mut client, FRAME_BYTES_MAX);
+    let mut sender = MessageTransport::<_, Down, Up>::new(&mut client, FRAME_BYTES_MAX);
     sender.send(produce(1, 20_000)).await.unwrap();
     client.shutdown().await.unwrap();
     let mut node = node;
@@ -121,7 +121,7 @@ async fn a_stream_that_ends_within_a_message_is_an_error() {
     node.read_to_end(&mut bytes).await.unwrap();
     for length in (0..bytes.len()).filter(|at| *at < 200 || at % 997 == 0) {
         let mut node =
-            ClientTransport::<_, Up, Down>::new(tokio::io::join(&bytes[..length], Vec::new()), FRAME_BYTES_MAX);
+            MessageTransport::<_, Up, Down>::new(tokio::io::join(&bytes[..length], Vec::new()), FRAME_BYTES_MAX);
         match node.next().await {
             None => assert_eq!(length, 0),
             Some(received) => assert_eq!(received.unwrap_err().kind(), io::ErrorKind::UnexpectedEof, "{length}"),
@@ -132,9 +132,9 @@ async fn a_stream_that_ends_within_a_message_is_an_error() {
 #[tokio::test]
 async fn what_is_announced_beyond_the_bound_is_refused_before_room_is_made_for_it() {
     for (message, payload) in [(u32::MAX, u32::MAX), (0, FRAME_BYTES_MAX as u32 + 1), (FRAME_BYTES_MAX as u32, 1)] {
-        let bytes = [message.to_le_bytes(), payload.to_le_bytes()].concat();
+        let bytes = prefixed(message, payload, b"");
         let mut node =
-            ClientTransport::<_, Up, Down>::new(tokio::io::join(bytes.as_slice(), Vec::new()), FRAME_BYTES_MAX);
+            MessageTransport::<_, Up, Down>::new(tokio::io::join(bytes.as_slice(), Vec::new()), FRAME_BYTES_MAX);
         let error = node.next().await.unwrap().unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::InvalidData, "{error}");
         assert!(node.buffer.capacity() <= 2 * READ_AHEAD && node.incoming.is_none());
@@ -143,13 +143,35 @@ async fn what_is_announced_beyond_the_bound_is_refused_before_room_is_made_for_i
     assert!(client.send(produce(1, FRAME_BYTES_MAX)).await.is_err(), "and is not sent either");
 }
 
+fn prefixed(message: u32, payload: u32, body: &[u8]) -> Vec<u8> {
+    let sizes = [message.to_le_bytes(), payload.to_le_bytes()].concat();
+    let checksums = [crc32c(&sizes).to_le_bytes(), crc32c(body).to_le_bytes()].concat();
+    [&sizes, &checksums, body].concat()
+}
+
+#[tokio::test]
+async fn whatever_bit_is_damaged_on_the_way_the_message_is_refused() {
+    for size in [0, 100] {
+        let mut sound = Vec::new();
+        let mut sender =
+            MessageTransport::<_, Down, Up>::new(tokio::io::join(tokio::io::empty(), &mut sound), FRAME_BYTES_MAX);
+        sender.send(produce(1, size)).await.unwrap();
+        drop(sender);
+        for bit in 0..sound.len() * 8 {
+            let mut damaged = sound.clone();
+            damaged[bit / 8] ^= 1 << (bit % 8);
+            let stream = tokio::io::join(damaged.as_slice(), Vec::new());
+            let mut node = MessageTransport::<_, Up, Down>::new(stream, FRAME_BYTES_MAX);
+            assert_eq!(node.next().await.unwrap().unwrap_err().kind(), io::ErrorKind::InvalidData, "bit {bit}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_payload_beside_a_message_that_owns_none_is_refused() {
     let message = encode(&topics(1)).unwrap();
-    let mut bytes = [(message.len() as u32).to_le_bytes(), 3u32.to_le_bytes()].concat();
-    bytes.extend(message);
-    bytes.extend(b"abc");
-    let mut node = ClientTransport::<_, Up, Down>::new(tokio::io::join(bytes.as_slice(), Vec::new()), FRAME_BYTES_MAX);
+    let bytes = prefixed(message.len() as u32, 3, &[&message[..], b"abc"].concat());
+    let mut node = MessageTransport::<_, Up, Down>::new(tokio::io::join(bytes.as_slice(), Vec::new()), FRAME_BYTES_MAX);
     assert_eq!(node.next().await.unwrap().unwrap_err().kind(), io::ErrorKind::InvalidData);
 }
 
@@ -188,7 +210,7 @@ fn topics(id: u64) -> Up {
 #[tokio::test]
 async fn a_stream_that_takes_nothing_is_given_up_and_a_slow_one_is_not() {
     let (client, mut node) = duplex(100);
-    let mut client = ClientTransport::<_, Down, Up>::new(client, FRAME_BYTES_MAX);
+    let mut client = MessageTransport::<_, Down, Up>::new(client, FRAME_BYTES_MAX);
     client.stalled_max = Duration::from_secs(1);
     let slow = async {
         let mut bytes = [0; 100];
@@ -224,9 +246,8 @@ async fn what_arrives_holds_on_to_no_memory_but_its_own() {
 #[tokio::test]
 async fn a_payload_within_the_message_is_refused() {
     let message = encode(&produce(1, 300)).unwrap();
-    let mut bytes = [(message.len() as u32).to_le_bytes(), 0u32.to_le_bytes()].concat();
-    bytes.extend(message);
-    let mut node = ClientTransport::<_, Up, Down>::new(tokio::io::join(bytes.as_slice(), Vec::new()), FRAME_BYTES_MAX);
+    let bytes = prefixed(message.len() as u32, 0, &message);
+    let mut node = MessageTransport::<_, Up, Down>::new(tokio::io::join(bytes.as_slice(), Vec::new()), FRAME_BYTES_MAX);
     assert_eq!(node.next().await.unwrap().unwrap_err().kind(), io::ErrorKind::InvalidData);
 }
 
