@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use futures::{StreamExt, TryStreamExt, stream};
 use quorate_cluster_config::{
-    PartitionId, PartitionIndex, TopicName,
+    NodeId, PartitionId, PartitionIndex, TopicName,
     limits::{FETCH_BYTES_DEFAULT, FETCH_BYTES_MAX, FETCH_WAIT_MAX},
 };
 use quorate_protocol::ServeFrom;
@@ -37,6 +37,8 @@ pub(crate) struct FetchSettings {
     pub(crate) bytes: usize,
     pub(crate) max_wait: Duration,
     pub(crate) serve_from: ServeFrom,
+    /// The only node whose replicas are read.
+    pub(crate) node: Option<NodeId>,
     pub(crate) on_truncated: OnTruncated,
 }
 
@@ -84,6 +86,14 @@ impl ConsumerBuilder {
     /// committed. Offsets to begin with are asked of the leaders all the same.
     pub fn serve_from(mut self, serve_from: ServeFrom) -> Self {
         self.fetch.serve_from = serve_from;
+        self
+    }
+
+    /// Reads from the replicas of one node and no other, leaders or not: to compare what replicas hold, or where a node is close.
+    /// A partition without a replica there cannot be read: its polls fail. Overrides [`serve_from`](Self::serve_from).
+    pub fn only_from_node(mut self, node: NodeId) -> Self {
+        self.fetch.serve_from = ServeFrom::AnyReplica;
+        self.fetch.node = Some(node);
         self
     }
 
@@ -135,6 +145,7 @@ impl Default for FetchSettings {
             bytes: FETCH_BYTES_DEFAULT,
             max_wait: Duration::from_millis(500),
             serve_from: ServeFrom::Leader,
+            node: None,
             on_truncated: OnTruncated::Error,
         }
     }

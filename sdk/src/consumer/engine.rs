@@ -294,7 +294,8 @@ impl Engine {
                 generation: assigned.generation,
                 offset: assigned.position,
                 at_first: assigned.at_first,
-                choice: (settings.serve_from == ServeFrom::AnyReplica).then(ReplicaChoice::new),
+                choice: (settings.serve_from == ServeFrom::AnyReplica)
+                    .then(|| settings.node.map_or_else(ReplicaChoice::new, ReplicaChoice::only)),
                 settings,
                 in_flight: Arc::clone(&self.in_flight),
                 fetched: self.sender.clone(),

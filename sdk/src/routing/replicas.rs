@@ -22,6 +22,8 @@ const DOUBLINGS_MAX: u32 = 6;
 pub(crate) struct ReplicaChoice {
     /// Where in the ring of followers it begins.
     seed: usize,
+    /// The only node that is asked.
+    only: Option<NodeId>,
     avoided: Vec<Avoided>,
     /// The replica asked last, and since when it has returned nothing.
     current: Option<(NodeId, Option<Instant>)>,
@@ -40,14 +42,21 @@ impl ReplicaChoice {
     }
 
     fn with_seed(seed: usize) -> Self {
-        Self { seed, avoided: Vec::new(), current: None }
+        Self { seed, only: None, avoided: Vec::new(), current: None }
+    }
+
+    /// Asks no node but this one.
+    pub(crate) fn only(node: NodeId) -> Self {
+        Self { only: Some(node), ..Self::with_seed(0) }
     }
 
     /// The replica to ask now: a follower that is not avoided, else the leader, else the one that is avoided the
     /// shortest from now on. `None` if no replica is known.
     pub(crate) fn pick(&mut self, replicas: &[Located], now: Instant) -> Option<Located> {
-        let leaders = replicas.iter().filter(|replica| replica.leads);
-        let followers: Vec<_> = replicas.iter().filter(|replica| !replica.leads).collect();
+        let only = self.only;
+        let asked = || replicas.iter().filter(|replica| only.is_none_or(|only| only == replica.node));
+        let leaders = asked().filter(|replica| replica.leads);
+        let followers: Vec<_> = asked().filter(|replica| !replica.leads).collect();
         let begin = self.seed.checked_rem(followers.len()).unwrap_or(0);
         let ring = followers.iter().cycle().skip(begin).take(followers.len()).copied();
         let preferred: Vec<_> = ring.chain(leaders).collect();
@@ -164,6 +173,18 @@ mod tests {
         assert_eq!(pick(&mut choice, now + SILENCE_MAX), 2);
         choice.returned_nothing(now + SILENCE_MAX * 3 / 2);
         assert_eq!(pick(&mut choice, now + SILENCE_MAX * 3 / 2), 3);
+    }
+
+    #[test]
+    fn a_consumer_of_one_node_asks_no_other_whatever_fails() {
+        for node in 1..=3 {
+            let (mut choice, now) = (ReplicaChoice::only(NodeId(node)), Instant::now());
+            for _ in 0..3 {
+                assert_eq!(pick(&mut choice, now), node);
+                choice.avoid_current(now);
+            }
+        }
+        assert!(ReplicaChoice::only(NodeId(4)).pick(&replicas(), Instant::now()).is_none());
     }
 
     #[test]
