@@ -5,12 +5,13 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 BIN := $(TARGET)/release
 NEXTEST := $(shell $(CARGO) nextest --version >/dev/null 2>&1 && echo yes)
 
-.PHONY: demo test chaos soak verify fix bench bench-engine build libclang help
+.PHONY: demo test chaos planted soak verify fix bench bench-engine build libclang help
 
 help:
 	@echo "make demo    three nodes replicate a real file, one is killed, every line is accounted for"
 	@echo "make test    all tests"
 	@echo "make chaos   a cluster under all faults there are for two minutes; SEED chooses what happens when"
+	@echo "make planted builds with a bug each, planted on purpose: every one must be found, in about twenty minutes; SEED"
 	@echo "make soak    the log engine's random tests for about an hour, then a cluster under all faults for four; SOAK_CASES, SEED"
 	@echo "make verify  formatting, lints, documentation; writes nothing"
 	@echo "make fix     repairs what verify would complain about, as far as tools can"
@@ -40,6 +41,14 @@ SEED ?= 1
 chaos: build
 	$(BIN)/quorate-chaos run --profile quick --seed $(SEED)
 
+# Programs with bugs planted on purpose, apart from the others: what is built last here has none.
+planted: libclang
+	$(CARGO) build --release --locked --workspace --all-targets --features quorate-chaos-tests/planted-bugs
+	mkdir -p $(TARGET)/planted
+	cp $(BIN)/quorate-chaos $(BIN)/quorate-chaos-node $(TARGET)/planted
+	$(MAKE) build
+	$(TARGET)/planted/quorate-chaos planted --seed $(SEED)
+
 # A hundred times the cases of `make test`, each time with other seeds, and hours of faults.
 SOAK_CASES ?= 1000000
 soak: build
@@ -50,6 +59,7 @@ soak: build
 verify: libclang
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --release --locked --workspace --all-targets -- -D warnings
+	$(CARGO) clippy --release --locked --workspace --all-targets --features quorate-chaos-tests/planted-bugs -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --release --locked --workspace --no-deps --quiet
 	@if $(CARGO) deny --version >/dev/null 2>&1; then $(CARGO) deny --offline check bans licenses sources; \
 	else echo "cargo-deny is not installed: licences and duplicates were not checked (cargo install cargo-deny)"; fi

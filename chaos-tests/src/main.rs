@@ -47,6 +47,9 @@ enum Command {
     Grow(grow::Arguments),
     /// Measures what one partition takes with and without delay between the nodes
     Pipelining(pipelining::Arguments),
+    /// Has each bug of this build in turn, and looks whether a run finds it
+    #[cfg(feature = "planted-bugs")]
+    Planted(commands::planted::Arguments),
     /// Proves that a consumed stream on stdin holds every line of a file exactly once and in order
     VerifyLines(verify_lines::Arguments),
 }
@@ -62,6 +65,8 @@ fn main() -> ExitCode {
         Command::Failover(arguments) => failover::run(&arguments, output),
         Command::Grow(arguments) => grow::run(&arguments, output),
         Command::Pipelining(arguments) => pipelining::run(&arguments, output),
+        #[cfg(feature = "planted-bugs")]
+        Command::Planted(arguments) => commands::planted::run(&arguments, output),
         Command::VerifyLines(arguments) => verify_lines::run(&arguments, output),
     }
 }

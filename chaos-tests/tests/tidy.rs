@@ -15,7 +15,8 @@ use serde_json::Value;
 const FILE_LINES_MAX: usize = 500;
 
 /// What each package may depend on within the workspace. Arrows point down only; see `ARCHITECTURE.md`.
-const MAY_USE: [(&str, &[&str]); 13] = [
+const MAY_USE: [(&str, &[&str]); 14] = [
+    ("quorate-planted-bugs", &[]),
     ("quorate-cluster-config", &[]),
     ("quorate-record", &[]),
     ("quorate-log-engine", &["quorate-record", "quorate-cluster-config"]),
@@ -65,7 +66,7 @@ const SYNCHRONOUS: [&str; 4] = ["quorate-log-engine", "quorate-faulty-vfs", "quo
 
 struct Package {
     name: String,
-    /// Name, and whether only its tests or its build need it.
+    /// Name, and whether only its tests, its build or an optional feature need it.
     dependencies: Vec<(String, bool)>,
 }
 
@@ -83,7 +84,9 @@ fn packages() -> Vec<Package> {
     let packages = metadata["packages"].as_array().unwrap().iter().map(|package| Package {
         name: text(&package["name"]),
         dependencies: (package["dependencies"].as_array().unwrap().iter())
-            .map(|dependency| (text(&dependency["name"]), !dependency["kind"].is_null()))
+            .map(|dependency| {
+                (text(&dependency["name"]), !dependency["kind"].is_null() || dependency["optional"] == true)
+            })
             .collect(),
     });
     packages.collect()

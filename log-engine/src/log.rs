@@ -22,6 +22,9 @@ use crate::{
     write::{Job, MaintenanceJob, Mark, Roll, WriteJob, WriterHandle, checkpoint_state},
 };
 
+#[cfg(feature = "planted-bugs")]
+use {crate::planted, quorate_planted_bugs::PlantedBug};
+
 /// How a log is opened.
 #[derive(Clone, Debug)]
 pub struct LogOptions {
@@ -147,6 +150,8 @@ impl Log {
     ///
     /// Returns the first log indexes of the segments that began: the caller may give each a checkpoint.
     pub fn append(&self, frames: Vec<Frame>, done: Completion) -> Vec<u64> {
+        #[cfg(feature = "planted-bugs")]
+        let done = planted::told_early(PlantedBug::AckBeforeSync, done);
         let mut state = self.shared.lock();
         if let Some(failure) = self.shared.failure() {
             // The caller may ask the log again.
@@ -179,6 +184,8 @@ impl Log {
 
     /// Saves a vote, in order with the appends; `done` is told when it is on stable storage.
     pub fn save_vote(&self, vote: Vote, done: Completion) {
+        #[cfg(feature = "planted-bugs")]
+        let done = planted::told_early(PlantedBug::VoteBeforeSync, done);
         let mut state = self.shared.lock();
         if let Some(failure) = self.shared.failure() {
             // The caller may ask the log again.

@@ -6,6 +6,8 @@ pub(crate) mod figures;
 pub(crate) mod grow;
 pub(crate) mod list;
 pub(crate) mod pipelining;
+#[cfg(feature = "planted-bugs")]
+pub(crate) mod planted;
 pub(crate) mod replay;
 pub(crate) mod run;
 pub(crate) mod verify_lines;

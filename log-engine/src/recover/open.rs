@@ -23,6 +23,9 @@ use crate::{
     write::create_first,
 };
 
+#[cfg(feature = "planted-bugs")]
+use {super::settle::nonzero_end, quorate_planted_bugs::PlantedBug};
+
 /// A log that was opened, and what was done to it.
 #[derive(Debug)]
 pub struct Opened {
@@ -145,7 +148,10 @@ pub(super) fn examine(
     if let Some(missing) = missing_before.filter(|_| base_index > scan.start.index) {
         return Err(OpenError::SegmentMissing { path: directory.to_owned(), missing });
     }
-    if let Some(expected) = options.settled_through.filter(|through| *through >= scan.next_index) {
+    let settled_through = options.settled_through;
+    #[cfg(feature = "planted-bugs")]
+    let settled_through = settled_through.filter(|_| !PlantedBug::CorruptionTakenForTornTail.is_planted());
+    if let Some(expected) = settled_through.filter(|through| *through >= scan.next_index) {
         let found = scan.next_index.checked_sub(1);
         return Err(OpenError::TooShort { path: directory.to_owned(), expected, found });
     }
@@ -206,6 +212,12 @@ fn check(
             return Err(corrupt(scanned.end, scan.next_index, reason));
         }
         let durable = || was_durable(&*found.handle, found.checksum, found.size, scanned.end).map_err(at(&path));
+        #[cfg(feature = "planted-bugs")]
+        let durable = || {
+            let torn = nonzero_end(&*found.handle, scanned.end, found.size).map_err(at(&path))? > scanned.end;
+            let refused = PlantedBug::TornTailTakenForCorruption.is_planted() && torn;
+            Ok((durable()? || refused) && !PlantedBug::CorruptionTakenForTornTail.is_planted())
+        };
         match (&scanned.stopped, sealed) {
             (Some(error), Some(_)) => return Err(corrupt(scanned.end, scan.next_index, error.to_string())),
             (None, Some(previous)) if previous.checksum != scanned.end_checksum => {

@@ -25,6 +25,9 @@ use crate::{
     types::{Applied, Claim, Proposal, Queue},
 };
 
+#[cfg(feature = "planted-bugs")]
+use quorate_planted_bugs::PlantedBug;
+
 /// Bytes read at once to look a time up.
 const LOOKUP_BYTES: usize = 64 << 10;
 
@@ -84,6 +87,10 @@ impl AppendTicket {
             result.await.map_err(|_| ProposeError::Unknown("the replica stopped before it answered".to_owned()))??;
         let leader_epoch = proposed.term;
         match proposed.applied {
+            #[cfg(feature = "planted-bugs")]
+            Applied::Partition(Outcome::Appended { .. }) if PlantedBug::OffsetFromLogIndex.is_planted() => {
+                Ok(Appended { base_offset: proposed.index, leader_epoch, duplicate: false })
+            }
             Applied::Partition(Outcome::Appended { base_offset }) => {
                 Ok(Appended { base_offset, leader_epoch, duplicate: false })
             }
@@ -273,6 +280,10 @@ impl PartitionGroup {
     /// # Errors
     /// When this replica does not lead, or no majority answers.
     pub async fn linearizable_end_offset(&self) -> Result<u64, ProposeError> {
+        #[cfg(feature = "planted-bugs")]
+        if PlantedBug::StaleEndOffsets.is_planted() {
+            return Ok(self.high_watermark());
+        }
         self.group.linearize().await?;
         Ok(self.high_watermark())
     }
@@ -323,6 +334,11 @@ impl PartitionGroup {
             return Err(FetchError::BrokenOff(format!("this replica has nothing before offset {first}")));
         }
         let end_index = self.machine.committed().borrow().end_index;
+        #[cfg(feature = "planted-bugs")]
+        let end_index = match PlantedBug::ReadsBeyondCommit.is_planted() {
+            true => self.group.store().log().next_index(),
+            false => end_index,
+        };
         let mut start = ReadStart::Offset(offset);
         // Stretches without any accepted batch are skipped; each round moves on in the log.
         loop {

@@ -9,6 +9,9 @@ use super::{
     producers::{ProducerEntry, ProducerTable, Written},
 };
 
+#[cfg(feature = "planted-bugs")]
+use quorate_planted_bugs::PlantedBug;
+
 /// What an entry asks for.
 #[derive(Clone, Copy, Debug)]
 pub struct Append<'a> {
@@ -116,6 +119,11 @@ impl PartitionState {
         self.producers.get(producer_id)
     }
 
+    #[cfg(feature = "planted-bugs")]
+    pub(super) fn forget_producers(&mut self) {
+        self.producers = ProducerTable::default();
+    }
+
     fn undo_nothing(&self) -> Undo {
         Undo {
             end_offset: self.end_offset,
@@ -207,6 +215,11 @@ impl PartitionState {
         }
         let first = batch.base_sequence;
         match self.producers.get(batch.producer_id) {
+            // As a node would that believes whatever it does not remember.
+            #[cfg(feature = "planted-bugs")]
+            None if PlantedBug::DedupLostOnFailover.is_planted() || PlantedBug::DedupLostInSnapshot.is_planted() => {
+                Ok(Some(ProducerEntry::new(batch.producer_epoch)))
+            }
             None if first != 0 => Err(Outcome::UnknownProducer),
             None if self.producers.is_full() => Err(Outcome::TooManyProducers),
             None => Ok(Some(ProducerEntry::new(batch.producer_epoch))),

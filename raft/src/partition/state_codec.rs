@@ -15,6 +15,8 @@ impl PartitionState {
     pub(crate) fn encode(&self, buffer: &mut BytesMut) {
         let mut producers: Vec<_> = self.producers().iter().collect();
         producers.sort_unstable_by_key(|(id, _)| *id);
+        #[cfg(feature = "planted-bugs")]
+        producers.retain(|_| !quorate_planted_bugs::PlantedBug::DedupLostInSnapshot.is_planted());
         buffer.reserve(20 + producers.len() * (PRODUCER_SIZE + BATCHES_IN_FLIGHT_MAX * WRITTEN_SIZE));
         buffer.put_u64_le(self.end_offset());
         buffer.put_u64_le(self.log_start_offset());

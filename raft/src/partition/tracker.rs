@@ -11,6 +11,9 @@ use super::{
     state::{Append, Outcome, PartitionState, Undo},
 };
 
+#[cfg(feature = "planted-bugs")]
+use quorate_planted_bugs::PlantedBug;
+
 #[derive(Debug)]
 struct Unapplied {
     index: u64,
@@ -75,6 +78,11 @@ impl Tracker {
             (FrameKind::ProducerExpiry, None) => {
                 let idle = decode_expiry(payload.clone()).map_err(|error| error.to_string())?;
                 Some(self.state.expire(&idle))
+            }
+            #[cfg(feature = "planted-bugs")]
+            (FrameKind::Blank, None) if PlantedBug::DedupLostOnFailover.is_planted() => {
+                self.state.forget_producers();
+                None
             }
             _ => None,
         })

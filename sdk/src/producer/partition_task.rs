@@ -455,6 +455,13 @@ impl PartitionTask {
         {
             self.refuse_from(number, refusal);
         }
+        #[cfg(feature = "planted-bugs")]
+        if quorate_planted_bugs::PlantedBug::RetryWithNewSequence.is_planted()
+            && let Some((number, _)) = self.window.first()
+        {
+            let unacknowledged = self.window.fail_from(number);
+            self.send_under_new_id(unacknowledged);
+        }
         self.window.resume();
     }
 }
