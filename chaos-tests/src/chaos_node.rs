@@ -66,7 +66,8 @@ fn run(args: Args) -> Result<(), Box<dyn std::error::Error>> {
         EnvFilter::try_from_env("QUORATE_LOG_FILTER").unwrap_or_else(|_| EnvFilter::new("info,openraft=error"));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false).init();
     let faults = Watched::start(config.data_dir.join(FAULTS));
-    let disk = Arc::new(PowerLossVfs::new(config.data_dir.join(HOLD_SYNC)));
+    let hold = config.data_dir.join(HOLD_SYNC);
+    let disk = Arc::new(PowerLossVfs::torn(hold, Arc::clone(&faults), u64::from(std::process::id())));
     let vfs = Arc::new(FaultyVfs::new(disk, Arc::clone(&faults)));
     let mut build = Build::default();
     build.levels.max += u32::from(args.later);

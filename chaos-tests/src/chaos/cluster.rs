@@ -1,6 +1,7 @@
 //! Nodes behind proxies.
 
 use std::{
+    collections::BTreeMap,
     net::Ipv4Addr,
     path::{Path, PathBuf},
     sync::Arc,
@@ -29,7 +30,10 @@ pub struct ChaosCluster {
     pub nodes: Vec<Node>,
     /// The network between them.
     pub links: Arc<Links>,
-    proxies: Vec<Proxy>,
+    /// By node.
+    proxies: BTreeMap<u64, Vec<Proxy>>,
+    /// Of node `n`, at `n - 1`.
+    places: Vec<Place>,
     directory: PathBuf,
     shape: Shape,
 }
@@ -107,7 +111,8 @@ impl ChaosCluster {
         let mut cluster = Self {
             nodes: Vec::new(),
             links: Arc::new(Links::new(NODES_MAX)),
-            proxies: Vec::new(),
+            proxies: BTreeMap::new(),
+            places: Vec::new(),
             directory: directory.to_owned(),
             shape,
         };
@@ -138,13 +143,15 @@ impl ChaosCluster {
             self.listen(place.client_proxy, Dialers::Clients, number, place.client).await?;
         }
         self.nodes.push(node);
+        self.places.push(place);
         Ok(())
     }
 
     async fn listen(&mut self, port: u16, dialers: Dialers, number: u64, target: u16) -> Result<(), String> {
         let target = (Ipv4Addr::LOCALHOST, target).into();
         let proxy = Proxy::start(port, dialers, number, target, Arc::clone(&self.links)).await;
-        self.proxies.push(proxy.map_err(|error| format!("cannot listen on port {port}: {error}"))?);
+        let proxy = proxy.map_err(|error| format!("cannot listen on port {port}: {error}"))?;
+        self.proxies.entry(number).or_default().push(proxy);
         Ok(())
     }
 
@@ -154,10 +161,37 @@ impl ChaosCluster {
     /// # Errors
     /// If it cannot be started.
     pub async fn start_another(&mut self, members: &[u64]) -> Result<u64, String> {
-        let peers: Vec<String> =
-            members.iter().filter_map(|number| self.nodes.get(*number as usize - 1)?.peer_advertise.clone()).collect();
         let place = places(1).pop().ok_or("no free ports")?;
-        self.put(place, WayIn::Join(peers.join(","))).await?;
+        self.put(place, self.join_by(members)).await?;
+        if let Some(node) = self.nodes.last_mut() {
+            node.start();
+        }
+        Ok(self.nodes.len() as u64)
+    }
+
+    fn join_by(&self, members: &[u64]) -> WayIn {
+        let addresses =
+            members.iter().filter_map(|number| self.nodes.get(*number as usize - 1)?.peer_advertise.clone());
+        WayIn::Join(addresses.collect::<Vec<_>>().join(","))
+    }
+
+    /// Starts a node with an empty data directory as one that is gone was started, at its addresses; returns its number, which is
+    /// its id as in [`start_another`](Self::start_another).
+    ///
+    /// # Errors
+    /// If it cannot be started.
+    pub async fn start_in_place_of(&mut self, gone: u64, members: &[u64]) -> Result<u64, String> {
+        for proxy in self.proxies.remove(&gone).unwrap_or_default() {
+            proxy.stop().await;
+        }
+        let at = gone as usize - 1;
+        let place = self.places[at];
+        let way_in = match &self.nodes[at].way_in {
+            // Those it once joined by may have left.
+            WayIn::Join(_) => self.join_by(members),
+            other => other.clone(),
+        };
+        self.put(place, way_in).await?;
         if let Some(node) = self.nodes.last_mut() {
             node.start();
         }

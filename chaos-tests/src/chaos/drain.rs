@@ -1,14 +1,15 @@
-//! After all faults and sends: every partition is read whole by a client that has seen nothing yet.
+//! After all faults and sends: every partition is read whole by clients that have seen nothing yet, from its leader and then
+//! from each of its replicas.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     time::{Duration, Instant},
 };
 
-use quorate::{Error, Position};
+use quorate::{Client, Error, NodeId, PartitionIndex, Position, TopicInfo};
 
 use super::{
-    cluster::{connect, partitions, topic_name},
+    cluster::{connect, topic_name},
     defects::Defects,
     options::TOPICS,
     workload::{DRAIN, consumers},
@@ -19,55 +20,80 @@ const DRAIN_MAX: Duration = Duration::from_secs(60);
 const POLL_WAIT: Duration = Duration::from_millis(500);
 const TIMEOUT: Duration = Duration::from_secs(15);
 
-/// Reads everything below the linearizable end offsets of now.
+type Reads = BTreeMap<PartitionIndex, Vec<Read>>;
+
+/// Reads everything below the linearizable end offsets of now, of each topic from the leaders and from each node that has
+/// replicas of it.
 ///
 /// # Errors
 /// If that takes too long. What is read until then is not in the history: it is no drain.
 pub(super) async fn drain(servers: &str, recorder: &Recorder, defects: &Defects) -> Result<(), String> {
-    let deadline = Instant::now() + DRAIN_MAX;
     let mut unfinished = Vec::new();
     for topic in 0..TOPICS.len() as u32 {
-        let invoked_ns = recorder.now_ns();
-        let read = drain_topic(servers, topic, deadline, defects).await;
-        for partition in partitions().filter(|partition| partition.topic == topic) {
-            let outcome = match &read {
-                Ok(read) => Outcome::Ok(read.get(&partition).cloned().unwrap_or_default()),
-                Err(why) => Outcome::Info(why.clone()),
-            };
-            recorder.record(DRAIN, partition, invoked_ns, Call::Drain { outcome });
+        let client = connect(servers, TIMEOUT).await?;
+        let info = client.topic(&topic_name(topic)?).await.map_err(|error| error.to_string())?;
+        let nodes: BTreeSet<NodeId> =
+            info.partitions.iter().flat_map(|partition| &partition.replicas).map(|replica| replica.node).collect();
+        for from in std::iter::once(None).chain(nodes.into_iter().map(Some)) {
+            let invoked_ns = recorder.now_ns();
+            let read = drain_topic(&client, &info, from, defects).await;
+            for index in has(&info, from) {
+                let outcome = match &read {
+                    Ok(read) => Outcome::Ok(read.get(&index).cloned().unwrap_or_default()),
+                    Err(why) => Outcome::Info(why.clone()),
+                };
+                let call = match from {
+                    None => Call::Drain { outcome },
+                    Some(node) => Call::DrainOfNode { node: node.0, outcome },
+                };
+                recorder.record(DRAIN, PartitionKey { topic, index }, invoked_ns, call);
+            }
+            unfinished.extend(read.err());
         }
-        unfinished.extend(read.err());
     }
     if unfinished.is_empty() { Ok(()) } else { Err(unfinished.join("; ")) }
 }
 
+/// The partitions of which a node has a replica, or all.
+fn has(info: &TopicInfo, node: Option<NodeId>) -> Vec<PartitionIndex> {
+    let here = info
+        .partitions
+        .iter()
+        .filter(|partition| node.is_none_or(|node| partition.replicas.iter().any(|replica| replica.node == node)));
+    here.map(|partition| partition.index).collect()
+}
+
 async fn drain_topic(
-    servers: &str,
-    topic: u32,
-    deadline: Instant,
+    client: &Client,
+    info: &TopicInfo,
+    from: Option<NodeId>,
     defects: &Defects,
-) -> Result<BTreeMap<PartitionKey, Vec<Read>>, String> {
-    let name = topic_name(topic)?;
-    let client = connect(servers, TIMEOUT).await?;
-    let consumer = client.consumer(&name).from(Position::First).build().await;
-    let mut consumer = consumer.map_err(|error| error.to_string())?;
+) -> Result<Reads, String> {
+    let deadline = Instant::now() + DRAIN_MAX;
+    let (name, whom) = (&info.name, from.map_or_else(|| "the leaders".to_owned(), |node| format!("node {node}")));
+    let builder = client.consumer(name).from(Position::First).partitions(has(info, from));
+    let builder = match from {
+        Some(node) => builder.only_from_node(node),
+        None => builder,
+    };
+    let mut consumer = builder.build().await.map_err(|error| error.to_string())?;
     let ends = consumer.end_offsets().await.map_err(|error| error.to_string())?;
-    let mut read: BTreeMap<PartitionKey, Vec<Read>> = BTreeMap::new();
+    let mut read = Reads::new();
     while ends.iter().any(|(partition, end)| consumer.position(*partition).is_none_or(|position| position < *end)) {
         if Instant::now() >= deadline {
-            return Err(format!("{name} was not read up to {ends:?} within {DRAIN_MAX:?}"));
+            return Err(format!("{name} was not read from {whom} up to {ends:?} within {DRAIN_MAX:?}"));
         }
         let polled = match consumer.poll(POLL_WAIT).await {
             Ok(polled) => polled,
             Err(error @ (Error::Corrupt { .. } | Error::OffsetsNotDense { .. })) => {
-                defects.add(format!("the drain: {error}"));
+                defects.add(format!("the drain of {whom}: {error}"));
                 return Err(error.to_string());
             }
             Err(error) if error.is_retryable() => continue,
             Err(error) => return Err(error.to_string()),
         };
         for record in &polled {
-            read.entry(PartitionKey { topic, index: record.partition }).or_default().push(consumers::read(record));
+            read.entry(record.partition).or_default().push(consumers::read(record));
         }
     }
     Ok(read)

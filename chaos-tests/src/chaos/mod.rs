@@ -4,7 +4,7 @@
 //! The seed decides which faults come when and against whom by role. It does not decide how the processes are scheduled:
 //! two runs of a seed are alike, not the same.
 //!
-//! Not here: corrupted bytes on the network; anything that needs more than one machine.
+//! Not here: anything that needs more than one machine.
 
 mod cluster;
 mod defects;

@@ -8,7 +8,7 @@ use super::{
     cluster::{ChaosCluster, ClientPath, Shape, connect, partitions, topic_name},
     defects::Defects,
     drain::drain,
-    nemesis::{Injector, Observer, plan},
+    nemesis::{Injected, Injector, Observer, plan},
     options::{RunOptions, TOPICS},
     replica_logs,
     report::Material,
@@ -35,6 +35,8 @@ const WARM_WRITES: u64 = 20;
 const HEAL_MAX: Duration = Duration::from_secs(60);
 /// What a node says when one of its tasks breaks.
 const PANIC: &str = "panicked at";
+/// What it says when it does not trust a log.
+const REFUSED: &str = "a replica is not started";
 
 /// Runs to the end and judges. Whatever goes wrong on the way is in the verdict.
 ///
@@ -98,11 +100,11 @@ async fn phases(
     let workload = Workload::start(options.seed, &servers, recorder, defects).await?;
     writable(recorder).await?;
 
-    let observer = Observer::start(&servers, recorder).await?;
+    let observer = Observer::start(&servers, recorder, defects).await?;
     let plan = plan(options.seed, &options.nemeses, options.faults_for);
     let injector = Injector::new(cluster, &observer, recorder, defects).await?;
-    let damaged;
-    (facts.journal, damaged) = injector.run(&plan).await;
+    let Injected { journal, damaged, failed } = injector.run(&plan).await;
+    facts.journal = journal;
     facts.leaders = observer.changes();
     drop(observer);
 
@@ -128,6 +130,7 @@ async fn phases(
     }
     let drained = drain(&servers, recorder, defects).await;
     stop(cluster, defects).await;
+    find_refused(cluster, &(&damaged | &failed), defects);
     read_logs(cluster, &topics, &damaged, recorder);
     drained
 }
@@ -175,6 +178,15 @@ async fn stop(cluster: &mut ChaosCluster, defects: &Defects) {
         // Also of those that have left.
         if let Some(line) = node.log().lines().find(|line| line.contains(PANIC)) {
             defects.add(format!("node {number}: {line}"));
+        }
+    }
+}
+
+/// Replicas that a node does not start, though nothing is wrong with its disk: power cuts take only what was not synced.
+fn find_refused(cluster: &ChaosCluster, bad_disks: &BTreeSet<u64>, defects: &Defects) {
+    for (number, node) in (1..).zip(&cluster.nodes).filter(|(number, _)| !bad_disks.contains(number)) {
+        if let Some(line) = node.log().lines().find(|line| line.contains(REFUSED)) {
+            defects.add(format!("node {number}, whose disk is sound: {line}"));
         }
     }
 }

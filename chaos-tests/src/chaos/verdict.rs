@@ -146,8 +146,11 @@ impl Display for Verdict {
         writeln!(formatter, "seed {}: {}", self.seed, self.outcome)?;
         writeln!(formatter, "  writes        {acknowledged} acknowledged, {unknown} unknown, {failed} failed")?;
         writeln!(formatter, "  reads         {polls} polls of {records_polled} records, {end_offsets} end offsets")?;
-        let Counts { records_drained, replicas, .. } = self.counts;
-        writeln!(formatter, "  read back     {records_drained} records; the logs of {replicas} replicas")?;
+        let Counts { records_drained, replicas_read, replicas, .. } = self.counts;
+        writeln!(
+            formatter,
+            "  read back     {records_drained} records, the same from {replicas_read} replicas; the logs of {replicas}"
+        )?;
         writeln!(formatter, "  faults        {faults}")?;
         writeln!(formatter, "  longest gap   {gap:.2} s on all partitions at once, {of_partition:.2} s on one")?;
         writeln!(formatter, "  after faults  writable in {writable:.2} s, replicas alike in {converged:.2} s")?;

@@ -62,6 +62,8 @@ pub struct Counts {
     pub assignments: u64,
     /// Records of all drains.
     pub records_drained: u64,
+    /// Replicas of which all that readers get was read.
+    pub replicas_read: u64,
     /// Replicas whose logs were read from their files.
     pub replicas: u64,
 }
@@ -118,6 +120,7 @@ fn count(history: &[Operation]) -> Counts {
             Call::Committed { outcome: Outcome::Ok(Some(_)), .. } => counts.committed_offsets += 1,
             Call::Assigned { .. } => counts.assignments += 1,
             Call::Drain { outcome: Outcome::Ok(reads) } => counts.records_drained += reads.len() as u64,
+            Call::DrainOfNode { outcome: Outcome::Ok(_), .. } => counts.replicas_read += 1,
             Call::Replica { outcome: Outcome::Ok(_), .. } => counts.replicas += 1,
             _ => {}
         }

@@ -1,11 +1,30 @@
-//! What the replicas' logs hold: `replica-divergence`.
+//! What the replicas hold, as they give it to readers and in their logs: `replica-divergence`.
 
 use super::{AnomalyKind, Findings, view::View};
 use crate::history::LogEntry;
 
+pub(super) fn judge(view: &View<'_>, findings: &mut Findings) {
+    judge_reads(view, findings);
+    judge_logs(view, findings);
+}
+
+/// Each replica gives what the drain was given, no record more or less.
+fn judge_reads(view: &View<'_>, findings: &mut Findings) {
+    let Some(drain) = view.drain else { return };
+    for (node, reads) in &view.drains_of_nodes {
+        let end = drain.len().max(reads.len());
+        if let Some(at) = (0..end).find(|at| drain.get(*at) != reads.get(*at)) {
+            findings.add(AnomalyKind::ReplicaDivergence, view.partition, || {
+                let (expected, found) = (drain.get(at), reads.get(at));
+                format!("node {node} gives {found:?} where the leader gave {expected:?}")
+            });
+        }
+    }
+}
+
 /// Compares the logs entry by entry up to the last one known to be committed that each of them has. All that the drain
 /// returned is committed; what lies behind it may differ until the next leader has settled it.
-pub(super) fn judge(view: &View<'_>, findings: &mut Findings) {
+fn judge_logs(view: &View<'_>, findings: &mut Findings) {
     let committed = view.drain.and_then(|drain| drain.last()).map_or(0, |(offset, _)| offset + 1);
     let mut reference: Option<(u64, &[LogEntry])> = None;
     for (node, log) in &view.replicas {

@@ -18,6 +18,8 @@ pub(super) struct View<'a> {
     pub(super) groups: BTreeMap<u32, Group>,
     /// In the order of offsets.
     pub(super) drain: Option<&'a [Read]>,
+    /// By node.
+    pub(super) drains_of_nodes: BTreeMap<u64, &'a [Read]>,
     /// By node; a log that could not be read says why.
     pub(super) replicas: BTreeMap<u64, Result<&'a [LogEntry], &'a str>>,
     /// The values that were drained and where.
@@ -55,6 +57,7 @@ impl<'a> View<'a> {
             ends: Vec::new(),
             groups: BTreeMap::new(),
             drain: None,
+            drains_of_nodes: BTreeMap::new(),
             replicas: BTreeMap::new(),
             drained: HashMap::new(),
             polled_max: None,
@@ -97,6 +100,7 @@ impl<'a> View<'a> {
                 self.ends.push(Looked { invoked_ns, completed_ns, offset: *offset });
             }
             Call::Drain { outcome: Outcome::Ok(reads) } => self.drain = Some(reads),
+            Call::DrainOfNode { node, outcome: Outcome::Ok(reads) } => drop(self.drains_of_nodes.insert(*node, reads)),
             Call::Replica { node, outcome } => {
                 let log = match outcome {
                     Outcome::Ok(log) => Ok(log.as_slice()),
@@ -109,6 +113,7 @@ impl<'a> View<'a> {
             Call::Poll { .. }
             | Call::EndOffset { .. }
             | Call::Drain { .. }
+            | Call::DrainOfNode { .. }
             | Call::Commit { .. }
             | Call::Committed { .. } => {}
         }

@@ -143,6 +143,13 @@ pub enum Call {
         /// All of its records.
         outcome: Outcome<Vec<Read>>,
     },
+    /// After that, the same was read from the replica on one node.
+    DrainOfNode {
+        /// The node.
+        node: u64,
+        /// All of its records.
+        outcome: Outcome<Vec<Read>>,
+    },
     /// After all nodes had stopped, a replica's log was read from its files.
     Replica {
         /// The node it is on.

@@ -54,6 +54,12 @@ impl NodeFaults {
         }
     }
 
+    /// Whether the disk does not do what it is asked: a replica that finds out takes nothing more.
+    #[must_use]
+    pub fn disk_fails(self) -> bool {
+        self.syncs_fail || self.writes_fail || self.reads_fail
+    }
+
     /// Lets these faults, and no others, hold on a node with this data directory.
     ///
     /// # Errors

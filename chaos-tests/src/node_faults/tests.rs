@@ -3,9 +3,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use quorate_log_engine::{RealVfs, Vfs};
+use quorate_log_engine::Vfs;
 
 use super::*;
+use crate::power_loss::{HOLD_SYNC, PowerLossVfs};
 
 /// Looks until the faults are as they should be.
 fn until(watched: &Watched, faults: NodeFaults) {
@@ -20,7 +21,8 @@ fn until(watched: &Watched, faults: NodeFaults) {
 fn faults_come_and_go_with_the_file() {
     let directory = tempfile::tempdir().unwrap();
     let watched = Watched::start(directory.path().join(FAULTS));
-    let vfs = FaultyVfs::new(Arc::new(RealVfs), Arc::clone(&watched));
+    let disk = PowerLossVfs::torn(directory.path().join(HOLD_SYNC), Arc::clone(&watched), 1);
+    let vfs = FaultyVfs::new(Arc::new(disk), Arc::clone(&watched));
     let file = vfs.create(&directory.path().join("log")).unwrap();
     let write = || file.write_all_at(&[IoSlice::new(b"abc")], 0);
     let read = || file.read_at(&mut [0; 3], 0);

@@ -1,10 +1,10 @@
 //! A disk that forgets what was not synced: a kill of the process loses what a power cut would.
 //!
-//! Unsynced writes and truncations are kept in memory. A new file lives under a hidden name until its directory is
-//! synced, and a removed one stays on the disk until then. While a given file exists, every sync of data waits.
+//! Unsynced writes and truncations are kept in memory; of some writes, sectors reach the disk at once, so that a kill tears
+//! them. A new file lives under a hidden name until its directory is synced, and a removed one stays on the disk until then.
+//! While a given file exists, every sync of data waits. What a failed sync was to write is seen, and never written.
 //!
-//! Not here: torn or reordered writes (the log engine's own tests have them), and RocksDB, whose store buffers its
-//! write-ahead log in memory until it is flushed anyway.
+//! Not here: RocksDB, whose store buffers its write-ahead log in memory until it is flushed anyway.
 
 mod file;
 
@@ -16,9 +16,11 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
+use quorate_faulty_vfs::SplitMix64;
 use quorate_log_engine::{RealVfs, Vfs, VfsFile};
 
-use file::{Cached, Hold};
+use crate::node_faults::Watched;
+use file::{Cached, Disk};
 
 /// The file in the data directory that holds all syncs while it exists.
 pub const HOLD_SYNC: &str = "hold-sync";
@@ -31,7 +33,7 @@ const HIDDEN_PREFIX: &str = ".unsynced-";
 /// Invariant: a path is never both in `created` and in `removed` without the removal being the older one.
 #[derive(Debug)]
 pub struct PowerLossVfs {
-    hold: Arc<Hold>,
+    disk: Arc<Disk>,
     names: Mutex<Names>,
 }
 
@@ -49,7 +51,17 @@ impl PowerLossVfs {
     /// The disk of a node; syncs wait while `hold` exists.
     #[must_use]
     pub fn new(hold: PathBuf) -> Self {
-        Self { hold: Arc::new(Hold(hold)), names: Mutex::default() }
+        Self::with(Disk { hold, faults: None, tears: None })
+    }
+
+    /// The disk of a node whose syncs also fail when its faults say so, and that tears writes as `seed` chooses.
+    #[must_use]
+    pub fn torn(hold: PathBuf, faults: Arc<Watched>, seed: u64) -> Self {
+        Self::with(Disk { hold, faults: Some(faults), tears: Some(Mutex::new(SplitMix64::new(seed))) })
+    }
+
+    fn with(disk: Disk) -> Self {
+        Self { disk: Arc::new(disk), names: Mutex::default() }
     }
 
     fn names(&self) -> MutexGuard<'_, Names> {
@@ -74,7 +86,7 @@ impl Vfs for PowerLossVfs {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
-        let file = Cached::new(RealVfs.create(&hidden(path))?, self.hold.clone())?;
+        let file = Cached::new(RealVfs.create(&hidden(path))?, self.disk.clone())?;
         names.files.insert(path.to_owned(), file.clone());
         names.created.insert(path.to_owned());
         Ok(file)
@@ -88,7 +100,7 @@ impl Vfs for PowerLossVfs {
         if names.removed.contains(path) {
             return Err(io::ErrorKind::NotFound.into());
         }
-        let file = Cached::new(RealVfs.open(path)?, self.hold.clone())?;
+        let file = Cached::new(RealVfs.open(path)?, self.disk.clone())?;
         names.files.insert(path.to_owned(), file.clone());
         Ok(file)
     }

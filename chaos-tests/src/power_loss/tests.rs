@@ -1,6 +1,10 @@
-use std::io::IoSlice;
+use std::{
+    io::IoSlice,
+    time::{Duration, Instant},
+};
 
 use super::*;
+use crate::node_faults::{FAULTS, NodeFaults};
 
 /// A disk before and after any number of kills: each [`Disk::vfs`] is that of a new process.
 struct Disk {
@@ -43,6 +47,72 @@ fn durable_file(disk: &Disk, name: &str, bytes: &[u8]) {
     write(&file, 0, bytes);
     file.sync_data().unwrap();
     vfs.sync_directory(disk.root.path()).unwrap();
+}
+
+#[test]
+fn what_a_failed_sync_was_to_write_is_seen_and_never_written() {
+    let disk = Disk::new();
+    durable_file(&disk, "a", b"0123");
+    let faults = Watched::start(disk.path(FAULTS));
+    let vfs = PowerLossVfs::torn(disk.path(HOLD_SYNC), Arc::clone(&faults), 1);
+    let file = vfs.open(&disk.path("a")).unwrap();
+    let fail = |syncs_fail| {
+        NodeFaults { syncs_fail, ..NodeFaults::default() }.install(disk.root.path()).unwrap();
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while faults.now().syncs_fail != syncs_fail {
+            assert!(Instant::now() < deadline, "the faults are not looked at");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    };
+    fail(true);
+    file.truncate(2).unwrap();
+    assert!(file.sync_data().is_err());
+    fail(false);
+    write(&file, 2, b"cd");
+    file.sync_data().unwrap();
+    assert_eq!(content(&file), b"01cd");
+    file.truncate(4).unwrap();
+    file.sync_data().unwrap();
+    assert_eq!(
+        content(&disk.vfs().open(&disk.path("a")).unwrap()),
+        b"01cd",
+        "the first truncation would have cut nothing"
+    );
+    fail(true);
+    file.truncate(1).unwrap();
+    assert!(file.sync_data().is_err());
+    fail(false);
+    file.sync_data().unwrap();
+    assert_eq!(content(&file), b"0");
+    assert_eq!(content(&disk.vfs().open(&disk.path("a")).unwrap()), b"01cd", "it is lost");
+}
+
+#[test]
+fn of_some_unsynced_writes_whole_sectors_are_left() {
+    const SIZE: usize = 3_000;
+    let (mut torn, mut whole) = (0, 0);
+    for seed in 0..200 {
+        let disk = Disk::new();
+        let start = 100 + seed % 700;
+        durable_file(&disk, "a", &vec![1; start as usize]);
+        let vfs = PowerLossVfs::torn(disk.path(HOLD_SYNC), Arc::default(), seed);
+        let file = vfs.open(&disk.path("a")).unwrap();
+        write(&file, start, &[2; SIZE]);
+        let expected = [vec![1; start as usize], vec![2; SIZE]].concat();
+        assert_eq!(content(&file), expected);
+        let left = content(&disk.vfs().open(&disk.path("a")).unwrap());
+        assert_eq!(left[..start as usize], expected[..start as usize], "what was synced stays");
+        // From one sector to the next, all or nothing of it is there.
+        let boundaries = (1..left.len()).filter(|at| *at as u64 > start && left[*at] != left[at - 1]);
+        assert!(boundaries.clone().all(|at| at % 512 == 0), "seed {seed}");
+        match left.len() as u64 > start {
+            true => torn += 1,
+            false => whole += 1,
+        }
+        file.sync_data().unwrap();
+        assert_eq!(content(&disk.vfs().open(&disk.path("a")).unwrap()), expected);
+    }
+    assert!(torn > 20 && whole > 100, "{torn} torn, {whole} not");
 }
 
 #[test]

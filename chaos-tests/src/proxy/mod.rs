@@ -10,8 +10,6 @@
 //! bytes again. Unlike there, the other direction of it flows meanwhile.
 //!
 //! To the network all clients are one.
-//!
-//! Not here: corrupted bytes.
 
 mod connection;
 mod links;
@@ -65,6 +63,13 @@ impl Proxy {
     ) -> io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, listen)).await?;
         Ok(Self { task: tokio::spawn(accept(listener, dialers, to, target, links)) })
+    }
+
+    /// Ends it with all its connections, and returns once its port is free.
+    pub async fn stop(mut self) {
+        self.task.abort();
+        // How it ended is known.
+        drop((&mut self.task).await);
     }
 }
 

@@ -1,17 +1,19 @@
 //! One direction of a connection: bytes are read, wait for their time, and are written or vanish.
 //!
-//! Invariant: what is written is a prefix of what was read. After the first lost byte nothing is written any more.
+//! Invariant: what is written is a prefix of what was read, but for the bits that a link corrupts. After the first lost byte
+//! nothing is written any more.
 
 use std::{
     io,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
 
 use bytes::{Bytes, BytesMut};
+use quorate_faulty_vfs::SplitMix64;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::tcp::{ReadHalf, WriteHalf},
@@ -26,6 +28,9 @@ const QUEUE_BYTES_MAX: usize = 16 << 20;
 /// Chunks on their way: small ones count too.
 const QUEUE_CHUNKS_MAX: usize = 16_384;
 const CHUNK_BYTES: usize = 64 << 10;
+
+/// Directions of connections so far: each is corrupted in its own way.
+static CONNECTIONS: AtomicU64 = AtomicU64::new(0);
 
 /// The link of a direction, and whether it has lost bytes.
 #[derive(Debug)]
@@ -83,6 +88,7 @@ async fn read(pump: &Pump<'_>, mut source: ReadHalf<'_>, first: Bytes, queue: mp
     let room = Arc::new(Semaphore::new(QUEUE_BYTES_MAX));
     let mut buffer = BytesMut::from(&first[..]);
     let mut last_due = Instant::now();
+    let mut random = SplitMix64::new(CONNECTIONS.fetch_add(1, Ordering::Relaxed));
     loop {
         let mut ended = false;
         if buffer.is_empty() {
@@ -97,7 +103,7 @@ async fn read(pump: &Pump<'_>, mut source: ReadHalf<'_>, first: Bytes, queue: mp
                 }
             }
         }
-        let bytes = buffer.split().freeze();
+        let mut bytes = buffer.split();
         let Fate::Passes(rule) = pump.fate()? else {
             if ended {
                 // The end is lost as well: nothing is left to do but to wait for the reset.
@@ -112,14 +118,27 @@ async fn read(pump: &Pump<'_>, mut source: ReadHalf<'_>, first: Bytes, queue: mp
                 last_due.max(Instant::now()) + takes
             }
             // What is queued goes first all the same.
-            Rule::Pass | Rule::Hold | Rule::Drop => Instant::now(),
+            Rule::Pass | Rule::Corrupt(_) | Rule::Hold | Rule::Drop => Instant::now(),
         };
+        if let Rule::Corrupt(once_in) = rule {
+            corrupt(&mut bytes, once_in, &mut random);
+        }
+        let bytes = bytes.freeze();
         let permits = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
         let permit = Arc::clone(&room).acquire_many_owned(permits).await.map_err(io::Error::other)?;
         let chunk = Chunk { due: last_due, bytes, _room: permit };
         if queue.send(chunk).await.is_err() || ended {
             return Ok(());
         }
+    }
+}
+
+/// Flips a bit in about one of so many bytes.
+fn corrupt(bytes: &mut [u8], once_in: u32, random: &mut SplitMix64) {
+    let mut at = random.below(2 * u64::from(once_in)) as usize;
+    while at < bytes.len() {
+        bytes[at] ^= 1 << random.below(8);
+        at += 1 + random.below(2 * u64::from(once_in)) as usize;
     }
 }
 

@@ -15,6 +15,8 @@ pub enum Rule {
     Delay(Duration),
     /// So many of them pass in a second, on each connection.
     Throttle(u32),
+    /// About one of so many bytes arrives with a wrong bit.
+    Corrupt(u32),
     /// They arrive after the link is healed, as they do by retransmission where packets were lost.
     Hold,
     /// They vanish, and so do attempts to connect.

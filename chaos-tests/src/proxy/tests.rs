@@ -229,3 +229,18 @@ async fn a_node_that_does_not_run_refuses() {
     assert_over(&mut dialer).await;
     drop(links);
 }
+
+#[tokio::test]
+async fn a_link_that_corrupts_flips_bits_one_way_until_it_is_healed() {
+    let rig = Rig::new().await;
+    let (mut one, mut two) = rig.connect(1).await;
+    rig.install(1, 2, Rule::Corrupt(100));
+    one.write_all(&[0; 10_000]).await.unwrap();
+    let arrived = receive(&mut two, 10_000).await;
+    let wrong = arrived.iter().filter(|byte| **byte != 0).count();
+    assert!((20..500).contains(&wrong), "{wrong} of 10,000 bytes");
+    assert!(arrived.iter().all(|byte| byte.count_ones() <= 1));
+    assert_passes(&mut two, &mut one).await;
+    rig.links.heal(1);
+    assert_passes(&mut one, &mut two).await;
+}

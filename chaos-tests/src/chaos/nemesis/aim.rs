@@ -20,6 +20,8 @@ const DELAY_MS: (u64, u64) = (5, 150);
 const SYNC_DELAY_MS: (u64, u64) = (50, 300);
 /// Links that carry little.
 const THROTTLE_BYTES: (u32, u32) = (20_000, 400_000);
+/// Of so many bytes one is corrupted.
+const CORRUPT_ONCE_IN: (u32, u32) = (2_000, 100_000);
 /// Clocks jump by at most this.
 const CLOCK_MS_MAX: u64 = 3_600_000;
 
@@ -63,6 +65,17 @@ pub enum Action {
     Grow,
     /// A node loses its disk, and another one joins.
     Replace(u64),
+    /// A node loses its disk, and is started as before.
+    Wipe(u64),
+    /// A leader is killed, a voter loses power while it votes, and whom it may have elected is cut off.
+    VoteLoss {
+        /// The leader.
+        leader: u64,
+        /// The voter.
+        voter: u64,
+        /// All others.
+        elected: Vec<u64>,
+    },
 }
 
 /// As in "drop 1→2 1→3".
@@ -81,12 +94,17 @@ impl Display for Action {
             Self::Drain(node) => write!(formatter, "drain node {node}"),
             Self::Grow => write!(formatter, "a node joins"),
             Self::Replace(node) => write!(formatter, "node {node} loses its disk"),
+            Self::Wipe(node) => write!(formatter, "node {node} loses its disk and is started as before"),
+            Self::VoteLoss { leader, voter, elected } => {
+                write!(formatter, "kill node {leader}, let node {voter} vote and lose power, cut off {elected:?}")
+            }
             Self::Links(rules) => {
                 let links: String = rules.iter().map(|(of, _)| link(of)).collect();
                 match rules.first().map(|(_, rule)| *rule).unwrap_or_default() {
                     Rule::Pass => write!(formatter, "pass{links}"),
                     Rule::Delay(delay) => write!(formatter, "delay by {} ms{links}", delay.as_millis()),
                     Rule::Throttle(bytes) => write!(formatter, "throttle to {bytes} bytes/s{links}"),
+                    Rule::Corrupt(once_in) => write!(formatter, "corrupt a byte of {once_in}{links}"),
                     Rule::Hold => write!(formatter, "hold{links}"),
                     Rule::Drop => write!(formatter, "drop{links}"),
                 }
@@ -106,12 +124,16 @@ pub fn aim(step: &Step, roles: &Roles) -> Result<Action, String> {
     let first = nodes.first().copied().unwrap_or_default();
     let others: Vec<u64> = roles.members.iter().copied().filter(|node| *node != first).collect();
     let other = others[(choice >> 8) as usize % others.len().max(1)];
-    let (out, back) = (links(roles, &nodes, true), links(roles, &nodes, false));
+    let (out, back) = (links(&roles.members, &nodes, true), links(&roles.members, &nodes, false));
     let both = || {
         let mut both = [out.clone(), back.clone()].concat();
         both.sort_unstable();
         both.dedup();
         both
+    };
+    let clients = || -> Vec<Link> {
+        let pair = |node: &u64| [Link { from: CLIENTS, to: *node }, Link { from: *node, to: CLIENTS }];
+        nodes.iter().flat_map(pair).collect()
     };
     let all = |links: Vec<Link>, rule: Rule| Action::Links(links.into_iter().map(|link| (link, rule)).collect());
     Ok(match step.kind {
@@ -145,11 +167,18 @@ pub fn aim(step: &Step, roles: &Roles) -> Result<Action, String> {
             let bytes = THROTTLE_BYTES.0 + choice as u32 % (THROTTLE_BYTES.1 - THROTTLE_BYTES.0);
             all(both(), Rule::Throttle(bytes))
         }
+        NemesisKind::Corrupt => {
+            let once_in = CORRUPT_ONCE_IN.0 + choice as u32 % (CORRUPT_ONCE_IN.1 - CORRUPT_ONCE_IN.0);
+            let of_clients = clients();
+            let links = match choice % 3 {
+                0 => both(),
+                1 => of_clients,
+                _ => [both(), of_clients].concat(),
+            };
+            all(links, Rule::Corrupt(once_in))
+        }
         NemesisKind::Clients => {
-            let links: Vec<Link> = nodes
-                .iter()
-                .flat_map(|node| [Link { from: CLIENTS, to: *node }, Link { from: *node, to: CLIENTS }])
-                .collect();
+            let links = clients();
             match choice % 5 {
                 0 => all(links, Rule::Drop),
                 // Requests arrive, answers do not.
@@ -180,6 +209,12 @@ pub fn aim(step: &Step, roles: &Roles) -> Result<Action, String> {
         NemesisKind::Drain => Action::Drain(first),
         NemesisKind::Grow => Action::Grow,
         NemesisKind::Replace => Action::Replace(first),
+        NemesisKind::Wipe => Action::Wipe(first),
+        NemesisKind::VoteLoss => Action::VoteLoss {
+            leader: first,
+            voter: other,
+            elected: others.into_iter().filter(|node| *node != other).collect(),
+        },
     })
 }
 
@@ -213,8 +248,8 @@ fn targets(step: &Step, roles: &Roles) -> Result<Vec<u64>, String> {
 }
 
 /// The links from these nodes to all others, or from all others to them.
-fn links(roles: &Roles, nodes: &[u64], out: bool) -> Vec<Link> {
-    let pairs = nodes.iter().flat_map(|node| roles.members.iter().map(move |other| (*node, *other)));
+pub(super) fn links(members: &[u64], nodes: &[u64], out: bool) -> Vec<Link> {
+    let pairs = nodes.iter().flat_map(|node| members.iter().map(move |other| (*node, *other)));
     let mut links: Vec<Link> = pairs
         .filter(|(node, other)| node != other)
         .map(|(node, other)| if out { Link { from: node, to: other } } else { Link { from: other, to: node } })

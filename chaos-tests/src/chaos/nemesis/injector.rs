@@ -5,6 +5,7 @@
 
 mod damage;
 mod membership;
+mod vote_loss;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -40,6 +41,16 @@ const PAUSE_BEFORE_KILL_MAX: Duration = Duration::from_secs(2);
 /// What the cluster is asked to do is tried for so long at a time.
 const ADMIN_TIMEOUT: Duration = Duration::from_secs(3);
 
+/// What was done to a cluster.
+#[derive(Debug)]
+pub(in crate::chaos) struct Injected {
+    pub(in crate::chaos) journal: Vec<Entry>,
+    /// Nodes whose files were altered.
+    pub(in crate::chaos) damaged: BTreeSet<u64>,
+    /// Nodes whose reads, writes or syncs have failed.
+    pub(in crate::chaos) failed: BTreeSet<u64>,
+}
+
 /// What holds a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Held {
@@ -68,6 +79,8 @@ pub(in crate::chaos) struct Injector<'a> {
     bad_disk: u64,
     /// Nodes whose files were altered.
     damaged: BTreeSet<u64>,
+    /// Nodes whose reads, writes or syncs have failed.
+    failed: BTreeSet<u64>,
     /// The partitions whose files were, by node.
     altered: BTreeSet<(u64, PartitionId)>,
     /// By fault: the node that has joined.
@@ -105,6 +118,7 @@ impl<'a> Injector<'a> {
             in_force: BTreeMap::new(),
             node_faults: BTreeMap::new(),
             damaged: BTreeSet::new(),
+            failed: BTreeSet::new(),
             altered: BTreeSet::new(),
             grown: BTreeMap::new(),
             owed: Vec::new(),
@@ -112,9 +126,8 @@ impl<'a> Injector<'a> {
         })
     }
 
-    /// Runs the plan to its end, or until the history is full, and heals everything. Returns what was done, and the nodes whose
-    /// files were altered.
-    pub(in crate::chaos) async fn run(mut self, plan: &[Step]) -> (Vec<Entry>, BTreeSet<u64>) {
+    /// Runs the plan to its end, or until the history is full, and heals everything.
+    pub(in crate::chaos) async fn run(mut self, plan: &[Step]) -> Injected {
         let mut events: Vec<(Duration, Event, &Step)> = Vec::new();
         for step in plan {
             events.push((step.at, Event::Install, step));
@@ -151,7 +164,7 @@ impl<'a> Injector<'a> {
         if let Err(why) = self.pay(membership::PAY_MAX).await {
             self.defects.add(format!("a healed cluster does not do what it is asked: {why}"));
         }
-        (self.journal, self.damaged)
+        Injected { journal: self.journal, damaged: self.damaged, failed: self.failed }
     }
 
     /// What could not be installed at its time, each kind of it once: a log may have been too short to be damaged, or nobody known
@@ -198,7 +211,7 @@ impl<'a> Injector<'a> {
     /// Does it, as far as other faults let it; returns what was done.
     async fn act(&mut self, step: &Step, action: Action) -> Result<Action, String> {
         let fault = step.fault;
-        Ok(match action {
+        Ok(match action.clone() {
             Action::Kill(nodes) => Action::Kill(self.kill(step, &nodes).await?),
             Action::Pause(nodes) => Action::Pause(self.pause(fault, &nodes)?),
             Action::PauseKill(nodes) => {
@@ -225,6 +238,9 @@ impl<'a> Injector<'a> {
                 Action::Reset(links)
             }
             Action::Faults(nodes, faults) => {
+                if faults.disk_fails() {
+                    self.failed.extend(&nodes);
+                }
                 self.node_faults.insert(fault, (nodes.clone(), faults));
                 self.apply_node_faults(&nodes);
                 Action::Faults(nodes, faults)
@@ -257,7 +273,12 @@ impl<'a> Injector<'a> {
                 self.grown.insert(fault, number);
                 Action::Grow
             }
-            Action::Replace(node) => self.lose(node).await?,
+            Action::Replace(node) => self.lose(node)?,
+            Action::Wipe(node) => self.wipe(node).await?,
+            Action::VoteLoss { leader, voter, elected } => {
+                self.lose_vote(fault, leader, voter, &elected).await?;
+                action
+            }
         })
     }
 
@@ -342,12 +363,12 @@ impl<'a> Injector<'a> {
     fn heal(&mut self, step: &Step) {
         let Some(action) = self.in_force.remove(&step.fault) else { return };
         match &action {
-            Action::Links(_) => self.cluster.links.heal(step.fault),
+            Action::Links(_) | Action::VoteLoss { .. } => self.cluster.links.heal(step.fault),
             Action::Faults(nodes, faults) => {
                 self.node_faults.remove(&step.fault);
                 self.apply_node_faults(nodes);
                 // A replica takes nothing more after a failed write or sync: who has mended the disk restarts the node.
-                if faults.syncs_fail || faults.writes_fail || faults.reads_fail {
+                if faults.disk_fails() {
                     self.restart(nodes);
                 }
             }
@@ -389,8 +410,8 @@ impl<'a> Injector<'a> {
     /// and is started once the disk is mended; one that has left the cluster ends, too.
     fn find_crashes(&mut self) {
         for number in self.members.clone() {
-            let fails = |faults: &NodeFaults| faults.syncs_fail || faults.writes_fail || faults.reads_fail;
-            let failing = self.node_faults.values().any(|(nodes, faults)| nodes.contains(&number) && fails(faults));
+            let failing = |(nodes, faults): &(Vec<u64>, NodeFaults)| nodes.contains(&number) && faults.disk_fails();
+            let failing = self.node_faults.values().any(failing);
             let may_end = failing || self.leaving.contains(&number);
             let node = self.node(number);
             let Some(status) = node.ended_by_itself() else { continue };

@@ -53,6 +53,12 @@ pub enum NemesisKind {
     Grow,
     /// See [`definition`](Self::definition).
     Replace,
+    /// See [`definition`](Self::definition).
+    Wipe,
+    /// See [`definition`](Self::definition).
+    VoteLoss,
+    /// See [`definition`](Self::definition).
+    Corrupt,
 }
 
 /// Whom a fault hits.
@@ -83,7 +89,7 @@ impl Role {
 
 impl NemesisKind {
     /// All of them.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 26] = [
         Self::Kill,
         Self::Pause,
         Self::Isolate,
@@ -107,6 +113,9 @@ impl NemesisKind {
         Self::Drain,
         Self::Grow,
         Self::Replace,
+        Self::Wipe,
+        Self::VoteLoss,
+        Self::Corrupt,
     ];
 
     /// Its name on the command line and in reports.
@@ -136,6 +145,9 @@ impl NemesisKind {
             Self::Drain => "drain",
             Self::Grow => "grow",
             Self::Replace => "replace",
+            Self::Wipe => "wipe",
+            Self::VoteLoss => "vote-loss",
+            Self::Corrupt => "corrupt",
         }
     }
 
@@ -165,6 +177,7 @@ impl NemesisKind {
             Self::Rolling => {
                 "one process after the other is asked to stop and started again, each once the one before is back"
             }
+            Self::Corrupt => "bits flip on their way between nodes, and between clients and nodes",
             Self::Throttle => "links to and from nodes carry few bytes a second",
             Self::Clients => "links between clients and nodes are cut, held, reset or slow",
             Self::SlowDisk => "every sync of a disk takes up to 300 ms longer",
@@ -178,6 +191,12 @@ impl NemesisKind {
             Self::Drain => "a node is drained: it hands over what it leads",
             Self::Grow => "a node joins, gets its share, and leaves again",
             Self::Replace => "the node with the bad disk loses all of it, is given up, and another one joins",
+            Self::Wipe => {
+                "the node with the bad disk loses all of it and is started as before: it has to come back as another node"
+            }
+            Self::VoteLoss => {
+                "a leader is killed; while the others elect, one's disk is held; it loses power, and whom it may have elected is cut off"
+            }
         }
     }
 
@@ -197,11 +216,13 @@ impl NemesisKind {
             Self::Isolate | Self::OneWay | Self::Stall | Self::Stop => &[Leader, Follower, MetadataLeader],
             Self::Split | Self::Rolling | Self::Grow => &[All],
             Self::Sever => &[Leader, MetadataLeader],
-            Self::Reset | Self::Delay | Self::Throttle | Self::Clients | Self::FullDisk => &[Leader, Follower, All],
+            Self::Reset | Self::Delay | Self::Throttle | Self::Corrupt | Self::Clients | Self::FullDisk => {
+                &[Leader, Follower, All]
+            }
             Self::PauseKill | Self::SlowDisk => &[Leader, Follower],
-            Self::FailSync | Self::DiskErrors | Self::Damage | Self::Replace => &[BadDisk],
+            Self::FailSync | Self::DiskErrors | Self::Damage | Self::Replace | Self::Wipe => &[BadDisk],
             Self::Clock => &[Leader, Follower, MetadataLeader, All],
-            Self::Drain => &[Leader, MetadataLeader],
+            Self::Drain | Self::VoteLoss => &[Leader, MetadataLeader],
         }
     }
 }

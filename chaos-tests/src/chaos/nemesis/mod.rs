@@ -11,7 +11,7 @@ mod observer;
 mod plan;
 
 pub use aim::{Action, Roles, aim};
-pub(super) use injector::Injector;
+pub(super) use injector::{Injected, Injector};
 pub use journal::{Entry, State};
 pub use kind::{NemesisKind, Role};
 pub(super) use observer::Observer;

@@ -13,6 +13,7 @@ use super::Roles;
 use crate::{
     chaos::{
         cluster::{connect, topic_name},
+        defects::Defects,
         options::TOPICS,
         report::Led,
     },
@@ -35,23 +36,35 @@ struct Seen {
     leaders: BTreeMap<PartitionKey, (u64, u64)>,
     metadata_leader: Option<u64>,
     at: Instant,
+    /// Who has led in which term.
+    by_term: BTreeMap<(PartitionKey, u64), u64>,
     /// Every change of a leader.
     changes: Vec<Led>,
 }
 
 impl Observer {
     /// Begins to look, and returns when it has seen something.
-    pub(in crate::chaos) async fn start(servers: &str, recorder: &Arc<Recorder>) -> Result<Self, String> {
+    pub(in crate::chaos) async fn start(
+        servers: &str,
+        recorder: &Arc<Recorder>,
+        defects: &Arc<Defects>,
+    ) -> Result<Self, String> {
         let client = connect(servers, TIMEOUT).await?;
-        let empty = Seen { leaders: BTreeMap::new(), metadata_leader: None, at: Instant::now(), changes: Vec::new() };
-        let recorder = Arc::clone(recorder);
+        let empty = Seen {
+            leaders: BTreeMap::new(),
+            metadata_leader: None,
+            at: Instant::now(),
+            by_term: BTreeMap::new(),
+            changes: Vec::new(),
+        };
+        let (recorder, defects) = (Arc::clone(recorder), Arc::clone(defects));
         let seen = Arc::new(Mutex::new(empty));
-        look(&client, &seen, &recorder).await?;
+        look(&client, &seen, &recorder, &defects).await?;
         let looking = Arc::clone(&seen);
         let task = tokio::spawn(async move {
             loop {
                 tokio::time::sleep(PAUSE).await;
-                if let Err(error) = look(&client, &looking, &recorder).await {
+                if let Err(error) = look(&client, &looking, &recorder, &defects).await {
                     tracing::debug!(error, "cannot see who leads");
                 }
             }
@@ -81,7 +94,7 @@ impl Drop for Observer {
     }
 }
 
-async fn look(client: &Client, seen: &Mutex<Seen>, recorder: &Recorder) -> Result<(), String> {
+async fn look(client: &Client, seen: &Mutex<Seen>, recorder: &Recorder, defects: &Defects) -> Result<(), String> {
     let began = Instant::now();
     let cluster = client.cluster_info().await.map_err(|error| error.to_string())?;
     let mut leaders = Vec::new();
@@ -94,9 +107,13 @@ async fn look(client: &Client, seen: &Mutex<Seen>, recorder: &Recorder) -> Resul
     }
     let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
     for (partition, led) in leaders {
+        let (term, node) = led;
+        let first = *seen.by_term.entry((partition, term)).or_insert(node);
+        if first != node {
+            defects.add(format!("{partition}: nodes {first} and {node} both lead in term {term}"));
+        }
         if seen.leaders.get(&partition).is_none_or(|known| led > *known) {
             seen.leaders.insert(partition, led);
-            let (term, node) = led;
             seen.changes.push(Led { at_ns: recorder.now_ns(), partition, term, node });
         }
     }

@@ -12,6 +12,8 @@ const SLOT: Duration = Duration::from_millis(3_500);
 const SLOT_WEIGHT_MAX: u64 = 5;
 /// A fault lasts this part of its slot, in percent.
 const LASTS_PERCENT: (u64, u64) = (25, 75);
+/// One that takes long to do its harm, nearly all of it.
+const LASTS_LONG_PERCENT: u64 = 85;
 /// How often a second fault comes while the first one lasts: once in so many.
 const OVERLAP_ONCE_IN: u64 = 3;
 
@@ -54,6 +56,7 @@ pub fn plan(seed: u64, kinds: &[NemesisKind], within: Duration) -> Vec<Step> {
         }
         let percent = |percent: u64| slot * percent as u32 / 100;
         let lasts = LASTS_PERCENT.0 + random.below(LASTS_PERCENT.1 - LASTS_PERCENT.0);
+        let lasts = if kinds_left.last() == Some(&NemesisKind::VoteLoss) { LASTS_LONG_PERCENT } else { lasts };
         let at = random.below(90 - lasts);
         steps.extend(kinds_left.pop().map(|kind| step(&mut random, kind, begins + percent(at), percent(lasts))));
         if random.chance(1, OVERLAP_ONCE_IN) {

@@ -131,6 +131,16 @@ proptest! {
         found(seed, &[ReplicaDivergence], History::leave_out_a_replicas_entry);
         found(seed, &[ReplicaDivergence], History::lose_a_replicas_log);
     }
+
+    #[test]
+    fn a_replica_that_gives_readers_other_records_is_found(seed: u64) {
+        found(seed, &[], |history| history.read_replicas(|_, _| ()));
+        found(seed, &[ReplicaDivergence], |history| history.read_replicas(|reads, at| _ = reads.remove(at)));
+        found(seed, &[ReplicaDivergence], |history| history.read_replicas(|reads, _| _ = reads.pop()));
+        found(seed, &[ReplicaDivergence], |history| {
+            history.read_replicas(|reads, at| reads.swap(at, (at + 1) % 1_000));
+        });
+    }
 }
 
 #[test]

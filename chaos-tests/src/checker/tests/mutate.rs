@@ -299,6 +299,18 @@ impl History {
         self.operations[at].call = Call::Assigned { group: GROUP };
     }
 
+    /// Nodes 1 and 2 give readers what the drain was given, but for what is done to that of node 2.
+    pub(super) fn read_replicas(&mut self, spoil: impl FnOnce(&mut Vec<Read>, usize)) {
+        let drained = self.drain().clone();
+        let at = self.random.below(drained.len() as u64) as usize;
+        let mut spoiled = drained.clone();
+        spoil(&mut spoiled, at);
+        for (node, reads) in [(1, drained), (2, spoiled)] {
+            let last = self.operations.last().unwrap().clone();
+            self.operations.push(Operation { call: Call::DrainOfNode { node, outcome: Outcome::Ok(reads) }, ..last });
+        }
+    }
+
     pub(super) fn alter_a_replicas_entry(&mut self) {
         let at = self.random.below(1_000) as usize;
         let term_too = self.random.chance(1, 2);

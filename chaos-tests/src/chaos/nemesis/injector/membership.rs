@@ -14,8 +14,6 @@ use super::{Action, Injector, connect};
 pub(super) const PAY_MAX: Duration = Duration::from_secs(120);
 /// A node that joins or is restarted answers by then, or nobody waits for it.
 const BACK_MAX: Duration = Duration::from_secs(10);
-/// How long a replacement waits for the one before it.
-const PAY_BEFORE_MAX: Duration = Duration::from_secs(20);
 const PAUSE: Duration = Duration::from_millis(200);
 /// Nodes that have been started at most: more would only take the machine's memory.
 const STARTED_MAX: usize = 24;
@@ -53,12 +51,43 @@ impl Injector<'_> {
     }
 
     /// The disk of a node is lost with all that was on it.
-    pub(super) async fn lose(&mut self, node: u64) -> Result<Action, String> {
+    pub(super) fn lose(&mut self, node: u64) -> Result<Action, String> {
+        self.erase(node)?;
+        // Fewer nodes could not hold what there is.
+        self.owed.extend([Owed::Join, Owed::GiveUp(node)]);
+        Ok(Action::Replace(node))
+    }
+
+    /// The disk of a node is lost, and the node is started as before. It must not be taken for what it was: it does not know how
+    /// it has voted, nor what it has acknowledged.
+    pub(super) async fn wipe(&mut self, node: u64) -> Result<Action, String> {
+        self.erase(node)?;
+        let members: Vec<u64> = self.members.iter().copied().collect();
+        let number = self.cluster.start_in_place_of(node, &members).await?;
+        self.members.insert(number);
+        self.bad_disk = number;
+        self.owed.push(Owed::GiveUp(node));
+        if self.back(number).await {
+            let address = self.node(number).own_client_address();
+            let client = connect(&address, PAUSE).await?;
+            let id = client.cluster_info().await.map_err(|error| error.to_string())?.answered_by.0;
+            if id != number {
+                self.defects
+                    .add(format!("node {node} has lost its disk and came back as node {id}, which was there before"));
+            }
+        }
+        Ok(Action::Wipe(node))
+    }
+
+    /// Kills a node, and removes all it has.
+    fn erase(&mut self, node: u64) -> Result<(), String> {
         if self.held.contains_key(&node) {
             return Err(format!("another fault holds node {node}"));
         }
         // One after the other: what the last one has lost is not replicated anew before that.
-        self.pay(PAY_BEFORE_MAX).await?;
+        if !self.owed.is_empty() {
+            return Err(format!("the cluster has not done yet what it was asked before: {:?}", self.owed));
+        }
         if self.cluster.nodes.len() >= STARTED_MAX {
             return Err("enough nodes have been started".to_owned());
         }
@@ -66,9 +95,7 @@ impl Injector<'_> {
         fs::remove_dir_all(&self.node(node).data_dir).map_err(|error| error.to_string())?;
         self.members.remove(&node);
         self.node_faults.values_mut().for_each(|(nodes, _)| nodes.retain(|number| *number != node));
-        // Fewer nodes could not hold what there is.
-        self.owed.extend([Owed::Join, Owed::GiveUp(node)]);
-        Ok(Action::Replace(node))
+        Ok(())
     }
 
     /// Starts one more node and waits until it is part of the cluster; returns its number, and whether it is.
