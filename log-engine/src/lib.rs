@@ -18,8 +18,6 @@ mod frame;
 mod hole;
 mod inspect;
 mod log;
-#[cfg(feature = "planted-bugs")]
-mod planted;
 mod read;
 mod recover;
 mod repair;

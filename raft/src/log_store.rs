@@ -3,9 +3,11 @@
 //! Where an append or a truncation has begun a segment, the replica's state before it is kept in a checkpoint: so an open
 //! reads the log from there on only.
 
+mod range;
+
 use std::{
     fmt, io,
-    ops::{Bound, RangeBounds, RangeInclusive},
+    ops::{RangeBounds, RangeInclusive},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -29,6 +31,7 @@ use crate::{
     snapshots::{Snapshot, Snapshots},
     types::{Claim, Entry, LogId, StoredMembership, TypeConfig, Vote, log_id},
 };
+use range::bounds;
 
 /// Bytes of entries read for one AppendEntries request or one step of applying.
 const READ_BYTES_MAX: usize = 1 << 20;
@@ -298,21 +301,6 @@ impl LogStore {
     }
 }
 
-/// A range of log indexes as its first and one past its last.
-fn bounds(range: &impl RangeBounds<u64>) -> (u64, u64) {
-    let start = match range.start_bound() {
-        Bound::Included(index) => *index,
-        Bound::Excluded(index) => index + 1,
-        Bound::Unbounded => 0,
-    };
-    let end = match range.end_bound() {
-        Bound::Included(index) => index + 1,
-        Bound::Excluded(index) => *index,
-        Bound::Unbounded => u64::MAX,
-    };
-    (start, end)
-}
-
 impl RaftLogReader<TypeConfig> for LogStore {
     async fn try_get_log_entries<R: RangeBounds<u64> + Clone + fmt::Debug + OptionalSend>(
         &mut self,
@@ -433,9 +421,13 @@ impl RaftLogStorage<TypeConfig> for LogStore {
         let mut claims = Vec::new();
         let frames = self.frames(entries, &mut claims)?;
         let shared = self.0.clone();
+        #[cfg(feature = "planted-bugs")]
+        let callback = unless_told_early(callback);
         let done = move |result: Result<(), _>| {
             drop(claims);
             shared.send_durable_end();
+            #[cfg(feature = "planted-bugs")]
+            let Some(callback) = callback else { return };
             callback.io_completed(result.map_err(io::Error::from));
         };
         self.0.log.append(frames, Box::new(done)).into_iter().for_each(|base_index| self.checkpoint(base_index));
@@ -485,6 +477,15 @@ impl RaftLogStorage<TypeConfig> for LogStore {
         log.trim_prefix(start, Box::new(|_| ()));
         Ok(())
     }
+}
+
+#[cfg(feature = "planted-bugs")]
+fn unless_told_early(callback: IOFlushed<TypeConfig>) -> Option<IOFlushed<TypeConfig>> {
+    if !quorate_planted_bugs::PlantedBug::AckBeforeSync.is_planted() {
+        return Some(callback);
+    }
+    callback.io_completed(Ok(()));
+    None
 }
 
 /// About as many bytes as the entry takes on the wire.

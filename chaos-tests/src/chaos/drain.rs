@@ -16,7 +16,8 @@ use super::{
 };
 use crate::history::{Call, Outcome, PartitionKey, Read, Recorder};
 
-const DRAIN_MAX: Duration = Duration::from_secs(60);
+/// For all of it.
+const DRAIN_MAX: Duration = Duration::from_secs(120);
 const POLL_WAIT: Duration = Duration::from_millis(500);
 const TIMEOUT: Duration = Duration::from_secs(15);
 
@@ -28,6 +29,7 @@ type Reads = BTreeMap<PartitionIndex, Vec<Read>>;
 /// # Errors
 /// If that takes too long. What is read until then is not in the history: it is no drain.
 pub(super) async fn drain(servers: &str, recorder: &Recorder, defects: &Defects) -> Result<(), String> {
+    let deadline = Instant::now() + DRAIN_MAX;
     let mut unfinished = Vec::new();
     for topic in 0..TOPICS.len() as u32 {
         let client = connect(servers, TIMEOUT).await?;
@@ -36,7 +38,7 @@ pub(super) async fn drain(servers: &str, recorder: &Recorder, defects: &Defects)
             info.partitions.iter().flat_map(|partition| &partition.replicas).map(|replica| replica.node).collect();
         for from in std::iter::once(None).chain(nodes.into_iter().map(Some)) {
             let invoked_ns = recorder.now_ns();
-            let read = drain_topic(&client, &info, from, defects).await;
+            let read = drain_topic(&client, &info, from, deadline, defects).await;
             for index in has(&info, from) {
                 let outcome = match &read {
                     Ok(read) => Outcome::Ok(read.get(&index).cloned().unwrap_or_default()),
@@ -67,9 +69,9 @@ async fn drain_topic(
     client: &Client,
     info: &TopicInfo,
     from: Option<NodeId>,
+    deadline: Instant,
     defects: &Defects,
 ) -> Result<Reads, String> {
-    let deadline = Instant::now() + DRAIN_MAX;
     let (name, whom) = (&info.name, from.map_or_else(|| "the leaders".to_owned(), |node| format!("node {node}")));
     let builder = client.consumer(name).from(Position::First).partitions(has(info, from));
     let builder = match from {

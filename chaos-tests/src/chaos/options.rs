@@ -8,7 +8,7 @@ use std::{
 
 use serde::Deserialize;
 
-use super::nemesis::NemesisKind;
+use super::nemesis::{NemesisKind, Pace, Role};
 use crate::harness::NodeKind;
 
 /// The topics of a run, each with its number of partitions. All have three replicas.
@@ -23,6 +23,8 @@ pub struct RunOptions {
     pub nemeses: Vec<NemesisKind>,
     /// How long faults are injected.
     pub faults_for: Duration,
+    /// How often, and against whom.
+    pub pace: Pace,
     /// What runs the nodes.
     pub nodes: NodeKind,
     /// Where the directory of its results is made.
@@ -65,6 +67,8 @@ impl Profile {
 struct Asked {
     seed: u64,
     seconds: u64,
+    every_ms: u64,
+    role: Option<String>,
     shipped: bool,
     faults: Vec<(String, u64)>,
 }
@@ -79,13 +83,16 @@ impl RunOptions {
         let read = fs::read(&path).map_err(|error| error.to_string());
         let asked: Result<Asked, String> =
             read.and_then(|text| serde_json::from_slice(&text).map_err(|error| error.to_string()));
-        let Asked { seed, seconds, shipped, faults } = asked.map_err(|why| format!("{}: {why}", path.display()))?;
+        let Asked { seed, seconds, every_ms, role, shipped, faults } =
+            asked.map_err(|why| format!("{}: {why}", path.display()))?;
         let known = |(name, _): &(String, u64)| {
             NemesisKind::from_name(name).ok_or_else(|| format!("{}: there is no fault {name}", path.display()))
         };
         let nemeses = faults.iter().map(known).collect::<Result<_, _>>()?;
+        let role = role.as_deref().and_then(Role::from_name);
+        let pace = Pace { every: Duration::from_millis(every_ms), role };
         let nodes = if shipped { NodeKind::Shipped } else { NodeKind::PowerLoss };
-        Ok(Self { seed, nemeses, faults_for: Duration::from_secs(seconds), nodes, results })
+        Ok(Self { seed, nemeses, faults_for: Duration::from_secs(seconds), pace, nodes, results })
     }
 
     /// The command that does the same run again.
@@ -96,8 +103,13 @@ impl RunOptions {
             NodeKind::Shipped => " --shipped",
             NodeKind::PowerLoss => "",
         };
+        let every = match self.pace.every {
+            every if every == Pace::default().every => String::new(),
+            every => format!(" --every {}ms", every.as_millis()),
+        };
+        let role = self.pace.role.map(|role| format!(" --role {}", role.name())).unwrap_or_default();
         format!(
-            "cargo run -p quorate-chaos-tests --release -- run --seed {} --nemesis {nemeses} --seconds {}{nodes}",
+            "cargo run -p quorate-chaos-tests --release -- run --seed {} --nemesis {nemeses} --seconds {}{every}{role}{nodes}",
             self.seed,
             self.faults_for.as_secs()
         )

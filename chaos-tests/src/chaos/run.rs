@@ -13,7 +13,7 @@ use super::{
     replica_logs,
     report::Material,
     results::Results,
-    timing::longest_gaps,
+    timing::{latencies, longest_gaps},
     verdict::{Facts, Outcome, Verdict},
     workload::Workload,
 };
@@ -48,6 +48,7 @@ pub async fn run(options: &RunOptions) -> io::Result<Verdict> {
     let mut facts = Facts {
         seed: options.seed,
         seconds: options.faults_for.as_secs(),
+        pace: options.pace,
         shipped: options.nodes == NodeKind::Shipped,
         nemeses: options.nemeses.clone(),
         results: results.directory().to_owned(),
@@ -70,6 +71,7 @@ pub async fn run(options: &RunOptions) -> io::Result<Verdict> {
     history::write(&results.history(), &history)?;
     results.write_nemesis(&facts.journal)?;
     facts.gaps = longest_gaps(&history);
+    facts.latencies = latencies(&history, &facts.journal);
     facts.defects = defects.take();
     let (journal, leaders) = (facts.journal.clone(), std::mem::take(&mut facts.leaders));
     let report = check(&history);
@@ -101,11 +103,12 @@ async fn phases(
     writable(recorder).await?;
 
     let observer = Observer::start(&servers, recorder, defects).await?;
-    let plan = plan(options.seed, &options.nemeses, options.faults_for);
+    let plan = plan(options.seed, &options.nemeses, options.faults_for, options.pace);
     let injector = Injector::new(cluster, &observer, recorder, defects).await?;
     let Injected { journal, damaged, failed } = injector.run(&plan).await;
     facts.journal = journal;
     facts.leaders = observer.changes();
+    facts.leader_changes = facts.leaders.len().saturating_sub(partitions().count());
     drop(observer);
 
     match writable(recorder).await {

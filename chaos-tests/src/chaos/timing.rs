@@ -1,8 +1,58 @@
-//! How long nothing was acknowledged.
+//! How long nothing was acknowledged, and how long it took where it was.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, ops::Range, time::Duration};
 
+use serde::Serialize;
+
+use super::nemesis::{Entry, State};
 use crate::history::{Call, Operation, PartitionKey};
+
+/// After a fault the cluster needs a while to be as before.
+const UNQUIET_NS: u64 = 2_000_000_000;
+
+/// How long acknowledged sends took: of a hundred, the second slowest.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Latencies {
+    /// Of those sent while there was no fault, and there had been none for two seconds.
+    #[serde(serialize_with = "super::verdict::seconds::serialize")]
+    pub calm_p99: Duration,
+    /// Of those sent while there was one.
+    #[serde(serialize_with = "super::verdict::seconds::serialize")]
+    pub faults_p99: Duration,
+}
+
+/// How long sends took in a run with this journal.
+pub(super) fn latencies(history: &[Operation], journal: &[Entry]) -> Latencies {
+    let healed = |fault| {
+        let end = journal.iter().find(|entry| entry.fault == fault && entry.state == State::Healed);
+        end.map_or(u64::MAX, |entry| entry.at_ns)
+    };
+    let in_force = |entry: &&Entry| matches!(entry.state, State::Installed | State::Indeterminate);
+    let faults: Vec<(u64, u64)> =
+        journal.iter().filter(in_force).map(|entry| (entry.at_ns, healed(entry.fault))).collect();
+    let (mut calm, mut under_faults) = (Vec::new(), Vec::new());
+    for operation in history.iter().filter(|operation| operation.call.acknowledged().is_some()) {
+        let (sent, took) = (operation.invoked_ns, operation.completed_ns - operation.invoked_ns);
+        if faults.iter().any(|(from, to)| (*from..*to).contains(&sent)) {
+            under_faults.push(took);
+        } else if !faults.iter().any(|(from, to)| (*from..to.saturating_add(UNQUIET_NS)).contains(&sent)) {
+            calm.push(took);
+        }
+    }
+    Latencies { calm_p99: p99(calm), faults_p99: p99(under_faults) }
+}
+
+/// How long acknowledged sends took that were sent then: of a hundred, the second slowest.
+pub(super) fn p99_between(history: &[Operation], sent: Range<u64>) -> Duration {
+    let of_then = history.iter().filter(|operation| operation.call.acknowledged().is_some());
+    let of_then = of_then.filter(|operation| sent.contains(&operation.invoked_ns));
+    p99(of_then.map(|operation| operation.completed_ns - operation.invoked_ns).collect())
+}
+
+fn p99(mut times: Vec<u64>) -> Duration {
+    times.sort_unstable();
+    Duration::from_nanos(times.get((times.len() * 99 / 100).min(times.len().saturating_sub(1))).copied().unwrap_or(0))
+}
 
 /// The longest time without an acknowledged write on any partition, and on the partition that waited longest, while
 /// producers were at work: between the first and the last invocation of a send.
@@ -33,7 +83,10 @@ fn gap(mut times: Vec<u64>) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::history::Outcome;
+    use crate::{
+        chaos::nemesis::{NemesisKind, Role},
+        history::Outcome,
+    };
 
     fn send(index: u32, invoked_ns: u64, completed_ns: u64, acknowledged: bool) -> Operation {
         let outcome = if acknowledged { Outcome::Ok(1) } else { Outcome::Info(String::new()) };
@@ -53,5 +106,29 @@ mod tests {
         ];
         assert_eq!(longest_gaps(&history), (Duration::from_nanos(40), Duration::from_nanos(60)));
         assert_eq!(longest_gaps(&[]), Default::default());
+    }
+
+    #[test]
+    fn sends_are_told_apart_by_whether_there_was_a_fault() {
+        let entry = |at_ns, state| Entry {
+            at_ns,
+            fault: 1,
+            kind: NemesisKind::Kill,
+            role: Role::All,
+            state,
+            detail: String::new(),
+        };
+        let journal = [entry(100, State::Installed), entry(200, State::Healed)];
+        let history = [
+            send(0, 0, 5, true),
+            send(0, 150, 250, true),
+            send(0, 160, 900, false),
+            // Not quiet yet.
+            send(0, 300, 999, true),
+            send(0, 200 + UNQUIET_NS, 207 + UNQUIET_NS, true),
+        ];
+        let expected = Latencies { calm_p99: Duration::from_nanos(7), faults_p99: Duration::from_nanos(100) };
+        assert_eq!(latencies(&history, &journal), expected);
+        assert_eq!(latencies(&[], &[]), Latencies::default());
     }
 }

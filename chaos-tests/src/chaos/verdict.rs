@@ -9,8 +9,9 @@ use std::{
 use serde::Serialize;
 
 use super::{
-    nemesis::{Entry, NemesisKind, State},
+    nemesis::{Entry, NemesisKind, Pace, Role, State},
     report::Led,
+    timing::Latencies,
 };
 use crate::checker::{Counts, Findings, Report};
 
@@ -35,6 +36,10 @@ pub struct Verdict {
     pub seed: u64,
     /// How long faults were injected, in seconds.
     pub seconds: u64,
+    /// How often, on average, in milliseconds.
+    pub every_ms: u64,
+    /// Against whom only.
+    pub role: Option<Role>,
     /// Whether the shipped binaries were run.
     pub shipped: bool,
     /// What clients did.
@@ -53,6 +58,10 @@ pub struct Verdict {
     /// From the end of all sends until all replicas held the same.
     #[serde(with = "seconds")]
     pub converged_after: Duration,
+    /// How long acknowledged sends took.
+    pub latencies: Latencies,
+    /// How often a partition got another leader, or the same one in a later term.
+    pub leader_changes: usize,
     /// What is wrong with the history.
     pub anomalies: Findings,
     /// What else is wrong: crashes, panics, hangs, damage.
@@ -70,11 +79,14 @@ pub struct Verdict {
 pub(super) struct Facts {
     pub(super) seed: u64,
     pub(super) seconds: u64,
+    pub(super) pace: Pace,
     pub(super) shipped: bool,
     pub(super) nemeses: Vec<NemesisKind>,
     pub(super) journal: Vec<Entry>,
     pub(super) leaders: Vec<Led>,
+    pub(super) leader_changes: usize,
     pub(super) gaps: (Duration, Duration),
+    pub(super) latencies: Latencies,
     pub(super) writable_after: Duration,
     pub(super) converged_after: Duration,
     pub(super) defects: Vec<String>,
@@ -102,6 +114,8 @@ impl Verdict {
             outcome,
             seed: facts.seed,
             seconds: facts.seconds,
+            every_ms: u64::try_from(facts.pace.every.as_millis()).unwrap_or(u64::MAX),
+            role: facts.pace.role,
             shipped: facts.shipped,
             counts: report.counts,
             faults,
@@ -109,6 +123,8 @@ impl Verdict {
             longest_gap_of_a_partition: facts.gaps.1,
             writable_after: facts.writable_after,
             converged_after: facts.converged_after,
+            latencies: facts.latencies,
+            leader_changes: facts.leader_changes,
             anomalies: report.findings,
             defects: facts.defects,
             inconclusive,
@@ -154,6 +170,13 @@ impl Display for Verdict {
         writeln!(formatter, "  faults        {faults}")?;
         writeln!(formatter, "  longest gap   {gap:.2} s on all partitions at once, {of_partition:.2} s on one")?;
         writeln!(formatter, "  after faults  writable in {writable:.2} s, replicas alike in {converged:.2} s")?;
+        let Latencies { calm_p99, faults_p99 } = self.latencies;
+        let (calm, faults) = (calm_p99.as_secs_f64() * 1e3, faults_p99.as_secs_f64() * 1e3);
+        writeln!(
+            formatter,
+            "  latency       p99 {calm:.0} ms in quiet times, {faults:.0} ms under faults; {} changes of leaders",
+            self.leader_changes
+        )?;
         let anomalies: u64 = self.anomalies.iter().map(|(_, found)| found.count).sum();
         writeln!(formatter, "  anomalies     {anomalies}")?;
         for (kind, found) in self.anomalies.iter() {
@@ -172,12 +195,12 @@ impl Display for Verdict {
     }
 }
 
-mod seconds {
+pub(super) mod seconds {
     use std::time::Duration;
 
     use serde::Serializer;
 
-    pub(super) fn serialize<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    pub(in crate::chaos) fn serialize<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_f64(duration.as_secs_f64())
     }
 }

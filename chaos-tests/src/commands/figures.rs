@@ -1,5 +1,7 @@
 //! `quorate-chaos figures`.
 
+mod one_node;
+
 use std::{io, path::PathBuf, process::ExitCode, time::Duration};
 
 use clap::Args;
@@ -7,7 +9,7 @@ use quorate_chaos_tests::{
     chaos::{
         self, Outcome, RunOptions, Verdict,
         failover::{Gaps, failover},
-        nemesis::NemesisKind,
+        nemesis::{NemesisKind, Pace, Role},
     },
     harness::NodeKind,
 };
@@ -19,8 +21,8 @@ use crate::Format;
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
-One run for each kind of fault, all under the same seed, and kills of the busiest node. What is to hold is beside what was \
-measured; a figure that is missed is marked and makes the exit code 1, as does any anomaly.")]
+One run for each kind of fault, all under the same seed, then one node of three that is not as it should be, and kills of the \
+busiest node. What is to hold is beside what was measured; a figure that is missed is marked and makes the exit code 1, as does any anomaly.")]
 pub(crate) struct Arguments {
     /// How long each kind of fault is injected, in seconds
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u64).range(5..=3_600))]
@@ -37,36 +39,47 @@ pub(crate) struct Arguments {
 #[derive(Clone, Copy)]
 struct Hold {
     kind: NemesisKind,
+    /// Once, long, and against a leader.
+    long: bool,
     /// The longest time without an acknowledgement on a partition.
     gap: Option<f64>,
+    /// No send fails, and of none the end is unknown.
+    all_acknowledged: bool,
     /// From the end of the faults until every partition acknowledges.
     writable: f64,
     /// From the end of the sends until all replicas are alike.
     converged: f64,
 }
 
-const HOLDS: [Hold; 13] = {
+const HOLDS: [Hold; 20] = {
     const fn hold(kind: NemesisKind, gap: Option<f64>) -> Hold {
-        Hold { kind, gap, writable: 10.0, converged: 10.0 }
+        Hold { kind, long: false, gap, all_acknowledged: false, writable: 10.0, converged: 10.0 }
     }
     /// A replica that is refused is replaced ten seconds later.
     const fn replaced(kind: NemesisKind) -> Hold {
-        Hold { kind, gap: Some(2.0), writable: 10.0, converged: 30.0 }
+        Hold { converged: 30.0, ..hold(kind, Some(2.0)) }
     }
     [
         // A majority may be gone for as long as the fault lasts.
         hold(NemesisKind::Kill, None),
+        hold(NemesisKind::PowerCut, Some(10.0)),
+        hold(NemesisKind::VoteLoss, None),
         hold(NemesisKind::Split, None),
         hold(NemesisKind::Pause, None),
+        Hold { long: true, ..hold(NemesisKind::Pause, Some(2.0)) },
         hold(NemesisKind::Isolate, Some(2.0)),
         hold(NemesisKind::Sever, Some(2.0)),
         hold(NemesisKind::OneWay, Some(2.0)),
+        hold(NemesisKind::Corrupt, Some(2.0)),
         hold(NemesisKind::SlowDisk, Some(2.0)),
         hold(NemesisKind::Clock, Some(2.0)),
-        hold(NemesisKind::Rolling, Some(2.0)),
+        hold(NemesisKind::FullDisk, None),
+        Hold { all_acknowledged: true, ..hold(NemesisKind::Rolling, Some(2.0)) },
         replaced(NemesisKind::FailSync),
         replaced(NemesisKind::Damage),
+        replaced(NemesisKind::DiskErrors),
         replaced(NemesisKind::Replace),
+        replaced(NemesisKind::Wipe),
         hold(NemesisKind::Grow, Some(2.0)),
     ]
 };
@@ -77,6 +90,8 @@ struct Row {
     fault: String,
     outcome: Outcome,
     acknowledged: u64,
+    not_acknowledged: u64,
+    all_to_be_acknowledged: bool,
     anomalies: u64,
     gap_seconds: f64,
     gap_hold: Option<f64>,
@@ -89,9 +104,11 @@ struct Row {
 impl Row {
     fn new(hold: Hold, verdict: &Verdict) -> Self {
         Self {
-            fault: hold.kind.to_string(),
+            fault: if hold.long { format!("{} 30 s", hold.kind) } else { hold.kind.to_string() },
             outcome: verdict.outcome,
             acknowledged: verdict.counts.acknowledged,
+            not_acknowledged: verdict.counts.unknown + verdict.counts.failed,
+            all_to_be_acknowledged: hold.all_acknowledged,
             anomalies: verdict.anomalies.iter().map(|(_, found)| found.count).sum(),
             gap_seconds: verdict.longest_gap_of_a_partition.as_secs_f64(),
             gap_hold: hold.gap,
@@ -104,6 +121,7 @@ impl Row {
 
     fn is_missed(&self) -> bool {
         self.outcome == Outcome::Violated
+            || (self.all_to_be_acknowledged && self.not_acknowledged > 0)
             || self.gap_hold.is_some_and(|hold| self.gap_seconds > hold)
             || self.writable_seconds > self.writable_hold
             || self.converged_seconds > self.converged_hold
@@ -115,10 +133,15 @@ impl Row {
             None => format!("{measured:.2}"),
         };
         println!(
-            "{:<12} {:<12} {:>9} {:>9}  {:<14} {:<14} {:<14}",
+            "{:<12} {:<12} {:>12} {:>8} {:>9}  {:<14} {:<14} {:<14}",
             self.fault,
             self.outcome,
             self.acknowledged,
+            if self.all_to_be_acknowledged && self.not_acknowledged > 0 {
+                format!("{} !", self.not_acknowledged)
+            } else {
+                self.not_acknowledged.to_string()
+            },
             self.anomalies,
             against(self.gap_seconds, self.gap_hold),
             against(self.writable_seconds, Some(self.writable_hold)),
@@ -131,14 +154,17 @@ pub(crate) fn run(arguments: &Arguments, output: Format) -> ExitCode {
     let results = arguments.results.clone().unwrap_or_else(default_results);
     let measured = block_on(async {
         if output == Format::Table {
-            println!("FAULT        OUTCOME      ACKNOWLEDGED ANOMALIES  GAP S          WRITABLE S     ALIKE S");
+            println!(
+                "FAULT        OUTCOME      ACKNOWLEDGED      NOT ANOMALIES  GAP S          WRITABLE S     ALIKE S"
+            );
         }
         let mut rows = Vec::new();
         for hold in HOLDS {
             let options = RunOptions {
                 seed: arguments.seed,
                 nemeses: vec![hold.kind],
-                faults_for: Duration::from_secs(arguments.seconds),
+                faults_for: if hold.long { LONG_FOR } else { Duration::from_secs(arguments.seconds) },
+                pace: if hold.long { LONG } else { Pace::default() },
                 nodes: NodeKind::PowerLoss,
                 results: results.clone(),
             };
@@ -148,17 +174,18 @@ pub(crate) fn run(arguments: &Arguments, output: Format) -> ExitCode {
             }
             rows.push(row);
         }
+        let one_node = one_node::measure(&results, output == Format::Table).await?;
         let kills = failover(FAILOVER_PARTITIONS, FAILOVER_ROUNDS).await.map_err(io::Error::other)?;
-        io::Result::Ok((rows, kills.of_all()))
+        io::Result::Ok((rows, one_node, kills.of_all()))
     });
-    let (rows, kills) = match measured {
+    let (rows, one_node, kills) = match measured {
         Ok(measured) => measured,
         Err(error) => return fail(&error),
     };
     let failover_missed =
         kills.is_none_or(|gaps| gaps.p50_seconds > FAILOVER_HOLD.0 || gaps.max_seconds > FAILOVER_HOLD.1);
     match output {
-        Format::Json => println!("{}", json!({ "rows": rows, "failover": kills })),
+        Format::Json => println!("{}", json!({ "rows": rows, "one_node": one_node, "failover": kills })),
         Format::Table => {
             if let Some(Gaps { kills, p50_seconds, max_seconds, .. }) = kills {
                 let (p50, max) = FAILOVER_HOLD;
@@ -168,10 +195,14 @@ pub(crate) fn run(arguments: &Arguments, output: Format) -> ExitCode {
             }
         }
     }
-    let missed = failover_missed || rows.iter().any(Row::is_missed);
+    let missed = failover_missed || one_node.iter().any(one_node::Row::is_missed) || rows.iter().any(Row::is_missed);
     let outcome = rows.iter().map(|row| row.outcome).max().unwrap_or(Outcome::Inconclusive);
     exit_code(if missed { Outcome::Violated } else { outcome })
 }
+
+/// One fault that lasts for about half a minute.
+const LONG: Pace = Pace { every: Duration::from_secs(60), role: Some(Role::Leader) };
+const LONG_FOR: Duration = Duration::from_secs(60);
 
 const FAILOVER_PARTITIONS: u32 = 60;
 const FAILOVER_ROUNDS: u32 = 5;

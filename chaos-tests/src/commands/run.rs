@@ -4,13 +4,20 @@ use std::{io, path::PathBuf, process::ExitCode, time::Duration};
 
 use clap::{Args, ValueEnum, builder::PossibleValuesParser, builder::TypedValueParser};
 use quorate_chaos_tests::{
-    chaos::{self, Outcome, RunOptions, Verdict, nemesis::NemesisKind},
+    chaos::{
+        self, Outcome, RunOptions, Verdict,
+        nemesis::{NemesisKind, Pace, Role},
+    },
     harness::NodeKind,
 };
 use serde_json::json;
 
 use super::{block_on, exit_code, fail};
 use crate::Format;
+
+/// Faults come no more often and no more rarely than this.
+const EVERY_MIN: Duration = Duration::from_millis(200);
+const EVERY_MAX: Duration = Duration::from_secs(3_600);
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -38,6 +45,12 @@ pub(crate) struct Arguments {
     /// The faults to inject, each at least once [default: all; see `quorate-chaos list`]
     #[arg(long, value_name = "KIND,…", value_delimiter = ',', value_parser = nemesis_parser())]
     nemesis: Vec<NemesisKind>,
+    /// How often faults come, on average: the time one of them, its healing and the quiet after it take
+    #[arg(long, value_name = "TIME", default_value = "3500ms", value_parser = pace_parser)]
+    every: Duration,
+    /// The only role that is hit, by those faults that may hit it [default: any]
+    #[arg(long, value_name = "ROLE", value_parser = role_parser())]
+    role: Option<Role>,
     /// Run the shipped binaries: a kill is a kill, no power cut, and disks and clocks work
     #[arg(long)]
     shipped: bool,
@@ -56,6 +69,19 @@ enum Profile {
 fn nemesis_parser() -> impl TypedValueParser<Value = NemesisKind> {
     PossibleValuesParser::new(NemesisKind::ALL.map(NemesisKind::name))
         .try_map(|name| NemesisKind::from_name(&name).ok_or("there is no such nemesis"))
+}
+
+fn role_parser() -> impl TypedValueParser<Value = Role> {
+    PossibleValuesParser::new(Role::ALL.map(Role::name))
+        .try_map(|name| Role::from_name(&name).ok_or("there is no such role"))
+}
+
+fn pace_parser(text: &str) -> Result<Duration, String> {
+    let every = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    if (EVERY_MIN..=EVERY_MAX).contains(&every) {
+        return Ok(every);
+    }
+    Err(format!("it must lie within {EVERY_MIN:?} and {EVERY_MAX:?}"))
 }
 
 impl Arguments {
@@ -80,7 +106,9 @@ impl Arguments {
         let following = (0..runs).map(|run| self.seed.wrapping_add(run)).collect();
         let seeds = if self.seeds.is_empty() { following } else { self.seeds.clone() };
         let results = self.results.clone().unwrap_or_else(default_results);
-        let run = |seed| RunOptions { seed, nemeses: nemeses.clone(), faults_for, nodes, results: results.clone() };
+        let pace = Pace { every: self.every, role: self.role };
+        let run =
+            |seed| RunOptions { seed, nemeses: nemeses.clone(), faults_for, pace, nodes, results: results.clone() };
         seeds.into_iter().map(run).collect()
     }
 }

@@ -3,13 +3,16 @@
 use std::{collections::BTreeSet, fs, time::Duration};
 
 use quorate_chaos_tests::{
-    chaos::{self, Outcome, RunOptions, nemesis::NemesisKind},
+    chaos::{
+        self, Outcome, RunOptions,
+        nemesis::{NemesisKind, Pace},
+    },
     harness::{Cli, NodeKind, alone, binary},
 };
 
 use NemesisKind::{
     Clients, Clock, Corrupt, Damage, Delay, DiskErrors, Drain, FailSync, FullDisk, Grow, Isolate, Kill, OneWay, Pause,
-    PauseKill, Replace, Reset, Rolling, Sever, SlowDisk, Split, Stall, Stop, Throttle, VoteLoss, Wipe,
+    PauseKill, PowerCut, Replace, Reset, Rolling, Sever, SlowDisk, Split, Stall, Stop, Throttle, VoteLoss, Wipe,
 };
 
 const FAULTS_FOR: Duration = Duration::from_secs(16);
@@ -19,7 +22,7 @@ const RUNS: [(u64, NodeKind, &[NemesisKind]); 7] = [
     (1, NodeKind::Shipped, &[Kill, Pause, Isolate, Stop]),
     (2, NodeKind::Shipped, &[Split, Sever, Reset, Rolling]),
     (3, NodeKind::Shipped, &[OneWay, Stall, Delay, Throttle, Clients, Corrupt]),
-    (4, NodeKind::PowerLoss, &[Kill, PauseKill, Isolate, OneWay, Reset, VoteLoss]),
+    (4, NodeKind::PowerLoss, &[Kill, PowerCut, PauseKill, Isolate, OneWay, Reset, VoteLoss]),
     (5, NodeKind::PowerLoss, &[SlowDisk, FullDisk, Clock, Drain, Kill]),
     (6, NodeKind::PowerLoss, &[FailSync, DiskErrors, Damage, Kill]),
     (7, NodeKind::PowerLoss, &[Grow, Replace, Wipe, Kill]),
@@ -30,7 +33,8 @@ async fn passes(run: usize) {
     let (seed, nodes, nemeses) = RUNS[run];
     // What a run leaves behind is kept only if it fails.
     let results = std::env::temp_dir().join("quorate-chaos");
-    let options = RunOptions { seed, nemeses: nemeses.to_vec(), faults_for: FAULTS_FOR, nodes, results };
+    let (nemeses, pace) = (nemeses.to_vec(), Pace::default());
+    let options = RunOptions { seed, nemeses, faults_for: FAULTS_FOR, pace, nodes, results };
     let verdict = chaos::run(&options).await.unwrap();
     println!("{verdict}");
     assert_eq!(verdict.outcome, Outcome::Passed);

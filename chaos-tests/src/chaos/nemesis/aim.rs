@@ -137,7 +137,7 @@ pub fn aim(step: &Step, roles: &Roles) -> Result<Action, String> {
     };
     let all = |links: Vec<Link>, rule: Rule| Action::Links(links.into_iter().map(|link| (link, rule)).collect());
     Ok(match step.kind {
-        NemesisKind::Kill => Action::Kill(nodes),
+        NemesisKind::Kill | NemesisKind::PowerCut => Action::Kill(nodes),
         NemesisKind::Pause => Action::Pause(nodes),
         NemesisKind::Isolate | NemesisKind::Split => all(both(), Rule::Drop),
         NemesisKind::Sever => all(vec![Link { from: first, to: other }, Link { from: other, to: first }], Rule::Drop),

@@ -59,11 +59,12 @@ pub enum NemesisKind {
     VoteLoss,
     /// See [`definition`](Self::definition).
     Corrupt,
+    /// See [`definition`](Self::definition).
+    PowerCut,
 }
 
 /// Whom a fault hits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Role {
     /// The leader of a partition.
     Leader,
@@ -80,6 +81,29 @@ pub enum Role {
 }
 
 impl Role {
+    /// All of them.
+    pub const ALL: [Self; 6] =
+        [Self::Leader, Self::Follower, Self::MetadataLeader, Self::Majority, Self::All, Self::BadDisk];
+
+    /// Its name on the command line and in reports.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Leader => "leader",
+            Self::Follower => "follower",
+            Self::MetadataLeader => "metadata-leader",
+            Self::Majority => "majority",
+            Self::All => "all",
+            Self::BadDisk => "bad-disk",
+        }
+    }
+
+    /// The role of this name.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|role| role.name() == name)
+    }
+
     /// Whether who has it never changes.
     #[must_use]
     pub fn is_fixed(self) -> bool {
@@ -89,7 +113,7 @@ impl Role {
 
 impl NemesisKind {
     /// All of them.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 27] = [
         Self::Kill,
         Self::Pause,
         Self::Isolate,
@@ -116,6 +140,7 @@ impl NemesisKind {
         Self::Wipe,
         Self::VoteLoss,
         Self::Corrupt,
+        Self::PowerCut,
     ];
 
     /// Its name on the command line and in reports.
@@ -148,6 +173,7 @@ impl NemesisKind {
             Self::Wipe => "wipe",
             Self::VoteLoss => "vote-loss",
             Self::Corrupt => "corrupt",
+            Self::PowerCut => "power-cut",
         }
     }
 
@@ -177,6 +203,7 @@ impl NemesisKind {
             Self::Rolling => {
                 "one process after the other is asked to stop and started again, each once the one before is back"
             }
+            Self::PowerCut => "all nodes lose power at once, and are started again",
             Self::Corrupt => "bits flip on their way between nodes, and between clients and nodes",
             Self::Throttle => "links to and from nodes carry few bytes a second",
             Self::Clients => "links between clients and nodes are cut, held, reset or slow",
@@ -214,7 +241,7 @@ impl NemesisKind {
             Self::Kill => &[Leader, Follower, MetadataLeader, Majority, All],
             Self::Pause => &[Leader, Follower, MetadataLeader, Majority],
             Self::Isolate | Self::OneWay | Self::Stall | Self::Stop => &[Leader, Follower, MetadataLeader],
-            Self::Split | Self::Rolling | Self::Grow => &[All],
+            Self::Split | Self::Rolling | Self::Grow | Self::PowerCut => &[All],
             Self::Sever => &[Leader, MetadataLeader],
             Self::Reset | Self::Delay | Self::Throttle | Self::Corrupt | Self::Clients | Self::FullDisk => {
                 &[Leader, Follower, All]
@@ -234,6 +261,12 @@ impl Display for NemesisKind {
 }
 
 impl Serialize for NemesisKind {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.name())
+    }
+}
+
+impl Serialize for Role {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(self.name())
     }

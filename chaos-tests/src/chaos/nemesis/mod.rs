@@ -15,4 +15,4 @@ pub(super) use injector::{Injected, Injector};
 pub use journal::{Entry, State};
 pub use kind::{NemesisKind, Role};
 pub(super) use observer::Observer;
-pub use plan::{Step, plan};
+pub use plan::{Pace, Step, plan};
