@@ -40,22 +40,24 @@ fn bug_parser() -> impl TypedValueParser<Value = PlantedBug> {
         .try_map(|name| PlantedBug::from_name(&name).ok_or("there is no such bug"))
 }
 
-/// The faults that bring a bug to light, and for how many seconds they are injected.
-fn profile(bug: PlantedBug) -> (&'static [NemesisKind], u64) {
-    use NemesisKind::{Clients, Damage, Isolate, Kill, Pause, Reset, VoteLoss, Wipe};
-    match bug {
-        PlantedBug::AckBeforeSync => (&[Kill], 60),
+/// The faults that bring a bug to light, for how many seconds they are injected, and how often, in milliseconds.
+fn profile(bug: PlantedBug) -> (&'static [NemesisKind], u64, u64) {
+    use NemesisKind::{Clients, Damage, Delay, Isolate, Kill, Pause, PowerCut, Reset, VoteLoss, Wipe};
+    let (kinds, seconds): (&[NemesisKind], u64) = match bug {
+        // The power goes while batches are acknowledged slowly and segments begin.
+        PlantedBug::DedupLostInSnapshot => return (&[Delay, PowerCut], 120, 1_200),
+        PlantedBug::AckBeforeSync => (&[Kill, PowerCut], 60),
         PlantedBug::VoteBeforeSync => (&[VoteLoss], 90),
         PlantedBug::DedupLostOnFailover => (&[Kill, Isolate, Clients], 60),
-        PlantedBug::DedupLostInSnapshot => (&[Kill, Clients], 120),
-        PlantedBug::TornTailTakenForCorruption => (&[Kill], 60),
+        PlantedBug::TornTailTakenForCorruption => (&[PowerCut], 30),
         PlantedBug::CorruptionTakenForTornTail => (&[Damage, Kill], 60),
         PlantedBug::ReadsBeyondCommit => (&[Kill, Isolate], 60),
         PlantedBug::StaleEndOffsets => (&[Isolate, Pause], 60),
         PlantedBug::RetryWithNewSequence => (&[Reset, Clients], 30),
         PlantedBug::OffsetFromLogIndex => (&[Reset], 10),
         PlantedBug::RejoinUnderOldId => (&[Wipe], 30),
-    }
+    };
+    (kinds, seconds, 3_500)
 }
 
 /// What came of one run.
@@ -87,10 +89,10 @@ impl Row {
 
 /// Runs this program with a bug or without one, and reads its verdict.
 async fn one(bug: PlantedBug, planted: bool, seed: u64, results: &Path) -> io::Result<Row> {
-    let (kinds, seconds) = profile(bug);
+    let (kinds, seconds, every_ms) = profile(bug);
     let nemeses = kinds.iter().map(|kind| kind.name()).collect::<Vec<_>>().join(",");
     let mut command = Command::new(std::env::current_exe()?);
-    command.args(["--output", "json", "run", "--nemesis", &nemeses]);
+    command.args(["--output", "json", "run", "--nemesis", &nemeses, "--every", &format!("{every_ms}ms")]);
     command.args(["--seconds", &seconds.to_string(), "--seed", &seed.to_string(), "--results"]).arg(results);
     match planted {
         true => command.env(VARIABLE, bug.name()),

@@ -5,8 +5,10 @@ use std::fmt::{self, Display};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-/// Bytes every value is filled up to.
+/// Bytes every value is filled up to, and one in so many: segments are to be finished within seconds.
 const VALUE_BYTES: usize = 100;
+const LONG_VALUE_BYTES: usize = 4_000;
+const LONG_ONCE_IN: u64 = 8;
 
 /// Whose record it is, and which.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -23,7 +25,8 @@ impl Value {
     #[must_use]
     pub fn encode(self) -> Bytes {
         let mut text = format!("{} {} ", self.process, self.number);
-        while text.len() < VALUE_BYTES {
+        let size = if self.number.is_multiple_of(LONG_ONCE_IN) { LONG_VALUE_BYTES } else { VALUE_BYTES };
+        while text.len() < size {
             text.push(char::from(b'a' + ((self.number + text.len() as u64) % 26) as u8));
         }
         text.into()

@@ -84,6 +84,12 @@ pub trait Carrier {
     /// Takes the byte string out, leaving none behind.
     fn take(&mut self) -> Payload;
 
+    /// Whether the encoded message may be decoded. What tarpc itself decodes must not be trusted: of a deadline that lies too far
+    /// in the future it makes a panic.
+    fn is_plausible(_encoded: &[u8]) -> bool {
+        true
+    }
+
     /// Puts it back where [`Carrier::take`] took it from. False if this message owns none.
     fn put(&mut self, payload: Bytes) -> bool;
 }
@@ -118,7 +124,19 @@ impl Carrier for QuorateApiResponse {
     }
 }
 
+/// No deadline lies further off, in seconds: a week.
+const DEADLINE_SECONDS_MAX: u64 = 7 * 24 * 3600;
+/// A request begins with the number of its variant, 0, and the time to its deadline: whole seconds first.
+const REQUEST: [u8; 4] = 0u32.to_le_bytes();
+
 impl<T: Carrier> Carrier for ClientMessage<T> {
+    fn is_plausible(encoded: &[u8]) -> bool {
+        match encoded.strip_prefix(&REQUEST).and_then(<[u8]>::first_chunk) {
+            Some(seconds) => u64::from_le_bytes(*seconds) <= DEADLINE_SECONDS_MAX,
+            None => true,
+        }
+    }
+
     fn take(&mut self) -> Payload {
         match self {
             Self::Request(request) => request.message.take(),

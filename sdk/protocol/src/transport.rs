@@ -1,8 +1,8 @@
 //! The transport of tarpc's messages by bincode, and beside them of the byte strings they own.
 //!
 //! ```text
-//!  0  message bytes u32    4  payload bytes u32    8  CRC-32C of both together    12  CRC-32C of message and payload
-//! 16  the message   then the payload                                                              (little-endian)
+//!  0  message bytes u32    4  payload bytes u32    8  CRC-32C of the message    12  CRC-32C of the payload
+//! 16  CRC-32C of all before    20  the message   then the payload                                  (little-endian)
 //! ```
 //! The checksums of TCP let one in some millions of damaged segments pass. What does not fit its checksum ends the connection:
 //! nothing behind it can be found any more.
@@ -34,9 +34,9 @@ use tokio::{
 
 use crate::{Carrier, decode, encode};
 
-const PREFIX: usize = 16;
-/// The part of it that has a checksum of its own: a size that is wrong must not be waited for.
-const SIZES: usize = 8;
+const PREFIX: usize = 20;
+/// Where its own checksum lies: a size that is wrong must not be waited for.
+const CHECKSUM_AT: usize = 16;
 /// Bytes read at once while a message, or the beginning of a payload, is read.
 const READ_AHEAD: usize = 8 << 10;
 /// With so many bytes to be written, no further message is taken.
@@ -70,9 +70,8 @@ struct Incoming<Item> {
     message: Item,
     payload: BytesMut,
     size: usize,
-    /// What the checksum of both is to be, and what that of the message is.
+    /// That of the payload.
     checksum: u32,
-    of_message: u32,
 }
 
 impl<S, Item, SinkItem> MessageTransport<S, Item, SinkItem> {
@@ -138,21 +137,23 @@ where
             return Poll::Ready(Ok(None));
         }
         let mut prefix = &self.buffer[..PREFIX];
-        let of_sizes = crc32c(&prefix[..SIZES]);
+        let of_prefix = crc32c(&prefix[..CHECKSUM_AT]);
         let (message, size) = (prefix.get_u32_le() as usize, prefix.get_u32_le() as usize);
-        if prefix.get_u32_le() != of_sizes {
+        let (of_message, checksum) = (prefix.get_u32_le(), prefix.get_u32_le());
+        if prefix.get_u32_le() != of_prefix {
             return Poll::Ready(Err(damaged()));
         }
-        let checksum = prefix.get_u32_le();
         if message.saturating_add(size) > self.frame_bytes_max {
             let what = format!("{message} and {size} bytes, more than {}", self.frame_bytes_max);
             return Poll::Ready(Err(malformed(&what)));
         }
         ready!(self.poll_fill(context, PREFIX + message))?;
         let encoded = &self.buffer[PREFIX..PREFIX + message];
-        let of_message = crc32c(encoded);
-        if size == 0 && of_message != checksum {
+        if crc32c(encoded) != of_message {
             return Poll::Ready(Err(damaged()));
+        }
+        if !Item::is_plausible(encoded) {
+            return Poll::Ready(Err(malformed("a deadline beyond all bounds")));
         }
         let found = decode(encoded);
         self.buffer.advance(PREFIX + message);
@@ -171,7 +172,7 @@ where
         if self.buffer.capacity() > 2 * READ_AHEAD {
             self.buffer = BytesMut::from(&self.buffer[..]);
         }
-        Poll::Ready(Ok(Some(Incoming { message, payload, size, checksum, of_message })))
+        Poll::Ready(Ok(Some(Incoming { message, payload, size, checksum })))
     }
 }
 
@@ -187,7 +188,7 @@ where
         if this.incoming.is_none() {
             this.incoming = ready!(this.poll_message(context))?;
         }
-        let Some(Incoming { payload, size, checksum, of_message, .. }) = &mut this.incoming else {
+        let Some(Incoming { payload, size, checksum, .. }) = &mut this.incoming else {
             return Poll::Ready(None);
         };
         while payload.len() < *size {
@@ -196,7 +197,7 @@ where
                 return Poll::Ready(Some(Err(io::ErrorKind::UnexpectedEof.into())));
             }
         }
-        if crc32c_append(*of_message, payload) != *checksum {
+        if crc32c(payload) != *checksum {
             return Poll::Ready(Some(Err(damaged())));
         }
         Poll::Ready(this.incoming.take().map(|Incoming { mut message, payload, .. }| {
@@ -271,8 +272,9 @@ where
         let mut head = BytesMut::with_capacity(PREFIX + message.len());
         head.put_u32_le(message_size);
         head.put_u32_le(payload_size);
+        head.put_u32_le(crc32c(&message));
+        head.put_u32_le(payload.parts().iter().fold(0, |checksum, part| crc32c_append(checksum, part)));
         head.put_u32_le(crc32c(&head));
-        head.put_u32_le(payload.parts().iter().fold(crc32c(&message), |checksum, part| crc32c_append(checksum, part)));
         head.put_slice(&message);
         this.outgoing.push_back(head.freeze());
         this.outgoing.extend(payload.parts().iter().filter(|part| !part.is_empty()).cloned());

@@ -144,9 +144,9 @@ async fn what_is_announced_beyond_the_bound_is_refused_before_room_is_made_for_i
 }
 
 fn prefixed(message: u32, payload: u32, body: &[u8]) -> Vec<u8> {
-    let sizes = [message.to_le_bytes(), payload.to_le_bytes()].concat();
-    let checksums = [crc32c(&sizes).to_le_bytes(), crc32c(body).to_le_bytes()].concat();
-    [&sizes, &checksums, body].concat()
+    let (first, rest) = body.split_at(body.len().min(message as usize));
+    let prefix = [message, payload, crc32c(first), crc32c(rest)].map(u32::to_le_bytes).concat();
+    [&prefix, &crc32c(&prefix).to_le_bytes()[..], body].concat()
 }
 
 #[tokio::test]
@@ -165,6 +165,17 @@ async fn whatever_bit_is_damaged_on_the_way_the_message_is_refused() {
             assert_eq!(node.next().await.unwrap().unwrap_err().kind(), io::ErrorKind::InvalidData, "bit {bit}");
         }
     }
+}
+
+#[tokio::test]
+async fn a_deadline_beyond_all_bounds_is_refused() {
+    let mut message = encode(&topics(1)).unwrap();
+    // Behind the number of the variant there are its seconds.
+    message[4..12].copy_from_slice(&u64::MAX.to_le_bytes());
+    let bytes = prefixed(message.len() as u32, 0, &message);
+    let stream = tokio::io::join(bytes.as_slice(), Vec::new());
+    let mut node = MessageTransport::<_, Up, Down>::new(stream, FRAME_BYTES_MAX);
+    assert_eq!(node.next().await.unwrap().unwrap_err().kind(), io::ErrorKind::InvalidData);
 }
 
 #[tokio::test]
