@@ -11,7 +11,7 @@ help:
 	@echo "make demo    three nodes replicate a real file, one is killed, every line is accounted for"
 	@echo "make test    all tests"
 	@echo "make chaos   a cluster under all faults there are for two minutes; SEED chooses what happens when"
-	@echo "make planted builds with a bug each, planted on purpose: every one must be found, in about twenty minutes; SEED"
+	@echo "make planted builds with a bug each, planted on purpose: every one must be found; half an hour; SEED"
 	@echo "make soak    the log engine's random tests for about an hour, then a cluster under all faults for four; SOAK_CASES, SEED"
 	@echo "make verify  formatting, lints, documentation; writes nothing"
 	@echo "make fix     repairs what verify would complain about, as far as tools can"

@@ -66,7 +66,7 @@ const SYNCHRONOUS: [&str; 4] = ["quorate-log-engine", "quorate-faulty-vfs", "quo
 
 struct Package {
     name: String,
-    /// Name, and whether only its tests, its build or an optional feature need it.
+    /// Name, and whether only its tests, its build or builds with planted bugs need it.
     dependencies: Vec<(String, bool)>,
 }
 
@@ -81,12 +81,12 @@ fn packages() -> Vec<Package> {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let metadata: Value = serde_json::from_slice(&output.stdout).unwrap();
     let text = |value: &Value| value.as_str().unwrap().to_owned();
+    let is_planted =
+        |dependency: &Value| dependency["name"] == "quorate-planted-bugs" && dependency["optional"] == true;
     let packages = metadata["packages"].as_array().unwrap().iter().map(|package| Package {
         name: text(&package["name"]),
         dependencies: (package["dependencies"].as_array().unwrap().iter())
-            .map(|dependency| {
-                (text(&dependency["name"]), !dependency["kind"].is_null() || dependency["optional"] == true)
-            })
+            .map(|dependency| (text(&dependency["name"]), !dependency["kind"].is_null() || is_planted(dependency)))
             .collect(),
     });
     packages.collect()

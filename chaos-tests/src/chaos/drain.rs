@@ -14,14 +14,17 @@ use super::{
     options::TOPICS,
     workload::{DRAIN, consumers},
 };
-use crate::history::{Call, Outcome, PartitionKey, Read, Recorder};
+use crate::history::{Call, Digest, Outcome, PartitionKey, Read, Recorder};
 
-/// For all of it.
-const DRAIN_MAX: Duration = Duration::from_secs(120);
+/// Records come at least this often, until all have.
+const STALLED_MAX: Duration = Duration::from_secs(30);
+/// For all of it, after the longest run.
+const DRAIN_MAX: Duration = Duration::from_secs(900);
 const POLL_WAIT: Duration = Duration::from_millis(500);
 const TIMEOUT: Duration = Duration::from_secs(15);
 
-type Reads = BTreeMap<PartitionIndex, Vec<Read>>;
+/// By partition.
+type Reads<T> = BTreeMap<PartitionIndex, T>;
 
 /// Reads everything below the linearizable end offsets of now, of each topic from the leaders and from each node that has
 /// replicas of it.
@@ -37,16 +40,23 @@ pub(super) async fn drain(servers: &str, recorder: &Recorder, defects: &Defects)
         let nodes: BTreeSet<NodeId> =
             info.partitions.iter().flat_map(|partition| &partition.replicas).map(|replica| replica.node).collect();
         for from in std::iter::once(None).chain(nodes.into_iter().map(Some)) {
-            let invoked_ns = recorder.now_ns();
-            let read = drain_topic(&client, &info, from, deadline, defects).await;
-            for index in has(&info, from) {
-                let outcome = match &read {
-                    Ok(read) => Outcome::Ok(read.get(&index).cloned().unwrap_or_default()),
-                    Err(why) => Outcome::Info(why.clone()),
-                };
+            let (invoked_ns, partitions) = (recorder.now_ns(), has(&info, from));
+            let (mut reads, mut digests) = (Reads::<Vec<Read>>::new(), Reads::<Digest>::new());
+            let each = |index: PartitionIndex, read: Read| match from {
+                None => reads.entry(index).or_default().push(read),
+                Some(_) => {
+                    let digest = digests.entry(index).or_insert(Digest::EMPTY);
+                    *digest = digest.with(&read);
+                }
+            };
+            let read = drain_topic(&client, &info, from, deadline, defects, each).await;
+            for index in partitions {
                 let call = match from {
-                    None => Call::Drain { outcome },
-                    Some(node) => Call::DrainOfNode { node: node.0, outcome },
+                    None => Call::Drain { outcome: ended(&read, reads.remove(&index).unwrap_or_default()) },
+                    Some(node) => {
+                        let found = digests.remove(&index).unwrap_or(Digest::EMPTY);
+                        Call::DrainOfNode { node: node.0, outcome: ended(&read, found) }
+                    }
                 };
                 recorder.record(DRAIN, PartitionKey { topic, index }, invoked_ns, call);
             }
@@ -54,6 +64,13 @@ pub(super) async fn drain(servers: &str, recorder: &Recorder, defects: &Defects)
         }
     }
     if unfinished.is_empty() { Ok(()) } else { Err(unfinished.join("; ")) }
+}
+
+fn ended<T>(read: &Result<(), String>, found: T) -> Outcome<T> {
+    match read {
+        Ok(()) => Outcome::Ok(found),
+        Err(why) => Outcome::Info(why.clone()),
+    }
 }
 
 /// The partitions of which a node has a replica, or all.
@@ -71,7 +88,8 @@ async fn drain_topic(
     from: Option<NodeId>,
     deadline: Instant,
     defects: &Defects,
-) -> Result<Reads, String> {
+    mut each: impl FnMut(PartitionIndex, Read),
+) -> Result<(), String> {
     let (name, whom) = (&info.name, from.map_or_else(|| "the leaders".to_owned(), |node| format!("node {node}")));
     let builder = client.consumer(name).from(Position::First).partitions(has(info, from));
     let builder = match from {
@@ -80,10 +98,10 @@ async fn drain_topic(
     };
     let mut consumer = builder.build().await.map_err(|error| error.to_string())?;
     let ends = consumer.end_offsets().await.map_err(|error| error.to_string())?;
-    let mut read = Reads::new();
+    let mut progressed = Instant::now();
     while ends.iter().any(|(partition, end)| consumer.position(*partition).is_none_or(|position| position < *end)) {
-        if Instant::now() >= deadline {
-            return Err(format!("{name} was not read from {whom} up to {ends:?} within {DRAIN_MAX:?}"));
+        if Instant::now() >= deadline.min(progressed + STALLED_MAX) {
+            return Err(format!("{name} was not read from {whom} up to {ends:?} in time"));
         }
         let polled = match consumer.poll(POLL_WAIT).await {
             Ok(polled) => polled,
@@ -95,8 +113,9 @@ async fn drain_topic(
             Err(error) => return Err(error.to_string()),
         };
         for record in &polled {
-            read.entry(record.partition).or_default().push(consumers::read(record));
+            progressed = Instant::now();
+            each(record.partition, consumers::read(record));
         }
     }
-    Ok(read)
+    Ok(())
 }

@@ -69,6 +69,7 @@ struct Asked {
     seconds: u64,
     every_ms: u64,
     role: Option<String>,
+    overlap: bool,
     shipped: bool,
     faults: Vec<(String, u64)>,
 }
@@ -83,14 +84,16 @@ impl RunOptions {
         let read = fs::read(&path).map_err(|error| error.to_string());
         let asked: Result<Asked, String> =
             read.and_then(|text| serde_json::from_slice(&text).map_err(|error| error.to_string()));
-        let Asked { seed, seconds, every_ms, role, shipped, faults } =
+        let Asked { seed, seconds, every_ms, role, overlap, shipped, faults } =
             asked.map_err(|why| format!("{}: {why}", path.display()))?;
         let known = |(name, _): &(String, u64)| {
             NemesisKind::from_name(name).ok_or_else(|| format!("{}: there is no fault {name}", path.display()))
         };
         let nemeses = faults.iter().map(known).collect::<Result<_, _>>()?;
-        let role = role.as_deref().and_then(Role::from_name);
-        let pace = Pace { every: Duration::from_millis(every_ms), role };
+        let known_role =
+            |name: String| Role::from_name(&name).ok_or_else(|| format!("{}: there is no role {name}", path.display()));
+        let role = role.map(known_role).transpose()?;
+        let pace = Pace { every: Duration::from_millis(every_ms), role, overlap };
         let nodes = if shipped { NodeKind::Shipped } else { NodeKind::PowerLoss };
         Ok(Self { seed, nemeses, faults_for: Duration::from_secs(seconds), pace, nodes, results })
     }

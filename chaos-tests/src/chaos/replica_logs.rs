@@ -9,7 +9,7 @@ use quorate::TopicInfo;
 use quorate_log_engine::{FrameKind, InspectOptions, InspectedFrame, RealVfs, inspect};
 
 use super::{cluster::ChaosCluster, workload::FILES};
-use crate::history::{Call, LogEntry, Outcome, PartitionKey, Recorder, ReplicaLog};
+use crate::history::{Call, FNV_OFFSET, LogEntry, Outcome, PartitionKey, Recorder, ReplicaLog, fnv1a};
 
 /// Adds the logs of all replicas of a topic to the history. Of a node whose files were altered, one that cannot be read is no
 /// surprise: damage is found when it is read, or when its segment is finished and looked through.
@@ -61,23 +61,17 @@ fn entry(frame: &InspectedFrame) -> LogEntry {
         header.expected_end_offset,
         frame.batch
     );
-    LogEntry { index: header.index, term: header.term, end_offset: frame.offsets.end, hash: fnv1a(common.as_bytes()) }
-}
-
-/// The hash of Fowler, Noll and Vo, 64 bits: it has to be the same in every build, and nobody attacks it.
-fn fnv1a(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
+    LogEntry {
+        index: header.index,
+        term: header.term,
+        end_offset: frame.offsets.end,
+        hash: fnv1a(FNV_OFFSET, common.as_bytes()),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_hash_is_that_of_its_authors() {
-        assert_eq!(fnv1a(b""), 0xcbf2_9ce4_8422_2325);
-        assert_eq!(fnv1a(b"foobar"), 0x8594_4171_f739_67e8);
-    }
 
     #[test]
     fn a_log_that_is_not_there_is_no_empty_log() {

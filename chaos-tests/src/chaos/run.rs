@@ -15,12 +15,12 @@ use super::{
     results::Results,
     timing::{latencies, longest_gaps},
     verdict::{Facts, Outcome, Verdict},
-    workload::Workload,
+    workload::{Workload, is_lasting_producer},
 };
 use crate::{
     checker::{Counts, check},
     harness::{NodeKind, eventually},
-    history::{self, Recorder},
+    history::{self, Call, Operation, Recorder},
 };
 
 const NODES: u16 = 3;
@@ -72,6 +72,7 @@ pub async fn run(options: &RunOptions) -> io::Result<Verdict> {
     results.write_nemesis(&facts.journal)?;
     facts.gaps = longest_gaps(&history);
     facts.latencies = latencies(&history, &facts.journal);
+    facts.unacknowledged = unacknowledged(&history);
     facts.defects = defects.take();
     let (journal, leaders) = (facts.journal.clone(), std::mem::take(&mut facts.leaders));
     let report = check(&history);
@@ -136,6 +137,13 @@ async fn phases(
     find_refused(cluster, &(&damaged | &failed), defects);
     read_logs(cluster, &topics, &damaged, recorder);
     drained
+}
+
+/// How many sends of those who never crash came to nothing, as far as they know.
+fn unacknowledged(history: &[Operation]) -> u64 {
+    let sends = history.iter().filter(|operation| matches!(operation.call, Call::Send { .. }));
+    let sends = sends.filter(|operation| is_lasting_producer(operation.process));
+    sends.filter(|operation| operation.call.acknowledged().is_none()).count() as u64
 }
 
 /// What clients have never done: that proves nothing of it.

@@ -23,13 +23,15 @@ pub struct Latencies {
 
 /// How long sends took in a run with this journal.
 pub(super) fn latencies(history: &[Operation], journal: &[Entry]) -> Latencies {
-    let healed = |fault| {
-        let end = journal.iter().find(|entry| entry.fault == fault && entry.state == State::Healed);
+    // One that could not be installed at first may come again under its number.
+    let healed = |at: usize| {
+        let mut later = journal[at..].iter();
+        let end = later.find(|entry| entry.fault == journal[at].fault && entry.state == State::Healed);
         end.map_or(u64::MAX, |entry| entry.at_ns)
     };
-    let in_force = |entry: &&Entry| matches!(entry.state, State::Installed | State::Indeterminate);
+    let in_force = |at: &usize| matches!(journal[*at].state, State::Installed | State::Indeterminate);
     let faults: Vec<(u64, u64)> =
-        journal.iter().filter(in_force).map(|entry| (entry.at_ns, healed(entry.fault))).collect();
+        (0..journal.len()).filter(in_force).map(|at| (journal[at].at_ns, healed(at))).collect();
     let (mut calm, mut under_faults) = (Vec::new(), Vec::new());
     for operation in history.iter().filter(|operation| operation.call.acknowledged().is_some()) {
         let (sent, took) = (operation.invoked_ns, operation.completed_ns - operation.invoked_ns);
@@ -42,16 +44,19 @@ pub(super) fn latencies(history: &[Operation], journal: &[Entry]) -> Latencies {
     Latencies { calm_p99: p99(calm), faults_p99: p99(under_faults) }
 }
 
-/// How long acknowledged sends took that were sent then: of a hundred, the second slowest.
-pub(super) fn p99_between(history: &[Operation], sent: Range<u64>) -> Duration {
+/// How long acknowledged sends took that were sent then (of a hundred, the second slowest), and how many there were.
+pub(super) fn p99_between(history: &[Operation], sent: Range<u64>) -> (Duration, usize) {
     let of_then = history.iter().filter(|operation| operation.call.acknowledged().is_some());
     let of_then = of_then.filter(|operation| sent.contains(&operation.invoked_ns));
-    p99(of_then.map(|operation| operation.completed_ns - operation.invoked_ns).collect())
+    let times: Vec<u64> = of_then.map(|operation| operation.completed_ns - operation.invoked_ns).collect();
+    let count = times.len();
+    (p99(times), count)
 }
 
 fn p99(mut times: Vec<u64>) -> Duration {
     times.sort_unstable();
-    Duration::from_nanos(times.get((times.len() * 99 / 100).min(times.len().saturating_sub(1))).copied().unwrap_or(0))
+    let rank = (times.len() * 99).div_ceil(100);
+    Duration::from_nanos(rank.checked_sub(1).map_or(0, |at| times[at]))
 }
 
 /// The longest time without an acknowledged write on any partition, and on the partition that waited longest, while
@@ -130,5 +135,12 @@ mod tests {
         let expected = Latencies { calm_p99: Duration::from_nanos(7), faults_p99: Duration::from_nanos(100) };
         assert_eq!(latencies(&history, &journal), expected);
         assert_eq!(latencies(&[], &[]), Latencies::default());
+    }
+
+    #[test]
+    fn of_a_hundred_times_one_is_longer() {
+        assert_eq!(p99((1..=100).rev().collect()), Duration::from_nanos(99));
+        assert_eq!(p99(vec![7]), Duration::from_nanos(7));
+        assert_eq!(p99(Vec::new()), Duration::ZERO);
     }
 }

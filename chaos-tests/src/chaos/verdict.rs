@@ -40,6 +40,8 @@ pub struct Verdict {
     pub every_ms: u64,
     /// Against whom only.
     pub role: Option<Role>,
+    /// Whether some came while others lasted.
+    pub overlap: bool,
     /// Whether the shipped binaries were run.
     pub shipped: bool,
     /// What clients did.
@@ -58,6 +60,8 @@ pub struct Verdict {
     /// From the end of all sends until all replicas held the same.
     #[serde(with = "seconds")]
     pub converged_after: Duration,
+    /// What producers that never crash have sent and is not acknowledged: it failed, or nobody knows.
+    pub unacknowledged: u64,
     /// How long acknowledged sends took.
     pub latencies: Latencies,
     /// How often a partition got another leader, or the same one in a later term.
@@ -86,6 +90,7 @@ pub(super) struct Facts {
     pub(super) leaders: Vec<Led>,
     pub(super) leader_changes: usize,
     pub(super) gaps: (Duration, Duration),
+    pub(super) unacknowledged: u64,
     pub(super) latencies: Latencies,
     pub(super) writable_after: Duration,
     pub(super) converged_after: Duration,
@@ -116,6 +121,7 @@ impl Verdict {
             seconds: facts.seconds,
             every_ms: u64::try_from(facts.pace.every.as_millis()).unwrap_or(u64::MAX),
             role: facts.pace.role,
+            overlap: facts.pace.overlap,
             shipped: facts.shipped,
             counts: report.counts,
             faults,
@@ -123,6 +129,7 @@ impl Verdict {
             longest_gap_of_a_partition: facts.gaps.1,
             writable_after: facts.writable_after,
             converged_after: facts.converged_after,
+            unacknowledged: facts.unacknowledged,
             latencies: facts.latencies,
             leader_changes: facts.leader_changes,
             anomalies: report.findings,
@@ -165,7 +172,7 @@ impl Display for Verdict {
         let Counts { records_drained, replicas_read, replicas, .. } = self.counts;
         writeln!(
             formatter,
-            "  read back     {records_drained} records, the same from {replicas_read} replicas; the logs of {replicas}"
+            "  read back     {records_drained} records, and what {replicas_read} replicas give; the logs of {replicas}"
         )?;
         writeln!(formatter, "  faults        {faults}")?;
         writeln!(formatter, "  longest gap   {gap:.2} s on all partitions at once, {of_partition:.2} s on one")?;

@@ -1,7 +1,7 @@
 //! What the replicas hold, as they give it to readers and in their logs: `replica-divergence`.
 
 use super::{AnomalyKind, Findings, view::View};
-use crate::history::LogEntry;
+use crate::history::{Digest, LogEntry};
 
 pub(super) fn judge(view: &View<'_>, findings: &mut Findings) {
     judge_reads(view, findings);
@@ -10,15 +10,11 @@ pub(super) fn judge(view: &View<'_>, findings: &mut Findings) {
 
 /// Each replica gives what the drain was given, no record more or less.
 fn judge_reads(view: &View<'_>, findings: &mut Findings) {
-    let Some(drain) = view.drain else { return };
-    for (node, reads) in &view.drains_of_nodes {
-        let end = drain.len().max(reads.len());
-        if let Some(at) = (0..end).find(|at| drain.get(*at) != reads.get(*at)) {
-            findings.add(AnomalyKind::ReplicaDivergence, view.partition, || {
-                let (expected, found) = (drain.get(at), reads.get(at));
-                format!("node {node} gives {found:?} where the leader gave {expected:?}")
-            });
-        }
+    let Some(drain) = view.drain.map(Digest::of) else { return };
+    for (node, read) in view.drains_of_nodes.iter().filter(|(_, read)| **read != drain) {
+        findings.add(AnomalyKind::ReplicaDivergence, view.partition, || {
+            format!("node {node} gives {read:?} where the leader gave {drain:?}")
+        });
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::linear::Looked;
-use crate::history::{Call, LogEntry, Operation, Outcome, PartitionKey, Read, Value};
+use crate::history::{Call, Digest, LogEntry, Operation, Outcome, PartitionKey, Read, Value};
 
 /// Operations of one partition. Of the drain only a finished one counts.
 #[derive(Debug)]
@@ -19,7 +19,7 @@ pub(super) struct View<'a> {
     /// In the order of offsets.
     pub(super) drain: Option<&'a [Read]>,
     /// By node.
-    pub(super) drains_of_nodes: BTreeMap<u64, &'a [Read]>,
+    pub(super) drains_of_nodes: BTreeMap<u64, Digest>,
     /// By node; a log that could not be read says why.
     pub(super) replicas: BTreeMap<u64, Result<&'a [LogEntry], &'a str>>,
     /// The values that were drained and where.
@@ -100,7 +100,7 @@ impl<'a> View<'a> {
                 self.ends.push(Looked { invoked_ns, completed_ns, offset: *offset });
             }
             Call::Drain { outcome: Outcome::Ok(reads) } => self.drain = Some(reads),
-            Call::DrainOfNode { node, outcome: Outcome::Ok(reads) } => drop(self.drains_of_nodes.insert(*node, reads)),
+            Call::DrainOfNode { node, outcome: Outcome::Ok(read) } => _ = self.drains_of_nodes.insert(*node, *read),
             Call::Replica { node, outcome } => {
                 let log = match outcome {
                     Outcome::Ok(log) => Ok(log.as_slice()),

@@ -106,7 +106,7 @@ impl Arguments {
         let following = (0..runs).map(|run| self.seed.wrapping_add(run)).collect();
         let seeds = if self.seeds.is_empty() { following } else { self.seeds.clone() };
         let results = self.results.clone().unwrap_or_else(default_results);
-        let pace = Pace { every: self.every, role: self.role };
+        let pace = Pace { every: self.every, role: self.role, overlap: true };
         let run =
             |seed| RunOptions { seed, nemeses: nemeses.clone(), faults_for, pace, nodes, results: results.clone() };
         seeds.into_iter().map(run).collect()
@@ -121,7 +121,7 @@ pub(super) fn default_results() -> PathBuf {
 pub(crate) fn run(arguments: &Arguments, output: Format) -> ExitCode {
     if let Some(kind) = arguments.nemesis.iter().find(|kind| arguments.shipped && kind.needs_seams()) {
         eprintln!(
-            "quorate-chaos: {kind} breaks disks or clocks, which the shipped binaries do not let it; leave --shipped out"
+            "quorate-chaos: {kind} breaks disks, power or clocks, which the shipped binaries do not let it; leave --shipped out"
         );
         return ExitCode::from(2);
     }

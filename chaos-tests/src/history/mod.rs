@@ -9,6 +9,7 @@ mod recorder;
 mod value;
 
 pub use file::{HistoryError, read, write};
-pub use operation::{Call, LogEntry, Operation, Outcome, PartitionKey, Read, ReplicaLog};
+pub use operation::{Call, Digest, LogEntry, Operation, Outcome, PartitionKey, Read, ReplicaLog};
+pub(crate) use operation::{FNV_OFFSET, fnv1a};
 pub use recorder::Recorder;
 pub use value::Value;

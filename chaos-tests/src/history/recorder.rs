@@ -42,9 +42,7 @@ impl Recorder {
     pub fn record(&self, process: u32, partition: PartitionKey, invoked_ns: u64, call: Call) {
         let completed_ns = self.now_ns();
         let reads = match &call {
-            Call::Poll { outcome: Outcome::Ok(reads) }
-            | Call::Drain { outcome: Outcome::Ok(reads) }
-            | Call::DrainOfNode { outcome: Outcome::Ok(reads), .. } => reads.len(),
+            Call::Poll { outcome: Outcome::Ok(reads) } | Call::Drain { outcome: Outcome::Ok(reads) } => reads.len(),
             _ => 0,
         };
         let mut history = self.history();

@@ -2,7 +2,8 @@
 //!
 //! Unsynced writes and truncations are kept in memory; of some writes, sectors reach the disk at once, so that a kill tears
 //! them. A new file lives under a hidden name until its directory is synced, and a removed one stays on the disk until then.
-//! While a given file exists, every sync of data waits. What a failed sync was to write is seen, and never written.
+//! While a given file exists, every sync of data waits. What a failed sync was to write is
+//! seen, and no later sync writes it.
 //!
 //! Not here: RocksDB, whose store buffers its write-ahead log in memory until it is flushed anyway.
 

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-/// What happens to bytes on a directed link. Ordered by severity: of several, the greatest holds.
+/// What happens to bytes on a directed link. Of several, the greatest holds: what lets less through
+/// comes later, numbers aside.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Rule {

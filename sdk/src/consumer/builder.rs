@@ -92,7 +92,6 @@ impl ConsumerBuilder {
     /// Reads from the replicas of one node and no other, leaders or not: to compare what replicas hold, or where a node is close.
     /// A partition without a replica there cannot be read: its polls fail. Overrides [`serve_from`](Self::serve_from).
     pub fn only_from_node(mut self, node: NodeId) -> Self {
-        self.fetch.serve_from = ServeFrom::AnyReplica;
         self.fetch.node = Some(node);
         self
     }

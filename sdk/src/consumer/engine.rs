@@ -294,8 +294,11 @@ impl Engine {
                 generation: assigned.generation,
                 offset: assigned.position,
                 at_first: assigned.at_first,
-                choice: (settings.serve_from == ServeFrom::AnyReplica)
-                    .then(|| settings.node.map_or_else(ReplicaChoice::new, ReplicaChoice::only)),
+                choice: match (settings.node, settings.serve_from) {
+                    (Some(node), _) => Some(ReplicaChoice::only(node)),
+                    (None, ServeFrom::AnyReplica) => Some(ReplicaChoice::new()),
+                    (None, ServeFrom::Leader) => None,
+                },
                 settings,
                 in_flight: Arc::clone(&self.in_flight),
                 fetched: self.sender.clone(),

@@ -8,7 +8,7 @@ use std::{
 use bytes::Bytes;
 
 use quorate_cluster_config::PartitionId;
-use quorate_protocol::{ErrorCode, FetchRequest, OffsetQuery, QuorateApiClient};
+use quorate_protocol::{ErrorCode, FetchRequest, OffsetQuery, QuorateApiClient, ServeFrom};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use super::{builder::FetchSettings, chunk::Chunk, position::OnTruncated};
@@ -97,7 +97,7 @@ impl FetchTask {
             max_bytes: settings.bytes as u32,
             min_bytes: 1,
             max_wait: settings.max_wait,
-            serve_from: settings.serve_from,
+            serve_from: if self.choice.is_some() { ServeFrom::AnyReplica } else { ServeFrom::Leader },
         };
         let router = self.client.router();
         let fetch = |api: QuorateApiClient, context| {

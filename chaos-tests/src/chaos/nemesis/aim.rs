@@ -123,7 +123,8 @@ pub fn aim(step: &Step, roles: &Roles) -> Result<Action, String> {
     let choice = step.choice >> 32;
     let first = nodes.first().copied().unwrap_or_default();
     let others: Vec<u64> = roles.members.iter().copied().filter(|node| *node != first).collect();
-    let other = others[(choice >> 8) as usize % others.len().max(1)];
+    let other = others.get((choice >> 8) as usize % others.len().max(1));
+    let other = *other.ok_or("there is no other node")?;
     let (out, back) = (links(&roles.members, &nodes, true), links(&roles.members, &nodes, false));
     let both = || {
         let mut both = [out.clone(), back.clone()].concat();

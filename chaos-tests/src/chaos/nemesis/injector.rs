@@ -177,6 +177,9 @@ impl<'a> Injector<'a> {
             let was_installed =
                 |journal: &[Entry]| journal.iter().any(|entry| entry.kind == kind && entry.state == State::Installed);
             let Some(step) = plan.iter().find(|step| step.kind == kind) else { continue };
+            if !was_installed(&self.journal) {
+                let _ = self.pay(membership::PAY_MAX).await;
+            }
             let deadline = Instant::now() + CATCH_UP_MAX;
             while !was_installed(&self.journal) && !self.recorder.is_full() && Instant::now() < deadline {
                 self.find_crashes();
@@ -190,6 +193,8 @@ impl<'a> Injector<'a> {
 
     async fn install(&mut self, step: &Step) {
         let (roles, age) = self.observer.roles(&self.members, self.bad_disk);
+        // Much of the harm may be done before all of it is.
+        let began_ns = self.recorder.now_ns();
         let installed = match aim(step, &roles) {
             Ok(_) if step.role == Role::BadDisk && !self.members.contains(&self.bad_disk) => {
                 Err(format!("node {}, which has the bad disk, is being replaced", self.bad_disk))
@@ -201,7 +206,7 @@ impl<'a> Injector<'a> {
             Ok(action) => {
                 let certain = age <= ROLES_AGE_MAX || step.role.is_fixed();
                 let state = if certain { State::Installed } else { State::Indeterminate };
-                self.log(step, state, format!("{action}; roles seen {} ms ago", age.as_millis()));
+                self.log_at(began_ns, step, state, format!("{action}; roles seen {} ms ago", age.as_millis()));
                 self.in_force.insert(step.fault, action);
             }
             Err(why) => self.log(step, State::Skipped, why),
@@ -428,8 +433,12 @@ impl<'a> Injector<'a> {
     }
 
     fn log(&mut self, step: &Step, state: State, detail: String) {
+        self.log_at(self.recorder.now_ns(), step, state, detail);
+    }
+
+    fn log_at(&mut self, at_ns: u64, step: &Step, state: State, detail: String) {
         let Step { fault, kind, role, .. } = *step;
         tracing::info!(fault, %kind, ?role, ?state, detail);
-        self.journal.push(Entry { at_ns: self.recorder.now_ns(), fault, kind, role, state, detail });
+        self.journal.push(Entry { at_ns, fault, kind, role, state, detail });
     }
 }

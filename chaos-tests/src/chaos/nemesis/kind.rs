@@ -227,10 +227,19 @@ impl NemesisKind {
         }
     }
 
-    /// Whether only a node whose disk and clock can be broken can have it.
+    /// Whether only a node whose disk, power and clock can be broken can have it.
     #[must_use]
     pub fn needs_seams(self) -> bool {
-        matches!(self, Self::SlowDisk | Self::FullDisk | Self::FailSync | Self::DiskErrors | Self::Clock)
+        matches!(
+            self,
+            Self::SlowDisk
+                | Self::FullDisk
+                | Self::FailSync
+                | Self::DiskErrors
+                | Self::Clock
+                | Self::PowerCut
+                | Self::VoteLoss
+        )
     }
 
     /// Whom it may hit.

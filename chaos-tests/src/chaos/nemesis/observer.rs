@@ -108,8 +108,8 @@ async fn look(client: &Client, seen: &Mutex<Seen>, recorder: &Recorder, defects:
     let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
     for (partition, led) in leaders {
         let (term, node) = led;
-        let first = *seen.by_term.entry((partition, term)).or_insert(node);
-        if first != node {
+        let first = seen.by_term.insert((partition, term), node);
+        if let Some(first) = first.filter(|first| *first != node) {
             defects.add(format!("{partition}: nodes {first} and {node} both lead in term {term}"));
         }
         if seen.leaders.get(&partition).is_none_or(|known| led > *known) {

@@ -22,11 +22,13 @@ pub struct Pace {
     pub every: Duration,
     /// The only role that is hit by those kinds that may hit it.
     pub role: Option<Role>,
+    /// Whether some come while others last.
+    pub overlap: bool,
 }
 
 impl Default for Pace {
     fn default() -> Self {
-        Self { every: Duration::from_millis(3_500), role: None }
+        Self { every: Duration::from_millis(3_500), role: None, overlap: true }
     }
 }
 
@@ -73,7 +75,7 @@ pub fn plan(seed: u64, kinds: &[NemesisKind], within: Duration, pace: Pace) -> V
         let at = random.below(90 - lasts);
         steps
             .extend(kinds_left.pop().map(|kind| step(&mut random, (kind, pace), begins + percent(at), percent(lasts))));
-        if random.chance(1, OVERLAP_ONCE_IN) {
+        if random.chance(1, OVERLAP_ONCE_IN) && pace.overlap {
             let kind = kinds[random.below(kinds.len() as u64) as usize];
             let at = at + random.below(lasts);
             let lasts = (95 - at).min(LASTS_PERCENT.0);
@@ -147,7 +149,7 @@ mod tests {
 
     #[test]
     fn faults_come_as_often_and_against_whom_they_are_to() {
-        let pace = Pace { every: Duration::from_millis(500), role: Some(Role::Follower) };
+        let pace = Pace { every: Duration::from_millis(500), role: Some(Role::Follower), ..Pace::default() };
         let kinds = [NemesisKind::Kill, NemesisKind::Split];
         let plan = super::plan(1, &kinds, Duration::from_secs(50), pace);
         assert!(plan.len() >= 100, "{}", plan.len());

@@ -47,6 +47,12 @@ const TIMEOUT: Duration = Duration::from_secs(3);
 /// A client that is told to stop does so within its timeouts, of which none is longer.
 const STOP_MAX: Duration = Duration::from_secs(20);
 
+/// Whether a process is a producer that lives as long as the run, and sends without a condition: what it sends is to be
+/// acknowledged.
+pub(super) fn is_lasting_producer(process: u32) -> bool {
+    (process as usize) < producers::DELIVERY_TIMEOUTS.len()
+}
+
 /// What every process has.
 #[derive(Clone, Debug)]
 struct Process {

@@ -3,7 +3,7 @@
 use quorate_faulty_vfs::SplitMix64;
 
 use super::generate::{GROUP, MEMBER, NEVER_POLLED, PARTITION, POLLED_FROM, UNKNOWN_AT};
-use crate::history::{Call, Operation, Outcome, Read, ReplicaLog, Value};
+use crate::history::{Call, Digest, Operation, Outcome, Read, ReplicaLog, Value};
 
 /// A history to spoil.
 pub(super) struct History {
@@ -307,7 +307,8 @@ impl History {
         spoil(&mut spoiled, at);
         for (node, reads) in [(1, drained), (2, spoiled)] {
             let last = self.operations.last().unwrap().clone();
-            self.operations.push(Operation { call: Call::DrainOfNode { node, outcome: Outcome::Ok(reads) }, ..last });
+            let outcome = Outcome::Ok(Digest::of(&reads));
+            self.operations.push(Operation { call: Call::DrainOfNode { node, outcome }, ..last });
         }
     }
 

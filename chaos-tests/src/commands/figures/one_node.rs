@@ -49,15 +49,16 @@ const CASES: [Case; 7] = {
 #[derive(Serialize)]
 pub(super) struct Row {
     what: &'static str,
-    #[serde(flatten)]
-    measured: OneNode,
+    measured: Option<OneNode>,
     missed: Vec<String>,
 }
 
 impl Row {
     fn new(case: &Case, measured: OneNode) -> Self {
         let ratio = measured.during_p99_seconds / measured.before_p99_seconds;
+        let (before, during) = (measured.before_acknowledged, measured.during_acknowledged);
         let missed = [
+            (during * 2 < before).then(|| format!("{during} sends acknowledged after {before} in the same time")),
             case.ratio.filter(|hold| ratio > *hold).map(|hold| format!("{ratio:.1} times the latency, at most {hold}")),
             (case.leaders_stay && measured.leader_changes > 0)
                 .then(|| format!("{} changes of leaders, and there is no reason for any", measured.leader_changes)),
@@ -65,7 +66,11 @@ impl Row {
                 .filter(|hold| measured.stopped_after_seconds.is_none_or(|stopped| stopped > *hold))
                 .map(|hold| format!("it takes longer to stop than {hold} s")),
         ];
-        Self { what: case.what, measured, missed: missed.into_iter().flatten().collect() }
+        Self { what: case.what, measured: Some(measured), missed: missed.into_iter().flatten().collect() }
+    }
+
+    fn failed(case: &Case, why: String) -> Self {
+        Self { what: case.what, measured: None, missed: vec![why] }
     }
 
     pub(super) fn is_missed(&self) -> bool {
@@ -73,11 +78,14 @@ impl Row {
     }
 
     pub(super) fn show(&self) {
-        let OneNode { before_p99_seconds, during_p99_seconds, leader_changes, stopped_after_seconds } = self.measured;
+        let missed: String = self.missed.iter().map(|missed| format!(" ! {missed}")).collect();
+        let Some(measured) = self.measured else {
+            return println!("{:<38}{missed}", self.what);
+        };
+        let OneNode { before_p99_seconds, during_p99_seconds, leader_changes, stopped_after_seconds, .. } = measured;
         let (before, during) = (before_p99_seconds * 1e3, during_p99_seconds * 1e3);
         let stopped =
             stopped_after_seconds.map(|stopped| format!(", stopped after {stopped:.2} s")).unwrap_or_default();
-        let missed: String = self.missed.iter().map(|missed| format!(" ! {missed}")).collect();
         println!(
             "{:<38} produce p99 {before:.1} ms, then {during:.1} ms ({:.2}), {leader_changes} leaders changed{stopped}{missed}",
             self.what,
@@ -95,9 +103,12 @@ pub(super) async fn measure(results: &Path, show: bool) -> io::Result<Vec<Row>> 
             fs::remove_dir_all(&directory)?;
         }
         fs::create_dir_all(&directory)?;
-        let measured = one_node(case.wrong, case.leads, EACH, &directory).await.map_err(io::Error::other)?;
+        let measured = one_node(case.wrong, case.leads, EACH, &directory).await;
         fs::remove_dir_all(&directory)?;
-        let row = Row::new(case, measured);
+        let row = match measured {
+            Ok(measured) => Row::new(case, measured),
+            Err(why) => Row::failed(case, why),
+        };
         if show {
             row.show();
         }

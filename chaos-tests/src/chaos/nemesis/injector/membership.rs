@@ -62,21 +62,43 @@ impl Injector<'_> {
     /// it has voted, nor what it has acknowledged.
     pub(super) async fn wipe(&mut self, node: u64) -> Result<Action, String> {
         self.erase(node)?;
-        let members: Vec<u64> = self.members.iter().copied().collect();
-        let number = self.cluster.start_in_place_of(node, &members).await?;
-        self.members.insert(number);
-        self.bad_disk = number;
         self.owed.push(Owed::GiveUp(node));
-        if self.back(number).await {
-            let address = self.node(number).own_client_address();
-            let client = connect(&address, PAUSE).await?;
-            let id = client.cluster_info().await.map_err(|error| error.to_string())?.answered_by.0;
-            if id != number {
-                self.defects
-                    .add(format!("node {node} has lost its disk and came back as node {id}, which was there before"));
+        let members: Vec<u64> = self.members.iter().copied().collect();
+        match self.cluster.start_in_place_of(node, &members).await {
+            Ok(number) => {
+                self.members.insert(number);
+                self.bad_disk = number;
+                self.check_id(number, node).await;
+                Ok(Action::Wipe(node))
+            }
+            Err(why) => {
+                self.owed.insert(0, Owed::Join);
+                Err(why)
             }
         }
-        Ok(Action::Wipe(node))
+    }
+
+    /// Whether a node has the id of its number, and not that which it had before its disk was lost.
+    async fn check_id(&mut self, number: u64, before: u64) {
+        let address = self.node(number).own_client_address();
+        let deadline = Instant::now() + BACK_MAX;
+        while Instant::now() < deadline {
+            // A client that does not reach it asks other nodes.
+            if let Ok(client) = connect(&address, PAUSE).await
+                && let Ok(info) = client.cluster_info().await
+            {
+                match info.answered_by.0 {
+                    id if id == number => return,
+                    id if id == before => {
+                        let defect = format!("node {before} has lost its disk and came back as the same node");
+                        return self.defects.add(defect);
+                    }
+                    _ => {}
+                }
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+        tracing::warn!(number, "a node that has lost its disk does not answer yet");
     }
 
     /// Kills a node, and removes all it has.
@@ -92,7 +114,10 @@ impl Injector<'_> {
             return Err("enough nodes have been started".to_owned());
         }
         self.node(node).kill_9();
-        fs::remove_dir_all(&self.node(node).data_dir).map_err(|error| error.to_string())?;
+        if let Err(error) = fs::remove_dir_all(&self.node(node).data_dir) {
+            self.node(node).start();
+            return Err(error.to_string());
+        }
         self.members.remove(&node);
         self.node_faults.values_mut().for_each(|(nodes, _)| nodes.retain(|number| *number != node));
         Ok(())
