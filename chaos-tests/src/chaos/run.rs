@@ -15,7 +15,7 @@ use super::{
     results::Results,
     timing::{latencies, longest_gaps},
     verdict::{Facts, Outcome, Verdict},
-    workload::{Workload, is_lasting_producer},
+    workload::{Workload, groups, is_lasting_producer},
 };
 use crate::{
     checker::{Counts, check},
@@ -100,7 +100,7 @@ async fn phases(
     for (topic, (_, partitions)) in (0..).zip(TOPICS) {
         cluster.create_topic(&client, &topic_name(topic)?, partitions).await?;
     }
-    let workload = Workload::start(options.seed, &servers, recorder, defects).await?;
+    let mut workload = Workload::start(options.seed, &servers, recorder, defects).await?;
     writable(recorder).await?;
 
     let observer = Observer::start(&servers, recorder, defects).await?;
@@ -116,7 +116,13 @@ async fn phases(
         Ok(took) => facts.writable_after = took,
         Err(why) => defects.add(format!("a healed cluster hangs: {why}")),
     }
-    workload.stop().await;
+    workload.stop_sending().await;
+    let at_end = eventually("the group is at the end", HEAL_MAX, async || groups::is_at_end(&client).await).await;
+    match at_end {
+        Ok(((), took)) => facts.group_at_end_after = took,
+        Err(why) => defects.add(format!("a consumer group does not come to the end: {why}")),
+    }
+    workload.stop_reading().await;
     let mut topics = Vec::new();
     for topic in 0..TOPICS.len() as u32 {
         let name = topic_name(topic)?;

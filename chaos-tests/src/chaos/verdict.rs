@@ -57,7 +57,10 @@ pub struct Verdict {
     /// From the end of all faults until every partition acknowledged again.
     #[serde(with = "seconds")]
     pub writable_after: Duration,
-    /// From the end of all sends until all replicas held the same.
+    /// From the end of all sends until a consumer group had read and committed all.
+    #[serde(with = "seconds")]
+    pub group_at_end_after: Duration,
+    /// From the end of all reads until all replicas held the same.
     #[serde(with = "seconds")]
     pub converged_after: Duration,
     /// What producers that never crash have sent and is not acknowledged: it failed, or nobody knows.
@@ -93,6 +96,7 @@ pub(super) struct Facts {
     pub(super) unacknowledged: u64,
     pub(super) latencies: Latencies,
     pub(super) writable_after: Duration,
+    pub(super) group_at_end_after: Duration,
     pub(super) converged_after: Duration,
     pub(super) defects: Vec<String>,
     /// What could not be done.
@@ -128,6 +132,7 @@ impl Verdict {
             longest_gap: facts.gaps.0,
             longest_gap_of_a_partition: facts.gaps.1,
             writable_after: facts.writable_after,
+            group_at_end_after: facts.group_at_end_after,
             converged_after: facts.converged_after,
             unacknowledged: facts.unacknowledged,
             latencies: facts.latencies,
@@ -176,7 +181,11 @@ impl Display for Verdict {
         )?;
         writeln!(formatter, "  faults        {faults}")?;
         writeln!(formatter, "  longest gap   {gap:.2} s on all partitions at once, {of_partition:.2} s on one")?;
-        writeln!(formatter, "  after faults  writable in {writable:.2} s, replicas alike in {converged:.2} s")?;
+        let at_end = self.group_at_end_after.as_secs_f64();
+        writeln!(
+            formatter,
+            "  after faults  writable in {writable:.2} s, all consumed in {at_end:.2} s, replicas alike in {converged:.2} s"
+        )?;
         let Latencies { calm_p99, faults_p99 } = self.latencies;
         let (calm, faults) = (calm_p99.as_secs_f64() * 1e3, faults_p99.as_secs_f64() * 1e3);
         writeln!(

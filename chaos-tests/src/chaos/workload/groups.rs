@@ -54,6 +54,26 @@ fn key(topics: &Topics, partition: PartitionId) -> Option<PartitionKey> {
     Some(PartitionKey { topic: *topics.get(&partition.topic)?, index: partition.index })
 }
 
+/// Whether the group has read and committed all there is.
+///
+/// # Errors
+/// How far it is behind, or why nobody says so.
+pub(in crate::chaos) async fn is_at_end(client: &Client) -> Result<(), String> {
+    let info = client.group(&group()?).await.map_err(|error| error.to_string())?;
+    let lag = client.group_lag(&info, TIMEOUT).await;
+    let topics = topics(client).await?;
+    let of_run: HashMap<PartitionKey, u64> =
+        lag.iter().filter_map(|(id, lag)| Some((key(&topics, *id)?, lag.records))).collect();
+    for partition in partitions() {
+        match of_run.get(&partition) {
+            Some(0) => {}
+            Some(behind) => return Err(format!("of {partition} {behind} records are not committed")),
+            None => return Err(format!("nobody says how far {partition} is committed")),
+        }
+    }
+    Ok(())
+}
+
 /// Members one after the other, each under a number of its own, that end well or by a crash.
 pub(super) async fn start(process: Process) -> Result<JoinHandle<()>, String> {
     let topics = topics(&connect(&process.servers, TIMEOUT).await?).await?;

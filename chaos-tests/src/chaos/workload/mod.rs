@@ -7,7 +7,7 @@ mod churn;
 mod conditional;
 pub(super) mod consumers;
 mod ends;
-mod groups;
+pub(super) mod groups;
 mod mortal;
 mod producers;
 
@@ -127,11 +127,15 @@ impl Workload {
         Ok(workload)
     }
 
-    /// Stops the producers, and when the end of every send is known, the others.
-    pub(super) async fn stop(mut self) {
+    /// Stops the producers, and returns when the end of every send is known.
+    pub(super) async fn stop_sending(&mut self) {
         self.stop_sending.send_replace(true);
         let longest = producers::DELIVERY_TIMEOUTS.into_iter().max().unwrap_or_default();
         join(&mut self.producers, longest + STOP_MAX, "a producer", &self.defects).await;
+    }
+
+    /// Stops the others.
+    pub(super) async fn stop_reading(mut self) {
         self.stop_reading.send_replace(true);
         join(&mut self.readers, STOP_MAX, "a consumer or reader of end offsets", &self.defects).await;
     }
