@@ -49,7 +49,7 @@ fn profile(bug: PlantedBug) -> (&'static [NemesisKind], u64, u64) {
         PlantedBug::AckBeforeSync => (&[Kill, PowerCut], 60),
         PlantedBug::VoteBeforeSync => (&[VoteLoss], 90),
         PlantedBug::DedupLostOnFailover => (&[Kill, Isolate, Clients], 60),
-        PlantedBug::TornTailTakenForCorruption => (&[PowerCut], 30),
+        PlantedBug::TornTailTakenForCorruption => (&[Kill], 60),
         PlantedBug::CorruptionTakenForTornTail => (&[Damage, Kill], 60),
         PlantedBug::ReadsBeyondCommit => (&[Kill, Isolate], 60),
         PlantedBug::StaleEndOffsets => (&[Isolate, Pause], 60),
