@@ -46,8 +46,8 @@ const STALLED_MAX: Duration = Duration::from_secs(10);
 /// Slices handed to one vectored write.
 const SLICES_MAX: usize = 64;
 
-/// A tarpc transport over a byte stream on which the handshake is done, between clients and nodes or between nodes. Holds one message of at most the bound it was made
-/// with on each way, and what was read ahead.
+/// A tarpc transport over a byte stream on which the handshake is done, between clients and nodes or between nodes. Holds one
+/// message of at most the bound it was made with on each way, and what was read ahead.
 #[derive(Debug)]
 pub struct MessageTransport<S, Item, SinkItem> {
     stream: S,
@@ -70,7 +70,7 @@ struct Incoming<Item> {
     message: Item,
     payload: BytesMut,
     size: usize,
-    /// That of the payload.
+    /// What the checksum of the payload is to be.
     checksum: u32,
 }
 
