@@ -252,7 +252,11 @@ impl<S: Stream<Item = AppendEntriesRequest<TypeConfig>> + Unpin> Pipeline<S> {
     async fn next(&mut self) -> Option<Result<StreamAppendResult<TypeConfig>, Rpc>> {
         loop {
             if let Some(answer) = self.answers.pop_front() {
-                return Some(self.take(answer));
+                let reply = self.take(answer);
+                if self.covers_more(&reply) {
+                    continue;
+                }
+                return Some(reply);
             }
             if self.in_flight.is_empty()
                 && let Some(held) = self.held.take()
@@ -281,7 +285,7 @@ impl<S: Stream<Item = AppendEntriesRequest<TypeConfig>> + Unpin> Pipeline<S> {
                         let why = if answer.is_ok() { "the stream to the peer broke" } else { "the peer does not answer" };
                         return Some(Err(unreachable(io::Error::other(why))));
                     };
-                    return Some(self.take(answer));
+                    self.answers.push_back(answer);
                 }
                 request = async { match input { Some(input) => input.next().await, None => None } }, if more => {
                     let Some(request) = request else {
@@ -346,6 +350,15 @@ impl<S: Stream<Item = AppendEntriesRequest<TypeConfig>> + Unpin> Pipeline<S> {
                 () = &mut patience => return Err(unreachable(io::Error::other("the peer takes no more"))),
             }
         }
+    }
+
+    /// Whether openraft would take this reply for one to a later request, too, which nobody has answered yet: to its clock, a
+    /// reply answers every request of the session that ends at or before what matches, also one without entries that left
+    /// after the reply had. A leader that was deposed meanwhile would prove its leadership by it, and read what is stale. The
+    /// answer to the later request says the same, so this one is left out.
+    fn covers_more(&self, reply: &Result<StreamAppendResult<TypeConfig>, Rpc>) -> bool {
+        let next = self.in_flight.front();
+        matches!(reply, Ok(Ok(matched)) if next.is_some_and(|next| next.last <= *matched))
     }
 
     fn take(&mut self, answer: Bytes) -> Result<StreamAppendResult<TypeConfig>, Rpc> {

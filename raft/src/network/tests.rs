@@ -97,6 +97,24 @@ async fn answers_are_taken_while_the_peer_takes_no_requests() {
 }
 
 #[tokio::test]
+async fn an_answer_proves_nothing_of_a_request_that_left_after_it() {
+    let (mut network, mut arriving, answer) = network(8);
+    let commit_only = AppendEntriesRequest { prev_log_id: Some(log_id(1, 1)), entries: Vec::new(), ..request(2) };
+    let input = stream::iter([request(1), commit_only, request(2)]).chain(stream::pending());
+    let mut replies = network.stream_append(input, option()).await.unwrap();
+    assert!(replies.next().now_or_never().is_none());
+    answer.send(matched(1)).await.unwrap();
+    assert!(replies.next().now_or_never().is_none(), "openraft would take it for an answer to the second, too");
+    answer.send(matched(1)).await.unwrap();
+    assert_eq!(replies.next().await.unwrap().unwrap(), Ok(Some(log_id(1, 1))));
+    answer.send(matched(2)).await.unwrap();
+    assert_eq!(replies.next().await.unwrap().unwrap(), Ok(Some(log_id(1, 2))));
+    for _ in 1..=3 {
+        arriving.try_recv().unwrap();
+    }
+}
+
+#[tokio::test]
 async fn an_answer_to_another_request_ends_the_session() {
     for wrong in [
         matched(9),

@@ -47,6 +47,7 @@ scripts! {
     leadership_is_handed_over: "transfer",
     a_leader_that_hears_nobody_is_replaced: "deaf-leader",
     a_leader_that_nobody_hears_is_replaced: "mute-leader",
+    late_answers_do_not_prove_that_a_deposed_leader_still_leads: "late-answers",
     a_node_that_was_cut_off_disturbs_nobody_when_it_returns: "returning-follower",
     a_replica_is_replaced_step_by_step: "replacement",
     a_leader_that_is_replaced_hands_over_first: "replaced-leader",

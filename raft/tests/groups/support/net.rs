@@ -42,7 +42,8 @@ type Link = (NodeId, NodeId);
 #[derive(Clone, Debug, Default)]
 struct Faults {
     cut: BTreeSet<Link>,
-    held: BTreeSet<Link>,
+    /// With how many messages may pass all the same.
+    held: BTreeMap<Link, usize>,
 }
 
 /// The network of a cluster.
@@ -72,7 +73,12 @@ impl Net {
 
     /// Keeps all messages from one node to another until the links are healed.
     pub(crate) fn hold(&self, from: NodeId, to: NodeId) {
-        self.faults.send_modify(|faults| _ = faults.held.insert((from, to)));
+        self.faults.send_modify(|faults| _ = faults.held.insert((from, to), 0));
+    }
+
+    /// Lets one of the messages that are kept pass.
+    pub(crate) fn let_one_pass(&self, from: NodeId, to: NodeId) {
+        self.faults.send_modify(|faults| *faults.held.entry((from, to)).or_default() += 1);
     }
 
     /// Ends all cuts and holds.
@@ -83,8 +89,21 @@ impl Net {
     /// Waits until a message may pass.
     async fn pass(&self, link: Link) -> Result<(), PeerUnreachable> {
         let mut faults = self.faults.subscribe();
-        let now = faults.wait_for(|faults| !faults.held.contains(&link)).await.map_err(|_| unreachable("over"))?;
-        if now.cut.contains(&link) { Err(unreachable("the link is cut")) } else { Ok(()) }
+        loop {
+            let may = |faults: &Faults| faults.held.get(&link).is_none_or(|more| *more > 0);
+            if faults.wait_for(may).await.map_err(|_| unreachable("over"))?.cut.contains(&link) {
+                return Err(unreachable("the link is cut"));
+            }
+            // Another message may have been faster.
+            let passes = !self.faults.borrow().held.contains_key(&link)
+                || self.faults.send_if_modified(|faults| {
+                    let more = faults.held.get_mut(&link).filter(|more| **more > 0);
+                    more.map(|more| *more -= 1).is_some()
+                });
+            if passes {
+                return Ok(());
+            }
+        }
     }
 
     fn find(&self, route: Route) -> Result<(Handle, Replica), PeerUnreachable> {

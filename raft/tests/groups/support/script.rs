@@ -9,11 +9,13 @@
 //! | `append N P S COUNT [if OFFSET]` | producer P appends COUNT records from sequence S on, at node N |
 //! | `start T N P S COUNT`, `finish T` | the same, in two steps |
 //! | `read N…` | what these nodes serve |
+//! | `start-end T N`, `finish-end T` | a linearizable read of the end offset at node N, in two steps |
 //! | `settle` | waits until all running nodes hold and have committed the same |
 //! | `mark N…` | the tick of once a second, and a flush of the store |
 //! | `crash N…`, `restart N…` | power is lost and comes back |
 //! | `hold-sync N…`, `release-sync N…` | `fdatasync` waits |
 //! | `cut N M`, `hold N>M`, `heal` | faults of links |
+//! | `trickle N>M COUNT` | of what is held, so many messages pass, one after the other |
 //! | `written N P S COUNT` | waits until that batch is in the node's log, synced or not |
 //! | `segment-bytes BYTES` | first of all: how long a segment may become |
 //! | `trim N OFFSET` | deletes the records before, at leader N |
@@ -35,6 +37,7 @@ use quorate_raft::{
     AppendError, AppendTicket, Members, ProposeError, Replacement, ReplacementStep, StepError, StepProgress,
 };
 use quorate_record::BatchHeader;
+use tokio::task::JoinHandle;
 
 use super::cluster::{PARTITION, Setup, TestCluster, batch, eventually, replica_of};
 
@@ -44,10 +47,14 @@ const STEP_TIME_MAX: Duration = Duration::from_secs(7);
 /// Some election timeouts.
 const UNDISTURBED: Duration = Duration::from_millis(1500);
 
+/// Long enough for a replica to act on a message before it gets the next one.
+const TRICKLE_PAUSE: Duration = Duration::from_millis(20);
+
 struct Runner {
     cluster: TestCluster,
     names: BTreeMap<String, NodeId>,
     started: BTreeMap<String, AppendTicket>,
+    ends: BTreeMap<String, JoinHandle<Result<u64, ProposeError>>>,
     /// The leader and its term, as they were.
     remembered: Option<(NodeId, u64)>,
 }
@@ -59,7 +66,13 @@ pub(crate) async fn run(name: &str) {
     let segment_bytes = script.lines().find_map(|line| line.strip_prefix("> segment-bytes ")?.parse().ok());
     let setup = Setup { segment_bytes: segment_bytes.unwrap_or(Setup::default().segment_bytes), ..Setup::default() };
     let cluster = TestCluster::start_with(setup).await;
-    let mut runner = Runner { cluster, names: BTreeMap::new(), started: BTreeMap::new(), remembered: None };
+    let mut runner = Runner {
+        cluster,
+        names: BTreeMap::new(),
+        started: BTreeMap::new(),
+        ends: BTreeMap::new(),
+        remembered: None,
+    };
     let mut found = String::new();
     for line in script.lines() {
         if let Some(command) = line.strip_prefix("> ") {
@@ -100,6 +113,16 @@ impl Runner {
             }
             "finish" => finish(self.started.remove(words[0]).unwrap()).await,
             "read" => self.read(words).await,
+            "start-end" => {
+                let partition = self.cluster.partition(self.node(words[1]));
+                let end = tokio::spawn(async move { partition.linearizable_end_offset().await });
+                self.ends.insert(words[0].to_owned(), end);
+                String::new()
+            }
+            "finish-end" => match self.ends.remove(words[0]).unwrap().await.unwrap() {
+                Ok(end) => format!("the end is {end}\n"),
+                Err(_) => "no end\n".to_owned(),
+            },
             "settle" => {
                 self.cluster.settle().await;
                 let any = self.cluster.running()[0];
@@ -123,6 +146,14 @@ impl Runner {
             "hold" => {
                 let (from, to) = words[0].split_once('>').unwrap();
                 self.cluster.net.hold(self.node(from), self.node(to));
+                String::new()
+            }
+            "trickle" => {
+                let (from, to) = words[0].split_once('>').unwrap();
+                for _ in 0..number(1) {
+                    self.cluster.net.let_one_pass(self.node(from), self.node(to));
+                    tokio::time::sleep(TRICKLE_PAUSE).await;
+                }
                 String::new()
             }
             "segment-bytes" => String::new(),
