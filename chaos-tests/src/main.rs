@@ -2,6 +2,14 @@
 //!
 //! Exit code 0: verified; 1: violated, or unreadable; 2: the command line itself was wrong; 3: inconclusive.
 
+/// Writes a line to stdout. Whoever reads it may have had enough: that ends no run.
+macro_rules! say {
+    ($($line:tt)*) => {{
+        use std::io::Write as _;
+        let _ = writeln!(std::io::stdout(), $($line)*);
+    }};
+}
+
 mod commands;
 
 use std::process::ExitCode;

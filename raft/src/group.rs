@@ -388,7 +388,11 @@ impl Group {
                 if !fits {
                     return Err(io::Error::other("a snapshot of another kind of group"));
                 }
+                let through = snapshot.meta.last_log_id.map(|last| last.index);
                 let response = self.raft.install_full_snapshot(vote, snapshot).await.map_err(io::Error::other)?;
+                if response.vote == vote {
+                    tracing::info!(replica = %self.replica(), through, "took a snapshot: the leader has given up what came before");
+                }
                 codec::encode_snapshot_response(&response)
             }
             Call::Transfer(request) => codec::encode_transfer_response(&self.accept_transfer(request).await?),

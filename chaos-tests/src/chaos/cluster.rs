@@ -1,4 +1,4 @@
-//! Nodes behind proxies.
+//! Nodes behind proxies, or each in a network namespace of its own.
 
 use std::{
     collections::BTreeMap,
@@ -14,7 +14,8 @@ use super::options::TOPICS;
 use crate::{
     harness::{Node, NodeKind, WayIn, eventually, free_ports, replicas_agree},
     history::PartitionKey,
-    proxy::{Dialers, Links, Proxy},
+    netns::{self, Router},
+    proxy::{Dialers, Link, Links, Proxy, Rule},
 };
 
 /// Far longer than it takes on a busy machine.
@@ -23,13 +24,14 @@ const FORM_MAX: Duration = Duration::from_secs(60);
 const REPLICAS: usize = 3;
 const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Node `n` is `nodes[n - 1]`; its peers and clients reach it through proxies only.
+/// Node `n` is `nodes[n - 1]`; its peers and clients reach it through proxies, or a router, only.
 #[derive(Debug)]
 pub struct ChaosCluster {
     /// The nodes.
     pub nodes: Vec<Node>,
     /// The network between them.
     pub links: Arc<Links>,
+    router: Option<Router>,
     /// By node.
     proxies: BTreeMap<u64, Vec<Proxy>>,
     /// Of node `n`, at `n - 1`.
@@ -43,33 +45,39 @@ pub struct ChaosCluster {
 pub struct Shape {
     /// What runs them.
     pub kind: NodeKind,
-    /// What clients go through.
-    pub clients: ClientPath,
+    /// What is between them.
+    pub network: Network,
     /// The size of segments, in bytes.
     pub segment_bytes: u64,
     /// Settings: names of environment variables and values.
     pub settings: Vec<(String, String)>,
 }
 
-/// The ports of a node and of its proxies.
+/// Where a node is reached.
 #[derive(Clone, Copy, Debug)]
 struct Place {
     client: u16,
     peer: u16,
-    peer_proxy: u16,
-    client_proxy: u16,
+    way: Way,
+}
+
+/// What lies between a node and all others.
+#[derive(Clone, Copy, Debug)]
+enum Way {
+    /// Proxies at these ports: for its peers, and for clients.
+    Proxies(u16, u16),
+    /// A router.
+    Namespace(netns::Place),
 }
 
 impl Place {
-    fn peer_proxy_address(&self) -> String {
-        format!("127.0.0.1:{}", self.peer_proxy)
+    /// Where its peers reach it.
+    fn peer_address(&self) -> String {
+        match self.way {
+            Way::Proxies(port, _) => format!("127.0.0.1:{port}"),
+            Way::Namespace(place) => format!("{}:{}", place.address(), self.peer),
+        }
     }
-}
-
-fn places(count: u16) -> Vec<Place> {
-    let place =
-        |ports: &[u16]| Place { client: ports[0], peer: ports[1], peer_proxy: ports[2], client_proxy: ports[3] };
-    free_ports(4 * count).chunks_exact(4).map(place).collect()
 }
 
 /// A client of the nodes at these addresses.
@@ -89,15 +97,20 @@ pub(super) fn partitions() -> impl Iterator<Item = PartitionKey> {
     (0..).zip(TOPICS).flat_map(|(topic, (_, count))| (0..count).map(move |index| PartitionKey { topic, index }))
 }
 
-/// What clients go through to reach a node.
+/// The network between nodes and their clients.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ClientPath {
-    /// Nothing.
-    Direct,
-    /// A proxy.
-    Proxy,
+pub enum Network {
+    /// A proxy in front of every node, for its peers; clients reach it directly.
+    PeerProxies,
+    /// A proxy for its peers, and one for clients.
+    Proxies,
+    /// A network namespace for each node, and a router between them; see [`netns`](crate::netns).
+    Namespaces,
 }
 
+/// The ports of nodes that have an address each.
+const CLIENT_PORT: u16 = 7001;
+const PEER_PORT: u16 = 7002;
 /// Nodes of a cluster at most, those that have left it included.
 const NODES_MAX: u64 = 64;
 
@@ -111,14 +124,15 @@ impl ChaosCluster {
         let mut cluster = Self {
             nodes: Vec::new(),
             links: Arc::new(Links::new(NODES_MAX)),
+            router: (shape.network == Network::Namespaces).then(Router::start).transpose()?,
             proxies: BTreeMap::new(),
             places: Vec::new(),
             directory: directory.to_owned(),
             shape,
         };
-        let places = places(size);
+        let places = cluster.places(size)?;
         // Ids follow the order of the seeds.
-        let seeds = places.iter().map(Place::peer_proxy_address).collect::<Vec<_>>().join(",");
+        let seeds = places.iter().map(Place::peer_address).collect::<Vec<_>>().join(",");
         for place in places {
             cluster.put(place, WayIn::Seeds(seeds.clone())).await?;
         }
@@ -127,7 +141,7 @@ impl ChaosCluster {
         Ok(cluster)
     }
 
-    /// A node behind its proxies, which does not run yet.
+    /// A node behind its proxies, or in its namespace, which does not run yet.
     async fn put(&mut self, place: Place, way_in: WayIn) -> Result<(), String> {
         let number = self.nodes.len() as u64 + 1;
         if number > NODES_MAX {
@@ -135,16 +149,75 @@ impl ChaosCluster {
         }
         let directory = self.directory.join(format!("node-{number}"));
         let mut node = Node::new(self.shape.kind, &directory, (place.client, place.peer), way_in);
-        node.peer_advertise = Some(place.peer_proxy_address());
+        node.peer_advertise = Some(place.peer_address());
         node.settings.clone_from(&self.shape.settings);
-        self.listen(place.peer_proxy, Dialers::Nodes, number, place.peer).await?;
-        if self.shape.clients == ClientPath::Proxy {
-            node.advertise = Some(format!("127.0.0.1:{}", place.client_proxy));
-            self.listen(place.client_proxy, Dialers::Clients, number, place.client).await?;
+        match (place.way, &mut self.router) {
+            (Way::Namespace(at), Some(router)) => {
+                (node.host, node.namespace) = (at.address(), Some(at.namespace()));
+                router.put(number, at);
+                router.follow(&self.links)?;
+            }
+            (Way::Namespace(_), None) => return Err("there is no router".to_owned()),
+            (Way::Proxies(for_peers, for_clients), _) => {
+                self.listen(for_peers, Dialers::Nodes, number, place.peer).await?;
+                if self.shape.network == Network::Proxies {
+                    node.advertise = Some(format!("127.0.0.1:{for_clients}"));
+                    self.listen(for_clients, Dialers::Clients, number, place.client).await?;
+                }
+            }
         }
         self.nodes.push(node);
         self.places.push(place);
         Ok(())
+    }
+
+    fn places(&mut self, count: u16) -> Result<Vec<Place>, String> {
+        if let Some(router) = &mut self.router {
+            let place = |way| Place { client: CLIENT_PORT, peer: PEER_PORT, way: Way::Namespace(way) };
+            return (0..count).map(|_| router.add().map(place)).collect();
+        }
+        let place = |ports: &[u16]| Place { client: ports[0], peer: ports[1], way: Way::Proxies(ports[2], ports[3]) };
+        Ok(free_ports(4 * count).chunks_exact(4).map(place).collect())
+    }
+
+    /// Lets rules hold on links until [`heal`](Self::heal) with the same number.
+    ///
+    /// # Errors
+    /// If this network cannot do that.
+    pub(super) fn break_links(&mut self, fault: u64, rules: Vec<(Link, Rule)>) -> Result<(), String> {
+        if self.router.is_some()
+            && let Some((_, rule)) =
+                rules.iter().find(|(_, rule)| !matches!(rule, Rule::Pass | Rule::Drop | Rule::Hold))
+        {
+            return Err(format!("a router does not do {rule:?}"));
+        }
+        self.links.install(fault, rules);
+        self.follow().inspect_err(|_| self.links.heal(fault))
+    }
+
+    /// Ends the rules of a fault.
+    ///
+    /// # Errors
+    /// If the system does not let it.
+    pub(super) fn heal(&mut self, fault: u64) -> Result<(), String> {
+        self.links.heal(fault);
+        self.follow()
+    }
+
+    /// Resets the connections of links.
+    ///
+    /// # Errors
+    /// If this network cannot do that.
+    pub(super) fn reset(&self, links: &[Link]) -> Result<(), String> {
+        if self.router.is_some() {
+            return Err("a router resets no connections".to_owned());
+        }
+        self.links.reset(links);
+        Ok(())
+    }
+
+    fn follow(&mut self) -> Result<(), String> {
+        self.router.as_mut().map_or(Ok(()), |router| router.follow(&self.links))
     }
 
     async fn listen(&mut self, port: u16, dialers: Dialers, number: u64, target: u16) -> Result<(), String> {
@@ -161,7 +234,7 @@ impl ChaosCluster {
     /// # Errors
     /// If it cannot be started.
     pub async fn start_another(&mut self, members: &[u64]) -> Result<u64, String> {
-        let place = places(1).pop().ok_or("no free ports")?;
+        let place = self.places(1)?.pop().ok_or("no free ports")?;
         self.put(place, self.join_by(members)).await?;
         if let Some(node) = self.nodes.last_mut() {
             node.start();

@@ -23,8 +23,8 @@ mod timing;
 mod verdict;
 mod workload;
 
-pub use cluster::{ChaosCluster, ClientPath, Shape};
-pub use options::{Profile, RunOptions, TOPICS};
+pub use cluster::{ChaosCluster, Network, Shape};
+pub use options::{NODES, NODES_MAX, Profile, RunOptions, TOPICS};
 pub use results::Results;
 pub use run::run;
 pub use timing::Latencies;

@@ -13,7 +13,7 @@ use quorate::{Client, NodeId, ReplicaRole};
 use serde::Serialize;
 
 use super::{
-    cluster::{ChaosCluster, ClientPath, Shape, connect, topic_name},
+    cluster::{ChaosCluster, Network, Shape, connect, topic_name},
     defects::Defects,
     nemesis::Observer,
     options::TOPICS,
@@ -73,7 +73,7 @@ pub struct OneNode {
 pub async fn one_node(wrong: Wrong, leads: bool, each: Duration, directory: &Path) -> Result<OneNode, String> {
     let shape = Shape {
         kind: NodeKind::PowerLoss,
-        clients: ClientPath::Direct,
+        network: Network::PeerProxies,
         segment_bytes: SEGMENT_BYTES,
         settings: Vec::new(),
     };

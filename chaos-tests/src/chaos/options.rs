@@ -8,11 +8,19 @@ use std::{
 
 use serde::Deserialize;
 
-use super::nemesis::{NemesisKind, Pace, Role};
+use super::{
+    cluster::Network,
+    nemesis::{NemesisKind, Pace, Role},
+};
 use crate::harness::NodeKind;
 
 /// The topics of a run, each with its number of partitions. All have three replicas.
 pub const TOPICS: [(&str, u32); 3] = [("orders", 4), ("shop/audit", 4), ("shop/payments", 4)];
+
+/// The nodes of a run, unless that is said.
+pub const NODES: u16 = 3;
+/// The most nodes a run may begin with.
+pub const NODES_MAX: u16 = 7;
 
 /// A run.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,6 +33,10 @@ pub struct RunOptions {
     pub faults_for: Duration,
     /// How often, and against whom.
     pub pace: Pace,
+    /// How many nodes.
+    pub size: u16,
+    /// What is between the nodes, and between them and clients.
+    pub network: Network,
     /// What runs the nodes.
     pub nodes: NodeKind,
     /// Where the directory of its results is made.
@@ -70,6 +82,8 @@ struct Asked {
     every_ms: u64,
     role: Option<String>,
     overlap: bool,
+    nodes: u16,
+    netns: bool,
     shipped: bool,
     faults: Vec<(String, u64)>,
 }
@@ -84,7 +98,7 @@ impl RunOptions {
         let read = fs::read(&path).map_err(|error| error.to_string());
         let asked: Result<Asked, String> =
             read.and_then(|text| serde_json::from_slice(&text).map_err(|error| error.to_string()));
-        let Asked { seed, seconds, every_ms, role, overlap, shipped, faults } =
+        let Asked { seed, seconds, every_ms, role, overlap, nodes: size, netns, shipped, faults } =
             asked.map_err(|why| format!("{}: {why}", path.display()))?;
         let known = |(name, _): &(String, u64)| {
             NemesisKind::from_name(name).ok_or_else(|| format!("{}: there is no fault {name}", path.display()))
@@ -94,8 +108,9 @@ impl RunOptions {
             |name: String| Role::from_name(&name).ok_or_else(|| format!("{}: there is no role {name}", path.display()));
         let role = role.map(known_role).transpose()?;
         let pace = Pace { every: Duration::from_millis(every_ms), role, overlap };
+        let network = if netns { Network::Namespaces } else { Network::Proxies };
         let nodes = if shipped { NodeKind::Shipped } else { NodeKind::PowerLoss };
-        Ok(Self { seed, nemeses, faults_for: Duration::from_secs(seconds), pace, nodes, results })
+        Ok(Self { seed, nemeses, faults_for: Duration::from_secs(seconds), pace, size, network, nodes, results })
     }
 
     /// The command that does the same run again.
@@ -106,13 +121,18 @@ impl RunOptions {
             NodeKind::Shipped => " --shipped",
             NodeKind::PowerLoss => "",
         };
+        let size = match self.size {
+            NODES => String::new(),
+            size => format!(" --nodes {size}"),
+        };
+        let netns = if self.network == Network::Namespaces { " --netns" } else { "" };
         let every = match self.pace.every {
             every if every == Pace::default().every => String::new(),
             every => format!(" --every {}ms", every.as_millis()),
         };
         let role = self.pace.role.map(|role| format!(" --role {}", role.name())).unwrap_or_default();
         format!(
-            "cargo run -p quorate-chaos-tests --release -- run --seed {} --nemesis {nemeses} --seconds {}{every}{role}{nodes}",
+            "cargo run -p quorate-chaos-tests --release -- run --seed {} --nemesis {nemeses} --seconds {}{every}{role}{size}{netns}{nodes}",
             self.seed,
             self.faults_for.as_secs()
         )

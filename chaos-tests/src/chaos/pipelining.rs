@@ -23,7 +23,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use super::cluster::{ChaosCluster, ClientPath, Shape, connect};
+use super::cluster::{ChaosCluster, Network, Shape, connect};
 use crate::{harness::NodeKind, proxy::Rule};
 use quorate_cluster_config::limits::SEGMENT_BYTES_DEFAULT;
 
@@ -97,7 +97,7 @@ pub async fn measure(settings: Settings, directory: &Path) -> io::Result<Measure
 async fn measure_or_say(settings: Settings, directory: &Path) -> Result<Measured, String> {
     let shape = Shape {
         kind: NodeKind::Shipped,
-        clients: ClientPath::Direct,
+        network: Network::PeerProxies,
         segment_bytes: SEGMENT_BYTES_DEFAULT,
         settings: Vec::new(),
     };

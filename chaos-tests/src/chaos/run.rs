@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, io, sync::Arc, time::Duration};
 use quorate::TopicInfo;
 
 use super::{
-    cluster::{ChaosCluster, ClientPath, Shape, connect, partitions, topic_name},
+    cluster::{ChaosCluster, Network, Shape, connect, partitions, topic_name},
     defects::Defects,
     drain::drain,
     nemesis::{Injected, Injector, Observer, plan},
@@ -23,7 +23,6 @@ use crate::{
     history::{self, Call, Operation, Recorder},
 };
 
-const NODES: u16 = 3;
 /// Small, for logs to have segments that are finished.
 const SEGMENT_BYTES: u64 = 1 << 20;
 /// What is finished is looked through as often as can be.
@@ -49,6 +48,8 @@ pub async fn run(options: &RunOptions) -> io::Result<Verdict> {
         seed: options.seed,
         seconds: options.faults_for.as_secs(),
         pace: options.pace,
+        nodes: options.size,
+        netns: options.network == Network::Namespaces,
         shipped: options.nodes == NodeKind::Shipped,
         nemeses: options.nemeses.clone(),
         results: results.directory().to_owned(),
@@ -57,8 +58,8 @@ pub async fn run(options: &RunOptions) -> io::Result<Verdict> {
     };
     let mut data_dirs = Vec::new();
     let settings = SETTINGS.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
-    let shape = Shape { kind: options.nodes, clients: ClientPath::Proxy, segment_bytes: SEGMENT_BYTES, settings };
-    match ChaosCluster::start(NODES, shape, results.directory()).await {
+    let shape = Shape { kind: options.nodes, network: options.network, segment_bytes: SEGMENT_BYTES, settings };
+    match ChaosCluster::start(options.size, shape, results.directory()).await {
         Ok(mut cluster) => {
             let phases = phases(options, &mut cluster, &recorder, &defects, &mut facts).await;
             facts.undone.extend(phases.err());

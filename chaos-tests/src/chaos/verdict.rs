@@ -42,6 +42,10 @@ pub struct Verdict {
     pub role: Option<Role>,
     /// Whether some came while others lasted.
     pub overlap: bool,
+    /// How many nodes there were at first.
+    pub nodes: u16,
+    /// Whether the nodes had network namespaces of their own.
+    pub netns: bool,
     /// Whether the shipped binaries were run.
     pub shipped: bool,
     /// What clients did.
@@ -87,6 +91,8 @@ pub(super) struct Facts {
     pub(super) seed: u64,
     pub(super) seconds: u64,
     pub(super) pace: Pace,
+    pub(super) nodes: u16,
+    pub(super) netns: bool,
     pub(super) shipped: bool,
     pub(super) nemeses: Vec<NemesisKind>,
     pub(super) journal: Vec<Entry>,
@@ -126,6 +132,8 @@ impl Verdict {
             every_ms: u64::try_from(facts.pace.every.as_millis()).unwrap_or(u64::MAX),
             role: facts.pace.role,
             overlap: facts.pace.overlap,
+            nodes: facts.nodes,
+            netns: facts.netns,
             shipped: facts.shipped,
             counts: report.counts,
             faults,

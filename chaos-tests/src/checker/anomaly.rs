@@ -47,11 +47,15 @@ pub enum AnomalyKind {
     GroupRegress,
     /// See [`definition`](Self::definition).
     GroupSkip,
+    /// See [`definition`](Self::definition).
+    FalseTrim,
+    /// See [`definition`](Self::definition).
+    TrimmedRead,
 }
 
 impl AnomalyKind {
     /// All of them.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 18] = [
         Self::LostWrite,
         Self::Unseen,
         Self::Duplicate,
@@ -68,6 +72,8 @@ impl AnomalyKind {
         Self::ReplicaDivergence,
         Self::GroupRegress,
         Self::GroupSkip,
+        Self::FalseTrim,
+        Self::TrimmedRead,
     ];
 
     /// Its name in reports.
@@ -90,6 +96,8 @@ impl AnomalyKind {
             Self::ReplicaDivergence => "replica-divergence",
             Self::GroupRegress => "group-regress",
             Self::GroupSkip => "group-skip",
+            Self::FalseTrim => "false-trim",
+            Self::TrimmedRead => "trimmed-read",
         }
     }
 
@@ -117,6 +125,8 @@ impl AnomalyKind {
             Self::ReplicaDivergence => "two replicas' logs differ within what is committed",
             Self::GroupRegress => "a group's committed offset went back without a reset",
             Self::GroupSkip => "a group committed beyond a record that none of its members was given",
+            Self::FalseTrim => "records are said to be deleted that nobody had asked to delete",
+            Self::TrimmedRead => "the drain returned records whose deletion was acknowledged",
         }
     }
 }

@@ -8,8 +8,9 @@ pub(super) fn judge(view: &View<'_>, findings: &mut Findings) {
     if view.drain.is_none() {
         return;
     }
+    let kept_from = view.kept_from(u64::MAX);
     let mut polled = BTreeMap::new();
-    for (offset, value) in view.polled() {
+    for (offset, value) in view.polled().filter(|(offset, _)| *offset >= kept_from) {
         if let Some(value) = value.filter(|value| !view.drained.contains_key(value)) {
             polled.insert(value, *offset);
         }
@@ -21,7 +22,8 @@ pub(super) fn judge(view: &View<'_>, findings: &mut Findings) {
         });
         lost.insert(value, (offset, "polled"));
     }
-    for (value, _, offset) in view.acknowledged().filter(|(value, ..)| !view.drained.contains_key(value)) {
+    let missing = view.acknowledged().filter(|(value, ..)| !view.drained.contains_key(value));
+    for (value, _, offset) in missing.filter(|(_, _, offset)| *offset >= kept_from) {
         if view.polled_max.is_some_and(|max| offset <= max) {
             lost.insert(value, (offset, "acknowledged"));
         } else {

@@ -13,6 +13,7 @@ mod loss;
 mod order;
 mod polls;
 mod replicas;
+mod trims;
 mod values;
 mod view;
 
@@ -60,6 +61,10 @@ pub struct Counts {
     pub committed_offsets: u64,
     /// Partitions given to members of groups.
     pub assignments: u64,
+    /// Deletions of records that were done.
+    pub trims: u64,
+    /// Consumers that were told that what they were to read next is deleted.
+    pub overtaken: u64,
     /// Records of all drains.
     pub records_drained: u64,
     /// Replicas of which all that readers get was read.
@@ -98,6 +103,7 @@ fn judge(view: &View<'_>, findings: &mut Findings) {
     ends::judge(view, findings);
     replicas::judge(view, findings);
     groups::judge(view, findings);
+    trims::judge(view, findings);
 }
 
 fn count(history: &[Operation]) -> Counts {
@@ -119,6 +125,8 @@ fn count(history: &[Operation]) -> Counts {
             Call::EndOffset { outcome: Outcome::Ok(_) } => counts.end_offsets += 1,
             Call::Committed { outcome: Outcome::Ok(Some(_)), .. } => counts.committed_offsets += 1,
             Call::Assigned { .. } => counts.assignments += 1,
+            Call::Trim { outcome: Outcome::Ok(_), .. } => counts.trims += 1,
+            Call::Deleted { .. } => counts.overtaken += 1,
             Call::Drain { outcome: Outcome::Ok(reads) } => counts.records_drained += reads.len() as u64,
             Call::DrainOfNode { outcome: Outcome::Ok(_), .. } => counts.replicas_read += 1,
             Call::Replica { outcome: Outcome::Ok(_), .. } => counts.replicas += 1,

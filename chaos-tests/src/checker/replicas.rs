@@ -19,33 +19,43 @@ fn judge_reads(view: &View<'_>, findings: &mut Findings) {
 }
 
 /// Compares the logs entry by entry up to the last one known to be committed that each of them has. All that the drain
-/// returned is committed; what lies behind it may differ until the next leader has settled it.
+/// returned is committed; what lies behind it may differ until the next leader has settled it. What was deleted, one replica
+/// may have given up, and another not yet.
 fn judge_logs(view: &View<'_>, findings: &mut Findings) {
     let committed = view.drain.and_then(|drain| drain.last()).map_or(0, |(offset, _)| offset + 1);
-    let mut reference: Option<(u64, &[LogEntry])> = None;
+    let kept_from = view.kept_from(u64::MAX);
+    let mut logs: Vec<(u64, &[LogEntry])> = Vec::new();
     for (node, log) in &view.replicas {
-        let log = match log {
-            Ok(log) => settled(log, committed),
-            Err(why) => {
-                findings.add(AnomalyKind::ReplicaDivergence, view.partition, || {
-                    format!("the log of the replica on node {node} cannot be read: {why}")
-                });
-                continue;
-            }
-        };
-        if let Some((other, reference)) = reference {
-            let differs = reference.iter().zip(log).find(|(theirs, ours)| theirs != ours);
-            if let Some((theirs, ours)) = differs {
-                findings.add(AnomalyKind::ReplicaDivergence, view.partition, || {
-                    format!("node {other} has {theirs:?} where node {node} has {ours:?}")
-                });
-            }
-        }
-        // The longest so far, since all are compared with it.
-        if reference.is_none_or(|(_, longest)| longest.len() < log.len()) {
-            reference = Some((*node, log));
+        match log {
+            Ok(log) => logs.push((*node, settled(log, committed))),
+            Err(why) => findings.add(AnomalyKind::ReplicaDivergence, view.partition, || {
+                format!("the log of the replica on node {node} cannot be read: {why}")
+            }),
         }
     }
+    for (at, one) in logs.iter().enumerate() {
+        for other in &logs[..at] {
+            if let Some(detail) = difference(*one, *other, kept_from) {
+                findings.add(AnomalyKind::ReplicaDivergence, view.partition, || detail);
+            }
+        }
+    }
+}
+
+/// How two logs differ, other than by what one of them has given up and by how far they go.
+fn difference(one: (u64, &[LogEntry]), other: (u64, &[LogEntry]), kept_from: u64) -> Option<String> {
+    let begins = |log: &[LogEntry]| log.first().map(|entry| entry.index);
+    let (early, late) = if begins(one.1) <= begins(other.1) { (one, other) } else { (other, one) };
+    let begin = begins(late.1)?;
+    let given_up = early.1.partition_point(|entry| entry.index < begin);
+    if let Some(last) = early.1[..given_up].last()
+        && (kept_from == 0 || last.end_offset > kept_from)
+    {
+        let ((early, _), (late, _)) = (early, late);
+        return Some(format!("node {late} has nothing before log index {begin}, where node {early} has {last:?}"));
+    }
+    let differs = early.1[given_up..].iter().zip(late.1).find(|(theirs, ours)| theirs != ours);
+    differs.map(|(theirs, ours)| format!("node {} has {theirs:?} where node {} has {ours:?}", early.0, late.0))
 }
 
 /// The entries up to the last that brought the end offset to `committed` or less.

@@ -16,6 +16,9 @@ pub(super) struct View<'a> {
     pub(super) ends: Vec<Looked>,
     /// By number.
     pub(super) groups: BTreeMap<u32, Group>,
+    pub(super) trims: Vec<Trim>,
+    /// What consumers were told is deleted.
+    pub(super) deleted: Vec<Deleted>,
     /// In the order of offsets.
     pub(super) drain: Option<&'a [Read]>,
     /// By node.
@@ -37,6 +40,23 @@ pub(super) struct Send<'a> {
     pub(super) expected: Option<u64>,
 }
 
+/// A trim that was done, or may have been.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Trim {
+    pub(super) invoked_ns: u64,
+    pub(super) completed_ns: u64,
+    pub(super) before: u64,
+    /// The first offset left, if it is known to be done.
+    pub(super) done: Option<u64>,
+}
+
+/// Something said of the first offset that is left, and when that was.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Deleted {
+    pub(super) completed_ns: u64,
+    pub(super) log_start: u64,
+}
+
 /// What is known of a consumer group.
 #[derive(Debug, Default)]
 pub(super) struct Group {
@@ -56,6 +76,8 @@ impl<'a> View<'a> {
             polls: BTreeMap::new(),
             ends: Vec::new(),
             groups: BTreeMap::new(),
+            trims: Vec::new(),
+            deleted: Vec::new(),
             drain: None,
             drains_of_nodes: BTreeMap::new(),
             replicas: BTreeMap::new(),
@@ -99,6 +121,11 @@ impl<'a> View<'a> {
             Call::EndOffset { outcome: Outcome::Ok(offset) } => {
                 self.ends.push(Looked { invoked_ns, completed_ns, offset: *offset });
             }
+            Call::Trim { outcome: Outcome::Fail(_), .. } => {}
+            Call::Trim { before, outcome } => {
+                self.trims.push(Trim { invoked_ns, completed_ns, before: *before, done: outcome.ok().copied() });
+            }
+            Call::Deleted { log_start, .. } => self.deleted.push(Deleted { completed_ns, log_start: *log_start }),
             Call::Drain { outcome: Outcome::Ok(reads) } => self.drain = Some(reads),
             Call::DrainOfNode { node, outcome: Outcome::Ok(read) } => _ = self.drains_of_nodes.insert(*node, *read),
             Call::Replica { node, outcome } => {
@@ -122,6 +149,12 @@ impl<'a> View<'a> {
     /// Acknowledged sends with their offsets, by value.
     pub(super) fn acknowledged(&self) -> impl Iterator<Item = (Value, &Send<'a>, u64)> {
         self.sends.iter().filter_map(|(value, send)| Some((*value, send, *send.outcome.ok()?)))
+    }
+
+    /// Nothing from this offset on was to be deleted by then.
+    pub(super) fn kept_from(&self, by_ns: u64) -> u64 {
+        let asked = self.trims.iter().filter(|trim| trim.invoked_ns <= by_ns);
+        asked.map(|trim| trim.before).max().unwrap_or_default()
     }
 
     /// Every record polled.

@@ -32,7 +32,7 @@ pub(crate) fn run(arguments: &Arguments, output: Format) -> ExitCode {
         (true, true) => Outcome::Passed,
     };
     match output {
-        Format::Json => println!("{}", json!({ "outcome": outcome, "report": report })),
+        Format::Json => say!("{}", json!({ "outcome": outcome, "report": report })),
         Format::Table => show(outcome, &report),
     }
     exit_code(outcome)
@@ -40,17 +40,19 @@ pub(crate) fn run(arguments: &Arguments, output: Format) -> ExitCode {
 
 fn show(outcome: Outcome, report: &Report) {
     let counts = report.counts;
-    println!(
+    say!(
         "{outcome}: {} acknowledged, {} unknown, {} failed writes",
-        counts.acknowledged, counts.unknown, counts.failed
+        counts.acknowledged,
+        counts.unknown,
+        counts.failed
     );
     for (kind, found) in report.findings.iter() {
-        println!("  {kind} {}", found.count);
+        say!("  {kind} {}", found.count);
         for example in &found.examples {
-            println!("    {}: {}", example.partition, example.detail);
+            say!("    {}: {}", example.partition, example.detail);
         }
     }
     for reason in &report.inconclusive {
-        println!("  inconclusive: {reason}");
+        say!("  inconclusive: {reason}");
     }
 }

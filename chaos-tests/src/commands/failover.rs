@@ -26,11 +26,11 @@ pub(crate) fn run(arguments: &Arguments, output: Format) -> ExitCode {
     let measured =
         block_on(async { failover(arguments.partitions, arguments.rounds).await.map_err(std::io::Error::other) });
     match (measured, output) {
-        (Ok(measured), Format::Table) => println!("{measured}"),
+        (Ok(measured), Format::Table) => say!("{measured}"),
         (Ok(measured), Format::Json) => {
             let (third, all) = (measured.of_a_third(), measured.of_all());
             let Failover { idle_share, kills, .. } = measured;
-            println!("{}", json!({ "idle_share": idle_share, "gaps": kills, "of_a_third": third, "of_all": all }));
+            say!("{}", json!({ "idle_share": idle_share, "gaps": kills, "of_a_third": third, "of_all": all }));
         }
         (Err(error), _) => return fail(&error),
     }

@@ -7,7 +7,7 @@ use std::{io, path::PathBuf, process::ExitCode, time::Duration};
 use clap::Args;
 use quorate_chaos_tests::{
     chaos::{
-        self, Outcome, RunOptions, Verdict,
+        self, NODES, Network, Outcome, RunOptions, Verdict,
         failover::{Gaps, failover},
         nemesis::{NemesisKind, Pace, Role},
     },
@@ -51,7 +51,7 @@ struct Hold {
     converged: f64,
 }
 
-const HOLDS: [Hold; 20] = {
+const HOLDS: [Hold; 22] = {
     const fn hold(kind: NemesisKind, gap: Option<f64>) -> Hold {
         Hold { kind, long: false, gap, all_acknowledged: false, writable: 10.0, converged: 10.0 }
     }
@@ -82,6 +82,8 @@ const HOLDS: [Hold; 20] = {
         replaced(NemesisKind::Replace),
         replaced(NemesisKind::Wipe),
         hold(NemesisKind::Grow, Some(2.0)),
+        hold(NemesisKind::Trim, Some(2.0)),
+        hold(NemesisKind::Snapshot, Some(2.0)),
     ]
 };
 
@@ -133,7 +135,7 @@ impl Row {
             Some(hold) => format!("{measured:.2} of {hold:.0}{}", if measured > hold { " !" } else { "" }),
             None => format!("{measured:.2}"),
         };
-        println!(
+        say!(
             "{:<12} {:<12} {:>12} {:>8} {:>9}  {:<14} {:<14} {:<14}",
             self.fault,
             self.outcome,
@@ -155,9 +157,7 @@ pub(crate) fn run(arguments: &Arguments, output: Format) -> ExitCode {
     let results = arguments.results.clone().unwrap_or_else(default_results);
     let measured = block_on(async {
         if output == Format::Table {
-            println!(
-                "FAULT        OUTCOME      ACKNOWLEDGED      NOT ANOMALIES  GAP S          WRITABLE S     ALIKE S"
-            );
+            say!("FAULT        OUTCOME      ACKNOWLEDGED      NOT ANOMALIES  GAP S          WRITABLE S     ALIKE S");
         }
         let mut rows = Vec::new();
         for hold in HOLDS {
@@ -166,6 +166,8 @@ pub(crate) fn run(arguments: &Arguments, output: Format) -> ExitCode {
                 nemeses: vec![hold.kind],
                 faults_for: if hold.long { LONG_FOR } else { Duration::from_secs(arguments.seconds) },
                 pace: if hold.long { LONG } else { Pace::default() },
+                size: NODES,
+                network: Network::Proxies,
                 nodes: NodeKind::PowerLoss,
                 results: results.clone(),
             };
@@ -186,11 +188,11 @@ pub(crate) fn run(arguments: &Arguments, output: Format) -> ExitCode {
     let failover_missed =
         kills.is_none_or(|gaps| gaps.p50_seconds > FAILOVER_HOLD.0 || gaps.max_seconds > FAILOVER_HOLD.1);
     match output {
-        Format::Json => println!("{}", json!({ "rows": rows, "one_node": one_node, "failover": kills })),
+        Format::Json => say!("{}", json!({ "rows": rows, "one_node": one_node, "failover": kills })),
         Format::Table => {
             if let Some(Gaps { kills, p50_seconds, max_seconds, .. }) = kills {
                 let (p50, max) = FAILOVER_HOLD;
-                println!(
+                say!(
                     "kill -9 of the busiest node, {kills} times: p50 {p50_seconds:.2} s of {p50}, max {max_seconds:.2} s of {max}"
                 );
             }

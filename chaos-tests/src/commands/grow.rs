@@ -51,13 +51,13 @@ pub(crate) fn run(arguments: &Arguments, output: Format) -> ExitCode {
         Err(error) => return fail(&error),
     };
     match output {
-        Format::Table => println!("{grown}"),
+        Format::Table => say!("{grown}"),
         Format::Json => {
             let rates = json!({ "mib_per_second": grown.mib_per_second(), "limit": grown.limit_mib_per_second() });
             let (unevenness, p99_ratio) = (grown.unevenness(), grown.p99_ratio());
             let measured =
                 json!({ "measured": grown, "rates": rates, "unevenness": unevenness, "p99_ratio": p99_ratio });
-            println!("{measured}");
+            say!("{measured}");
         }
     }
     if grown.read_back.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }

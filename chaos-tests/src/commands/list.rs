@@ -12,12 +12,12 @@ pub(crate) fn run(output: Format) -> ExitCode {
     let anomalies = AnomalyKind::ALL.map(|kind| (kind.name(), kind.definition()));
     match output {
         Format::Table => {
-            println!("nemeses");
-            nemeses.iter().for_each(|(name, definition)| println!("  {name:<20} {definition}"));
-            println!("anomalies");
-            anomalies.iter().for_each(|(name, definition)| println!("  {name:<20} {definition}"));
+            say!("nemeses");
+            nemeses.iter().for_each(|(name, definition)| say!("  {name:<20} {definition}"));
+            say!("anomalies");
+            anomalies.iter().for_each(|(name, definition)| say!("  {name:<20} {definition}"));
         }
-        Format::Json => println!("{}", json!({ "nemeses": object(&nemeses), "anomalies": object(&anomalies) })),
+        Format::Json => say!("{}", json!({ "nemeses": object(&nemeses), "anomalies": object(&anomalies) })),
     }
     ExitCode::SUCCESS
 }

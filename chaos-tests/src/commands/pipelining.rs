@@ -35,8 +35,8 @@ pub(crate) fn run(arguments: &Arguments, output: Format) -> ExitCode {
         measure(Settings { producers, batch_bytes, in_flight, delay_ms, seconds }, directory.path()).await
     });
     match (measured, output) {
-        (Ok(measured), Format::Table) => println!("{measured}"),
-        (Ok(measured), Format::Json) => println!("{}", json!({ "measured": measured, "ratio": measured.ratio() })),
+        (Ok(measured), Format::Table) => say!("{measured}"),
+        (Ok(measured), Format::Json) => say!("{}", json!({ "measured": measured, "ratio": measured.ratio() })),
         (Err(error), _) => return fail(&error),
     }
     ExitCode::SUCCESS

@@ -83,7 +83,7 @@ impl Row {
             (false, Some(_)) => "NOT FOUND",
             (false, None) => "passed",
         };
-        println!("{:<32} {:<24} {:>4}  {verdict}", self.bug.unwrap_or("none"), self.nemeses, self.seconds);
+        say!("{:<32} {:<24} {:>4}  {verdict}", self.bug.unwrap_or("none"), self.nemeses, self.seconds);
     }
 }
 
@@ -121,7 +121,7 @@ pub(crate) fn run(arguments: &Arguments, output: Format) -> ExitCode {
     let results = arguments.results.clone().unwrap_or_else(default_results);
     let ran = block_on(async {
         if output == Format::Table {
-            println!("{:<32} {:<24} {:>4}  FOUND BY", "BUG", "FAULTS", "S");
+            say!("{:<32} {:<24} {:>4}  FOUND BY", "BUG", "FAULTS", "S");
         }
         let mut rows = Vec::new();
         for bug in bugs {
@@ -141,7 +141,7 @@ pub(crate) fn run(arguments: &Arguments, output: Format) -> ExitCode {
     match ran {
         Ok(rows) => {
             if output == Format::Json {
-                println!("{}", json!({ "rows": rows }));
+                say!("{}", json!({ "rows": rows }));
             }
             if rows.iter().all(Row::is_as_it_should_be) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
         }

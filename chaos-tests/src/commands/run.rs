@@ -1,14 +1,15 @@
 //! `quorate-chaos run`.
 
-use std::{io, path::PathBuf, process::ExitCode, time::Duration};
+use std::{ffi::OsString, io, path::PathBuf, process::ExitCode, time::Duration};
 
 use clap::{Args, ValueEnum, builder::PossibleValuesParser, builder::TypedValueParser};
 use quorate_chaos_tests::{
     chaos::{
-        self, Outcome, RunOptions, Verdict,
+        self, NODES, NODES_MAX, Network, Outcome, RunOptions, Verdict,
         nemesis::{NemesisKind, Pace, Role},
     },
     harness::NodeKind,
+    netns,
 };
 use serde_json::json;
 
@@ -51,6 +52,12 @@ pub(crate) struct Arguments {
     /// The only role that is hit, by those faults that may hit it [default: any]
     #[arg(long, value_name = "ROLE", value_parser = role_parser())]
     role: Option<Role>,
+    /// How many nodes the cluster begins with; every partition has three replicas
+    #[arg(long, value_name = "N", default_value_t = NODES, value_parser = clap::value_parser!(u16).range(3..=i64::from(NODES_MAX)))]
+    nodes: u16,
+    /// Give each node a network namespace of its own, and drop packets between them; needs `unshare` and `ip`, and no root
+    #[arg(long)]
+    netns: bool,
     /// Run the shipped binaries: a kill is a kill, no power cut, and disks and clocks work
     #[arg(long)]
     shipped: bool,
@@ -96,10 +103,13 @@ impl Arguments {
             (_, Some(minutes)) => (Duration::from_secs(60 * minutes), 1),
             (None, None) => (profile.faults_for(), profile.runs()),
         };
+        let size = self.nodes;
+        let network = if self.netns { Network::Namespaces } else { Network::Proxies };
         let nodes = if self.shipped { NodeKind::Shipped } else { NodeKind::PowerLoss };
         let mut nemeses = if self.nemesis.is_empty() { NemesisKind::ALL.to_vec() } else { self.nemesis.clone() };
-        if self.nemesis.is_empty() && self.shipped {
-            nemeses.retain(|kind| !kind.needs_seams());
+        if self.nemesis.is_empty() {
+            let fits = |kind: &NemesisKind| kind.nodes_min() <= self.nodes && !(self.netns && kind.needs_proxies());
+            nemeses.retain(|kind| fits(kind) && !(self.shipped && kind.needs_seams()));
         }
         nemeses.sort_unstable();
         nemeses.dedup();
@@ -107,8 +117,16 @@ impl Arguments {
         let seeds = if self.seeds.is_empty() { following } else { self.seeds.clone() };
         let results = self.results.clone().unwrap_or_else(default_results);
         let pace = Pace { every: self.every, role: self.role, overlap: true };
-        let run =
-            |seed| RunOptions { seed, nemeses: nemeses.clone(), faults_for, pace, nodes, results: results.clone() };
+        let run = |seed| RunOptions {
+            seed,
+            nemeses: nemeses.clone(),
+            faults_for,
+            pace,
+            size,
+            network,
+            nodes,
+            results: results.clone(),
+        };
         seeds.into_iter().map(run).collect()
     }
 }
@@ -125,17 +143,45 @@ pub(crate) fn run(arguments: &Arguments, output: Format) -> ExitCode {
         );
         return ExitCode::from(2);
     }
+    if let Some(kind) = arguments.nemesis.iter().find(|kind| kind.nodes_min() > arguments.nodes) {
+        let (needs, nodes) = (kind.nodes_min(), arguments.nodes);
+        eprintln!("quorate-chaos: {kind} needs {needs} nodes, and there are to be {nodes}; add --nodes {needs}");
+        return ExitCode::from(2);
+    }
+    if let Some(kind) = arguments.nemesis.iter().find(|kind| arguments.netns && kind.needs_proxies()) {
+        eprintln!(
+            "quorate-chaos: {kind} is done to connections by proxies, of which there are none with --netns; leave one of them out"
+        );
+        return ExitCode::from(2);
+    }
     run_all(arguments.runs(), output)
+}
+
+/// Runs this program with its own arguments again, in namespaces of its own.
+fn in_namespaces() -> ExitCode {
+    if let Err(why) = netns::possible() {
+        eprintln!("quorate-chaos: --netns is skipped, since no network namespaces can be made here: {why}");
+        return exit_code(Outcome::Inconclusive);
+    }
+    let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
+    let entered = std::env::current_exe().map_err(|error| error.to_string());
+    match entered.and_then(|program| netns::enter(program.as_os_str(), &arguments)) {
+        Ok(code) => ExitCode::from(code),
+        Err(why) => fail(&io::Error::other(why)),
+    }
 }
 
 /// Runs one after the other and tells what came of each.
 pub(super) fn run_all(runs: Vec<RunOptions>, output: Format) -> ExitCode {
+    if runs.iter().any(|run| run.network == Network::Namespaces) && !netns::is_inside() {
+        return in_namespaces();
+    }
     let ran = block_on(async {
         let mut verdicts = Vec::new();
         for options in runs {
             let verdict = chaos::run(&options).await?;
             if output == Format::Table {
-                println!("{verdict}");
+                say!("{verdict}");
             }
             verdicts.push(verdict);
         }
@@ -146,7 +192,7 @@ pub(super) fn run_all(runs: Vec<RunOptions>, output: Format) -> ExitCode {
             let outcome =
                 verdicts.iter().map(|verdict: &Verdict| verdict.outcome).max().unwrap_or(Outcome::Inconclusive);
             if output == Format::Json {
-                println!("{}", json!({ "outcome": outcome, "runs": verdicts }));
+                say!("{}", json!({ "outcome": outcome, "runs": verdicts }));
             }
             exit_code(outcome)
         }

@@ -39,23 +39,23 @@ pub(crate) fn run(arguments: &Arguments, output: Format) -> ExitCode {
     match (verify(&arguments.input, io::stdin().lock()), output) {
         (Ok(verified), Format::Table) => {
             let (lines, partitions) = (verified.lines, verified.partitions.len());
-            println!("verified: {lines} lines, each exactly once, in order in each of {partitions} partitions");
+            say!("verified: {lines} lines, each exactly once, in order in each of {partitions} partitions");
             ExitCode::SUCCESS
         }
         (Ok(Verified { lines, partitions }), Format::Json) => {
-            println!("{}", json!({ "verified": true, "lines": lines, "partitions": partitions }));
+            say!("{}", json!({ "verified": true, "lines": lines, "partitions": partitions }));
             ExitCode::SUCCESS
         }
         (Err(failure), format) => {
             match (format, &failure) {
-                (Format::Table, Failure::Violated(violation)) => println!("violated: {violation}"),
+                (Format::Table, Failure::Violated(violation)) => say!("violated: {violation}"),
                 (Format::Table, Failure::Unreadable(..)) => eprintln!("quorate-chaos: {failure}"),
                 (Format::Json, _) => {
                     let kind = match &failure {
                         Failure::Violated(violation) => violation.kind(),
                         Failure::Unreadable(..) => "unreadable",
                     };
-                    println!("{}", json!({ "verified": false, "kind": kind, "message": failure.to_string() }));
+                    say!("{}", json!({ "verified": false, "kind": kind, "message": failure.to_string() }));
                 }
             }
             ExitCode::FAILURE

@@ -3,6 +3,8 @@
 use std::{
     fs::{self, File},
     io,
+    net::Ipv4Addr,
+    os::unix::process::ExitStatusExt,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     time::Duration,
@@ -45,6 +47,10 @@ pub enum WayIn {
 pub struct Node {
     /// What runs it.
     pub kind: NodeKind,
+    /// The address it listens at.
+    pub host: Ipv4Addr,
+    /// The file of the network namespace it runs in, if not in that of this process.
+    pub namespace: Option<String>,
     /// The port for clients.
     pub client_port: u16,
     /// The port for peers.
@@ -60,6 +66,8 @@ pub struct Node {
     /// Settings, as environment variables: `QUORATE_A__B` and a value.
     pub settings: Vec<(String, String)>,
     log: PathBuf,
+    /// How long its log was when its process was started.
+    log_before: u64,
     child: Option<Child>,
 }
 
@@ -71,6 +79,8 @@ impl Node {
         let (data_dir, log) = (directory.join("data"), directory.join("log"));
         Self {
             kind,
+            host: Ipv4Addr::LOCALHOST,
+            namespace: None,
             client_port,
             peer_port,
             data_dir,
@@ -79,6 +89,7 @@ impl Node {
             advertise: None,
             settings: Vec::new(),
             log,
+            log_before: 0,
             child: None,
         }
     }
@@ -92,13 +103,13 @@ impl Node {
     /// Where clients reach it whatever it advertises.
     #[must_use]
     pub fn own_client_address(&self) -> String {
-        format!("127.0.0.1:{}", self.client_port)
+        format!("{}:{}", self.host, self.client_port)
     }
 
     /// Where its peers reach it.
     #[must_use]
     pub fn peer_address(&self) -> String {
-        format!("127.0.0.1:{}", self.peer_port)
+        format!("{}:{}", self.host, self.peer_port)
     }
 
     /// Starts the process.
@@ -107,6 +118,7 @@ impl Node {
     /// If it runs already or cannot be started.
     pub fn start(&mut self) {
         assert!(self.child.is_none(), "the node runs already");
+        self.log_before = self.log_bytes();
         let child = self.spawn().unwrap_or_else(|error| panic!("cannot start a node: {error}"));
         self.child = Some(child);
     }
@@ -120,7 +132,15 @@ impl Node {
             fs::create_dir_all(directory)?;
         }
         let log = File::options().create(true).append(true).open(&self.log)?;
-        let mut command = Command::new(program);
+        let mut command = match &self.namespace {
+            // It becomes the program: the process is the same.
+            Some(namespace) => {
+                let mut command = Command::new("nsenter");
+                command.arg(format!("--net={namespace}")).arg("--").arg(program);
+                command
+            }
+            None => Command::new(program),
+        };
         for (name, _) in std::env::vars_os().filter(|(name, _)| name.as_encoded_bytes().starts_with(b"QUORATE_")) {
             command.env_remove(name);
         }
@@ -172,13 +192,23 @@ impl Node {
     pub async fn try_stop(&mut self) -> Result<(), String> {
         self.signal(Signal::TERM);
         let stopped = eventually("the process ends", STOP_MAX, async || match self.ended_by_itself() {
-            Some(status) if status.success() => Ok(Ok(())),
+            Some(status) if status.success() || self.ended_before_it_began(status) => Ok(Ok(())),
             Some(status) => Ok(Err(format!("it stopped with {status}"))),
             None => Err("it still runs".to_owned()),
         });
         let stopped = stopped.await.and_then(|(stopped, _)| stopped);
         self.kill_9();
         stopped
+    }
+
+    /// Whether it was asked to stop so early that the system ended it, before the program could have a say: it has not even
+    /// said that it starts.
+    fn ended_before_it_began(&self, status: ExitStatus) -> bool {
+        status.signal() == Some(Signal::TERM.as_raw()) && self.log_bytes() == self.log_before
+    }
+
+    fn log_bytes(&self) -> u64 {
+        fs::metadata(&self.log).map_or(0, |log| log.len())
     }
 
     /// Stops the process in its tracks until [`resume`](Self::resume).

@@ -138,6 +138,20 @@ pub enum Call {
         /// The first offset not yet committed.
         outcome: Outcome<u64>,
     },
+    /// The records before an offset were to be deleted; the first offset that is left.
+    Trim {
+        /// Before which.
+        before: u64,
+        /// The first offset that is left.
+        outcome: Outcome<u64>,
+    },
+    /// A consumer was told that what it was to read next is deleted.
+    Deleted {
+        /// What it was to read next.
+        offset: u64,
+        /// The first offset that is said to be left.
+        log_start: u64,
+    },
     /// After all faults and all sends, the partition was read from its first to its end offset by a fresh client.
     Drain {
         /// All of its records.

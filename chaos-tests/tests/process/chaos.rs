@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, fs, time::Duration};
 
 use quorate_chaos_tests::{
     chaos::{
-        self, Outcome, RunOptions,
+        self, NODES, Network, Outcome, RunOptions,
         nemesis::{NemesisKind, Pace},
     },
     harness::{Cli, NodeKind, alone, binary},
@@ -12,13 +12,14 @@ use quorate_chaos_tests::{
 
 use NemesisKind::{
     Clients, Clock, Corrupt, Damage, Delay, DiskErrors, Drain, FailSync, FullDisk, Grow, Isolate, Kill, OneWay, Pause,
-    PauseKill, PowerCut, Replace, Reset, Rolling, Sever, SlowDisk, Split, Stall, Stop, Throttle, VoteLoss, Wipe,
+    PauseKill, PowerCut, Replace, Reset, Ring, Rolling, Sever, SlowDisk, Snapshot, Split, Stall, Stop, Throttle, Trim,
+    VoteLoss, Wipe,
 };
 
 const FAULTS_FOR: Duration = Duration::from_secs(16);
 
 /// Every nemesis is in one of them at least.
-const RUNS: [(u64, NodeKind, &[NemesisKind]); 7] = [
+const RUNS: [(u64, NodeKind, &[NemesisKind]); 9] = [
     (1, NodeKind::Shipped, &[Kill, Pause, Isolate, Stop]),
     (2, NodeKind::Shipped, &[Split, Sever, Reset, Rolling]),
     (3, NodeKind::Shipped, &[OneWay, Stall, Delay, Throttle, Clients, Corrupt]),
@@ -26,6 +27,8 @@ const RUNS: [(u64, NodeKind, &[NemesisKind]); 7] = [
     (5, NodeKind::PowerLoss, &[SlowDisk, FullDisk, Clock, Drain, Kill]),
     (6, NodeKind::PowerLoss, &[FailSync, DiskErrors, Damage, Kill]),
     (7, NodeKind::PowerLoss, &[Grow, Replace, Wipe, Kill]),
+    (8, NodeKind::PowerLoss, &[Trim, Snapshot, Kill]),
+    (9, NodeKind::Shipped, &[Ring, Isolate, Kill]),
 ];
 
 async fn passes(run: usize) {
@@ -34,7 +37,9 @@ async fn passes(run: usize) {
     // What a run leaves behind is kept only if it fails.
     let results = std::env::temp_dir().join("quorate-chaos");
     let (nemeses, pace) = (nemeses.to_vec(), Pace::default());
-    let options = RunOptions { seed, nemeses, faults_for: FAULTS_FOR, pace, nodes, results };
+    let size = nemeses.iter().map(|kind| kind.nodes_min()).max().unwrap_or(NODES);
+    let network = Network::Proxies;
+    let options = RunOptions { seed, nemeses, faults_for: FAULTS_FOR, pace, size, network, nodes, results };
     let verdict = chaos::run(&options).await.unwrap();
     println!("{verdict}");
     assert_eq!(verdict.outcome, Outcome::Passed);
@@ -82,6 +87,34 @@ async fn histories_are_in_order_while_nodes_join_leave_and_are_replaced() {
     passes(6).await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn histories_are_in_order_while_records_are_deleted() {
+    passes(7).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn histories_are_in_order_on_five_nodes_of_which_no_two_reach_the_same_majority() {
+    passes(8).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn histories_are_in_order_where_packets_are_lost() {
+    let _alone = alone().await;
+    let directory = tempfile::tempdir().unwrap();
+    let results = directory.path().to_str().unwrap();
+    let faults = "isolate,one-way,stall,kill,wipe";
+    let run = ["run", "--netns", "--seed", "10", "--nemesis", faults, "--seconds", "10", "--results", results];
+    let ran = Cli::of(&binary("quorate-chaos")).run(&run, b"").await;
+    let table = String::from_utf8_lossy(&ran.stdout);
+    println!("{table}\n{}", ran.stderr);
+    match ran.code {
+        Some(3) => assert!(ran.stderr.contains("--netns is skipped"), "inconclusive"),
+        code => assert!(code == Some(0) && table.contains("seed 10: passed"), "{code:?}"),
+    }
+    let refused = Cli::of(&binary("quorate-chaos")).run(&["run", "--netns", "--nemesis", "delay"], b"").await;
+    assert_eq!(refused.code, Some(2), "{}", refused.stderr);
+}
+
 #[test]
 fn what_is_built_here_has_no_planted_bugs() {
     let variable = b"PLANTED_BUG";
@@ -125,8 +158,13 @@ async fn the_command_line_says_how_a_run_ended_by_its_exit_code() {
     fs::write(&history, "nonsense").unwrap();
     assert_eq!(chaos.run(&["check", path], b"").await.code, Some(1));
 
-    for wrong in [&["run", "--nemesis", "earthquake"][..], &["run", "--seed", "1", "--seeds", "2"], &["check"], &["rn"]]
-    {
+    for wrong in [
+        &["run", "--nemesis", "earthquake"][..],
+        &["run", "--seed", "1", "--seeds", "2"],
+        &["run", "--nemesis", "ring"],
+        &["check"],
+        &["rn"],
+    ] {
         assert_eq!(chaos.run(wrong, b"").await.code, Some(2), "{wrong:?}");
     }
     let listed = String::from_utf8(chaos.run(&["list"], b"").await.stdout).unwrap();

@@ -1,10 +1,12 @@
 //! Whom a fault hits, given who leads what.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fmt::{self, Display},
     time::Duration,
 };
+
+use quorate_faulty_vfs::SplitMix64;
 
 use super::{NemesisKind, Role, Step};
 use crate::{
@@ -67,6 +69,10 @@ pub enum Action {
     Replace(u64),
     /// A node loses its disk, and is started as before.
     Wipe(u64),
+    /// Of a partition that this number chooses, a part of its records is deleted that it chooses, too.
+    Trim(u64),
+    /// A node is cut off by these rules while all records of its partitions are deleted.
+    Snapshot(u64, Vec<(Link, Rule)>),
     /// A leader is killed, a voter loses power while it votes, and whom it may have elected is cut off.
     VoteLoss {
         /// The leader.
@@ -95,6 +101,8 @@ impl Display for Action {
             Self::Grow => write!(formatter, "a node joins"),
             Self::Replace(node) => write!(formatter, "node {node} loses its disk"),
             Self::Wipe(node) => write!(formatter, "node {node} loses its disk and is started as before"),
+            Self::Trim(_) => write!(formatter, "delete records of a partition"),
+            Self::Snapshot(node, _) => write!(formatter, "cut node {node} off, delete all records of its partitions"),
             Self::VoteLoss { leader, voter, elected } => {
                 write!(formatter, "kill node {leader}, let node {voter} vote and lose power, cut off {elected:?}")
             }
@@ -140,7 +148,25 @@ pub fn aim(step: &Step, roles: &Roles) -> Result<Action, String> {
     Ok(match step.kind {
         NemesisKind::Kill | NemesisKind::PowerCut => Action::Kill(nodes),
         NemesisKind::Pause => Action::Pause(nodes),
-        NemesisKind::Isolate | NemesisKind::Split => all(both(), Rule::Drop),
+        NemesisKind::Split => all(both(), Rule::Drop),
+        NemesisKind::Isolate => {
+            let minority_max = (roles.members.len() as u64 - 1) / 2;
+            let with = others.iter().copied().take((choice % minority_max.max(1)) as usize);
+            let minority: Vec<u64> = nodes.iter().copied().chain(with).collect();
+            let outside = |link: &Link| minority.contains(&link.from) != minority.contains(&link.to);
+            let (out, back) = (links(&roles.members, &minority, true), links(&roles.members, &minority, false));
+            let cut: BTreeSet<Link> = out.into_iter().chain(back).filter(outside).collect();
+            all(cut.into_iter().collect(), Rule::Drop)
+        }
+        NemesisKind::Ring => {
+            let cut = ring(&roles.members, choice);
+            if cut.is_empty() {
+                return Err(format!("all of {:?} are neighbours on a ring", roles.members));
+            }
+            all(cut, Rule::Drop)
+        }
+        NemesisKind::Trim => Action::Trim(choice),
+        NemesisKind::Snapshot => Action::Snapshot(first, both().into_iter().map(|link| (link, Rule::Drop)).collect()),
         NemesisKind::Sever => all(vec![Link { from: first, to: other }, Link { from: other, to: first }], Rule::Drop),
         NemesisKind::OneWay => {
             let links = match choice % 4 {
@@ -260,11 +286,26 @@ pub(super) fn links(members: &[u64], nodes: &[u64], out: bool) -> Vec<Link> {
     links
 }
 
+/// The links between those that are no neighbours on a ring, in an order that `choice` decides: everyone keeps as many on each
+/// side as make a majority with it.
+fn ring(members: &[u64], choice: u64) -> Vec<Link> {
+    let mut random = SplitMix64::new(choice);
+    let mut ring = members.to_vec();
+    for end in (1..ring.len()).rev() {
+        ring.swap(end, random.below(end as u64 + 1) as usize);
+    }
+    let (count, reach) = (ring.len(), (ring.len() / 2).div_ceil(2));
+    let place = |node: u64| ring.iter().position(|other| *other == node).unwrap_or_default();
+    let far = |link: &Link| {
+        let apart = place(link.from).abs_diff(place(link.to));
+        apart.min(count - apart) > reach
+    };
+    links(members, members, true).into_iter().filter(far).collect()
+}
+
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
-    use std::collections::BTreeSet;
-
     use super::*;
 
     fn roles() -> Roles {
@@ -323,6 +364,41 @@ mod tests {
             [(3, 2)].into(),
         ];
         assert_eq!(one_way, expected.into());
+    }
+
+    #[test]
+    fn on_a_ring_everyone_reaches_a_majority_and_no_two_the_same() {
+        for count in [4, 5, 6, 7] {
+            let members: Vec<u64> = (1..=count).collect();
+            for choice in 0..50 {
+                let cut = ring(&members, choice);
+                assert!(cut.iter().all(|link| cut.contains(&Link { from: link.to, to: link.from })));
+                let reached = |node: &u64| -> BTreeSet<u64> {
+                    members.iter().copied().filter(|to| !cut.contains(&Link { from: *node, to: *to })).collect()
+                };
+                let views: BTreeSet<_> = members.iter().map(reached).collect();
+                assert!(views.iter().all(|view| view.len() as u64 > count / 2), "{views:?}");
+                assert_eq!(views.len() as u64, count, "{views:?}");
+            }
+        }
+        assert!(ring(&[1, 2, 3], 1).is_empty());
+        assert_ne!(ring(&[1, 2, 3, 4, 5], 1), ring(&[1, 2, 3, 4, 5], 2));
+    }
+
+    #[test]
+    fn a_minority_of_five_is_cut_off_as_a_whole() {
+        let roles = Roles { members: (1..=5).collect(), ..roles() };
+        let cuts = (0..64).map(|choice| {
+            let step = step(NemesisKind::Isolate, Role::Leader, choice << 32);
+            cut(&aim(&step, &roles).unwrap())
+        });
+        let cuts: BTreeSet<_> = cuts.collect();
+        let around = |minority: [u64; 2]| -> BTreeSet<(u64, u64)> {
+            let pairs = [3, 4, 5].iter().flat_map(|other| minority.map(|node| (node, *other)));
+            pairs.flat_map(|(one, other)| [(one, other), (other, one)]).collect()
+        };
+        assert!(cuts.contains(&around([1, 2])), "{cuts:?}");
+        assert!(cuts.iter().any(|cut| cut.len() == 8), "one of them alone");
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! has lost its process to another does not touch it when it is healed.
 
 mod damage;
+mod deletion;
 mod membership;
 mod vote_loss;
 
@@ -12,7 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use quorate::{Client, PartitionId};
+use quorate::{Client, PartitionId, ReplicaRole};
 use tokio::time::sleep_until;
 
 use super::{Action, Entry, NemesisKind, Observer, Role, State, Step, aim};
@@ -36,6 +37,8 @@ const SYNC_HELD_MS_MAX: u64 = 200;
 /// How long it is tried in the end to install a kind of fault, and how long each then lasts.
 const CATCH_UP_MAX: Duration = Duration::from_secs(15);
 const CATCH_UP_LASTS_MAX: Duration = Duration::from_secs(2);
+/// A node that has more replicas in doubt than this, and than a tenth of all it has, is not given new ones.
+const DOUBTED_MAX: usize = 2;
 /// How long a process is paused before it is killed, at most.
 const PAUSE_BEFORE_KILL_MAX: Duration = Duration::from_secs(2);
 /// What the cluster is asked to do is tried for so long at a time.
@@ -152,7 +155,7 @@ impl<'a> Injector<'a> {
                 Event::Heal => self.heal(step),
                 Event::ResetAgain => {
                     if let Some(Action::Reset(links)) = self.in_force.get(&step.fault) {
-                        self.cluster.links.reset(links);
+                        let _ = self.cluster.reset(links);
                     }
                 }
             }
@@ -235,11 +238,11 @@ impl<'a> Injector<'a> {
             }
             Action::Rolling(nodes) => self.roll(fault, &nodes).await?,
             Action::Links(links) => {
-                self.cluster.links.install(fault, links.clone());
+                self.cluster.break_links(fault, links.clone())?;
                 Action::Links(links)
             }
             Action::Reset(links) => {
-                self.cluster.links.reset(&links);
+                self.cluster.reset(&links)?;
                 Action::Reset(links)
             }
             Action::Faults(nodes, faults) => {
@@ -252,19 +255,24 @@ impl<'a> Injector<'a> {
             }
             Action::Damage(node) => {
                 let mut replicas = self.replicas_on(node).await?;
+                // With more of them in doubt at once the whole disk is, and none is replaced.
+                let failed = replicas.iter().filter(|(_, _, role)| *role == ReplicaRole::Failed).count();
+                if failed >= DOUBTED_MAX {
+                    return Err(format!("{failed} replicas of node {node} have not been replaced yet"));
+                }
                 // A partition is replaced on the same node once an hour only.
-                replicas.retain(|(partition, _)| !self.altered.contains(&(node, *partition)));
+                replicas.retain(|(partition, ..)| !self.altered.contains(&(node, *partition)));
                 self.take(fault, Held::Killed, &[node], |held| held.is_none())?;
                 self.node(node).kill_9();
                 let count = replicas.len().max(1);
                 replicas.rotate_left(step.choice as usize % count);
                 let data_dir = self.node(node).data_dir.clone();
-                let altered = replicas.iter().find(|(_, replica)| {
+                let altered = replicas.iter().find(|(_, replica, _)| {
                     damage::alter(&data_dir, *replica, step.choice)
                         .inspect_err(|why| tracing::debug!(why, "not damaged"))
                         .is_ok()
                 });
-                let Some((partition, _)) = altered else {
+                let Some((partition, ..)) = altered else {
                     self.release(fault);
                     return Err("no log is long enough".to_owned());
                 };
@@ -280,6 +288,18 @@ impl<'a> Injector<'a> {
             }
             Action::Replace(node) => self.lose(node)?,
             Action::Wipe(node) => self.wipe(node).await?,
+            Action::Trim(choice) => {
+                self.trim(choice).await?;
+                action
+            }
+            Action::Snapshot(node, cut) => {
+                self.cluster.break_links(fault, cut)?;
+                if let Err(why) = self.trim_all(node).await {
+                    self.heal_links(fault);
+                    return Err(why);
+                }
+                action
+            }
             Action::VoteLoss { leader, voter, elected } => {
                 self.lose_vote(fault, leader, voter, &elected).await?;
                 action
@@ -368,7 +388,7 @@ impl<'a> Injector<'a> {
     fn heal(&mut self, step: &Step) {
         let Some(action) = self.in_force.remove(&step.fault) else { return };
         match &action {
-            Action::Links(_) | Action::VoteLoss { .. } => self.cluster.links.heal(step.fault),
+            Action::Links(_) | Action::VoteLoss { .. } | Action::Snapshot(..) => self.heal_links(step.fault),
             Action::Faults(nodes, faults) => {
                 self.node_faults.remove(&step.fault);
                 self.apply_node_faults(nodes);
@@ -383,6 +403,12 @@ impl<'a> Injector<'a> {
         }
         self.release(step.fault);
         self.log(step, State::Healed, action.to_string());
+    }
+
+    fn heal_links(&mut self, fault: u64) {
+        if let Err(why) = self.cluster.heal(fault) {
+            self.defects.add(format!("links cannot be healed: {why}"));
+        }
     }
 
     /// Kills processes and starts them again, but for those that another fault has killed and will start.

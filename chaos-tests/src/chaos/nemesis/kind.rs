@@ -61,6 +61,12 @@ pub enum NemesisKind {
     Corrupt,
     /// See [`definition`](Self::definition).
     PowerCut,
+    /// See [`definition`](Self::definition).
+    Ring,
+    /// See [`definition`](Self::definition).
+    Trim,
+    /// See [`definition`](Self::definition).
+    Snapshot,
 }
 
 /// Whom a fault hits.
@@ -113,7 +119,7 @@ impl Role {
 
 impl NemesisKind {
     /// All of them.
-    pub const ALL: [Self; 27] = [
+    pub const ALL: [Self; 30] = [
         Self::Kill,
         Self::Pause,
         Self::Isolate,
@@ -141,6 +147,9 @@ impl NemesisKind {
         Self::VoteLoss,
         Self::Corrupt,
         Self::PowerCut,
+        Self::Ring,
+        Self::Trim,
+        Self::Snapshot,
     ];
 
     /// Its name on the command line and in reports.
@@ -174,6 +183,9 @@ impl NemesisKind {
             Self::VoteLoss => "vote-loss",
             Self::Corrupt => "corrupt",
             Self::PowerCut => "power-cut",
+            Self::Ring => "ring",
+            Self::Trim => "trim",
+            Self::Snapshot => "snapshot",
         }
     }
 
@@ -191,7 +203,9 @@ impl NemesisKind {
                 "processes are killed (kill -9) and started again; unless with --shipped, their disks forget what was not synced"
             }
             Self::Pause => "processes are stopped in their tracks (SIGSTOP) and go on",
-            Self::Isolate => "a node is cut off from all its peers: a minority of one against the majority",
+            Self::Isolate => {
+                "a minority is cut off from the majority: one node of three or four, up to two of five, three of seven"
+            }
             Self::Split => "every node is cut off from every other: there is no majority",
             Self::Sever => "two nodes are cut off from each other; both reach the third",
             Self::OneWay => "bytes from one node to another, or to or from all others, vanish; the other way they flow",
@@ -202,6 +216,13 @@ impl NemesisKind {
             Self::PauseKill => "processes are stopped in their tracks, then killed",
             Self::Rolling => {
                 "one process after the other is asked to stop and started again, each once the one before is back"
+            }
+            Self::Ring => {
+                "every node reaches only its neighbours on a ring, a majority of all, and no two of them the same one"
+            }
+            Self::Trim => "records of a partition are deleted: half of them, most, or all",
+            Self::Snapshot => {
+                "a follower is cut off until what it lacks is deleted: it has to be brought up to date by snapshots"
             }
             Self::PowerCut => "all nodes lose power at once, and are started again",
             Self::Corrupt => "bits flip on their way between nodes, and between clients and nodes",
@@ -242,6 +263,21 @@ impl NemesisKind {
         )
     }
 
+    /// Whether only a proxy does it to connections, and no router to packets.
+    #[must_use]
+    pub fn needs_proxies(self) -> bool {
+        matches!(self, Self::Reset | Self::Delay | Self::Throttle | Self::Corrupt)
+    }
+
+    /// How many nodes a cluster needs for it.
+    #[must_use]
+    pub fn nodes_min(self) -> u16 {
+        match self {
+            Self::Ring => 5,
+            _ => 3,
+        }
+    }
+
     /// Whom it may hit.
     #[must_use]
     pub fn roles(self) -> &'static [Role] {
@@ -250,7 +286,8 @@ impl NemesisKind {
             Self::Kill => &[Leader, Follower, MetadataLeader, Majority, All],
             Self::Pause => &[Leader, Follower, MetadataLeader, Majority],
             Self::Isolate | Self::OneWay | Self::Stall | Self::Stop => &[Leader, Follower, MetadataLeader],
-            Self::Split | Self::Rolling | Self::Grow | Self::PowerCut => &[All],
+            Self::Split | Self::Rolling | Self::Grow | Self::PowerCut | Self::Ring | Self::Trim => &[All],
+            Self::Snapshot => &[Follower],
             Self::Sever => &[Leader, MetadataLeader],
             Self::Reset | Self::Delay | Self::Throttle | Self::Corrupt | Self::Clients | Self::FullDisk => {
                 &[Leader, Follower, All]

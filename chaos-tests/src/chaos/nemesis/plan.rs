@@ -71,7 +71,10 @@ pub fn plan(seed: u64, kinds: &[NemesisKind], within: Duration, pace: Pace) -> V
         }
         let percent = |percent: u64| slot * percent as u32 / 100;
         let lasts = LASTS_PERCENT.0 + random.below(LASTS_PERCENT.1 - LASTS_PERCENT.0);
-        let lasts = if kinds_left.last() == Some(&NemesisKind::VoteLoss) { LASTS_LONG_PERCENT } else { lasts };
+        let lasts = match kinds_left.last() {
+            Some(NemesisKind::VoteLoss | NemesisKind::Snapshot) => LASTS_LONG_PERCENT,
+            _ => lasts,
+        };
         let at = random.below(90 - lasts);
         steps
             .extend(kinds_left.pop().map(|kind| step(&mut random, (kind, pace), begins + percent(at), percent(lasts))));

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use quorate::{ConsumedRecord, Consumer, Error, ErrorCode, Position};
+use quorate::{ConsumedRecord, Consumer, Error, ErrorCode, PartitionIndex, Position, TopicName};
 use quorate_faulty_vfs::SplitMix64;
 use tokio::task::JoinHandle;
 
@@ -43,8 +43,12 @@ async fn consume(process: Process, mut consumer: Consumer, topic: u32, seeks: bo
         match consumer.poll(POLL_WAIT).await {
             Ok(records) => record(&process, topic, invoked_ns, &records),
             Err(error) => {
-                note(&process, topic, invoked_ns, &error);
-                tokio::time::sleep(ERROR_PAUSE).await;
+                if let Some(Overtaken { index, log_start, .. }) = overtaken(&process, topic, invoked_ns, &error) {
+                    go_to(&process, &mut consumer, PartitionKey { topic, index }, log_start).await;
+                } else {
+                    note(&process, topic, invoked_ns, &error);
+                    tokio::time::sleep(ERROR_PAUSE).await;
+                }
             }
         }
     }
@@ -65,11 +69,43 @@ pub(in crate::chaos) fn read(record: &ConsumedRecord) -> Read {
 }
 
 async fn seek(process: &Process, consumer: &mut Consumer, partition: PartitionKey, back: u64) {
-    let invoked_ns = process.recorder.now_ns();
     let offset = consumer.position(partition.index).unwrap_or_default().saturating_sub(back);
+    go_to(process, consumer, partition, offset).await;
+}
+
+async fn go_to(process: &Process, consumer: &mut Consumer, partition: PartitionKey, offset: u64) {
+    let invoked_ns = process.recorder.now_ns();
     if consumer.seek(partition.index, Position::Offset(offset)).await.is_ok() {
         process.recorder.record(process.number, partition, invoked_ns, Call::Seek { offset });
     }
+}
+
+/// What a reader was to read next is deleted.
+pub(super) struct Overtaken<'a> {
+    pub(super) topic: Option<&'a TopicName>,
+    pub(super) index: PartitionIndex,
+    /// The first offset that is left.
+    pub(super) log_start: u64,
+}
+
+/// Whether a poll failed because of that.
+pub(super) fn as_overtaken(error: &Error) -> Option<(Overtaken<'_>, u64)> {
+    let Error::OffsetOutOfRange { place, offset, log_start_offset, .. } = error else { return None };
+    let overtaken = Overtaken {
+        topic: place.topic.as_ref(),
+        index: place.partition.unwrap_or_default(),
+        log_start: *log_start_offset,
+    };
+    (offset < log_start_offset).then_some((overtaken, *offset))
+}
+
+/// Whether a poll failed because of that; if so, history has it.
+fn overtaken<'a>(process: &Process, topic: u32, invoked_ns: u64, error: &'a Error) -> Option<Overtaken<'a>> {
+    let (overtaken, offset) = as_overtaken(error)?;
+    let partition = PartitionKey { topic, index: overtaken.index };
+    let call = Call::Deleted { offset, log_start: overtaken.log_start };
+    process.recorder.record(process.number, partition, invoked_ns, call);
+    Some(overtaken)
 }
 
 /// A failed poll of a member of a group. It is told no offsets that it would have to go on from.
@@ -94,7 +130,7 @@ fn note(process: &Process, topic: u32, invoked_ns: u64, error: &Error) {
             process.recorder.record(process.number, partition, invoked_ns, call);
         }
         Error::Corrupt { .. } => process.defects.add(format!("consumer {}: {error}", process.number)),
-        // What it polled lay below the end, and nothing is trimmed here.
+        // What it polled lay below the end.
         _ if error.code() == Some(ErrorCode::OffsetOutOfRange) => {
             process.defects.add(format!("consumer {} is beyond the end: {error}", process.number));
         }

@@ -3,7 +3,7 @@
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use quorate::{
-    Client, CommitMode, ConsumedRecord, ErrorCode, GroupConsumer, Name, PartitionId, RebalanceEvent, TopicId,
+    Client, CommitMode, ConsumedRecord, ErrorCode, GroupConsumer, Name, PartitionId, Position, RebalanceEvent, TopicId,
 };
 use quorate_faulty_vfs::SplitMix64;
 use tokio::{
@@ -12,7 +12,11 @@ use tokio::{
     time::{MissedTickBehavior, interval, timeout},
 };
 
-use super::{Process, TIMEOUT, consumers, mortal::Mortal};
+use super::{
+    Process, TIMEOUT,
+    consumers::{self, Overtaken},
+    mortal::Mortal,
+};
 use crate::{
     chaos::{
         cluster::{connect, partitions, topic_name},
@@ -135,10 +139,15 @@ async fn member(process: &Process, topics: &Topics, mode: CommitMode, mut leavin
         let invoked_ns = process.recorder.now_ns();
         match consumer.poll(POLL_WAIT).await {
             Ok(records) => record(process, topics, invoked_ns, &records),
-            Err(error) => {
-                consumers::note_of_member(process, &error);
-                tokio::time::sleep(ERROR_PAUSE).await;
-            }
+            Err(error) => match consumers::as_overtaken(&error) {
+                Some((overtaken, offset)) => {
+                    go_on(process, topics, &mut consumer, &overtaken, (invoked_ns, offset)).await
+                }
+                None => {
+                    consumers::note_of_member(process, &error);
+                    tokio::time::sleep(ERROR_PAUSE).await;
+                }
+            },
         }
         if mode == CommitMode::Manual && random.chance(1, COMMIT_ONCE_IN) {
             commit(process, topics, &mut consumer).await;
@@ -146,6 +155,28 @@ async fn member(process: &Process, topics: &Topics, mode: CommitMode, mut leavin
     }
     if let Err(error) = consumer.close().await {
         tracing::debug!(%error, "a member left badly");
+    }
+}
+
+/// Goes on with the first record that is left, if the member still has the partition.
+async fn go_on(
+    process: &Process,
+    topics: &Topics,
+    consumer: &mut GroupConsumer,
+    overtaken: &Overtaken<'_>,
+    (invoked_ns, offset): (u64, u64),
+) {
+    let is_it = |id: &PartitionId| {
+        id.index == overtaken.index && overtaken.topic.is_none_or(|topic| consumer.topic(*id) == Some(topic))
+    };
+    let Some(id) = consumer.assignment().into_iter().find(is_it) else { return };
+    let Some(partition) = key(topics, id) else { return };
+    let call = Call::Deleted { offset, log_start: overtaken.log_start };
+    process.recorder.record(process.number, partition, invoked_ns, call);
+    let invoked_ns = process.recorder.now_ns();
+    if consumer.seek(id, Position::Offset(overtaken.log_start)).await.is_ok() {
+        let call = Call::Seek { offset: overtaken.log_start };
+        process.recorder.record(process.number, partition, invoked_ns, call);
     }
 }
 

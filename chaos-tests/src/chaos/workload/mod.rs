@@ -30,6 +30,8 @@ const END_READERS_FROM: u32 = 200;
 pub(super) const DRAIN: u32 = 300;
 /// The process that reads the files of the nodes.
 pub(super) const FILES: u32 = 400;
+/// The process that injects faults.
+pub(super) const FAULTS: u32 = 410;
 
 const CONSUMERS_PER_TOPIC: u32 = 2;
 const END_READERS: u32 = 2;

@@ -133,6 +133,28 @@ proptest! {
     }
 
     #[test]
+    fn what_was_deleted_is_not_lost(seed: u64) {
+        found(seed, &[], |history| history.trim(400, Outcome::Ok(400), true));
+        found(seed, &[], |history| history.trim(400, Outcome::Info("no answer".to_owned()), true));
+        found(seed, &[], |history| history.trim(400, Outcome::Info("no answer".to_owned()), false));
+        found(seed, &[], |history| history.trim(400, Outcome::Fail("refused".to_owned()), false));
+        found(seed, &[TrimmedRead], |history| history.trim(400, Outcome::Ok(400), false));
+        let kinds = |history: &History| kinds(&history.operations);
+        let mut refused = History::new(clean(seed), seed);
+        refused.trim(400, Outcome::Fail("refused".to_owned()), true);
+        assert!(kinds(&refused).is_superset(&[LostWrite, ReplicaDivergence].into()));
+    }
+
+    #[test]
+    fn a_deletion_nobody_asked_for_is_found(seed: u64) {
+        found(seed, &[], |history| { history.trim(400, Outcome::Ok(400), true); history.tell_deleted(400); });
+        // They are read all the same.
+        found(seed, &[FalseTrim, TrimmedRead], |history| history.trim(400, Outcome::Ok(401), true));
+        found(seed, &[FalseTrim], |history| { history.trim(400, Outcome::Ok(400), true); history.tell_deleted(401); });
+        found(seed, &[FalseTrim], |history| history.tell_deleted(1));
+    }
+
+    #[test]
     fn a_replica_that_gives_readers_other_records_is_found(seed: u64) {
         found(seed, &[], |history| history.read_replicas(|_, _| ()));
         found(seed, &[ReplicaDivergence], |history| history.read_replicas(|reads, at| _ = reads.remove(at)));

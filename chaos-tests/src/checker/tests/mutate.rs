@@ -312,6 +312,28 @@ impl History {
         }
     }
 
+    /// Records are to be deleted before the drain; if they are, it does not return them, and node 1 has given them up.
+    pub(super) fn trim(&mut self, before: u64, outcome: Outcome<u64>, is_done: bool) {
+        let at = self.operations.iter().position(|operation| matches!(operation.call, Call::Drain { .. })).unwrap();
+        let now = self.operations[at].invoked_ns - 500;
+        self.operations.insert(at, trim_at(now, Call::Trim { before, outcome }));
+        if !is_done {
+            return;
+        }
+        self.drain().retain(|(offset, _)| *offset >= before);
+        for operation in &mut self.operations {
+            if let Call::Replica { node: 1, outcome: Outcome::Ok(log) } = &mut operation.call {
+                log.retain(|entry| entry.end_offset > before);
+            }
+        }
+    }
+
+    /// In the end, a consumer is told that what it was to read next is deleted.
+    pub(super) fn tell_deleted(&mut self, log_start: u64) {
+        let now = self.operations.last().unwrap().completed_ns;
+        self.operations.push(trim_at(now, Call::Deleted { offset: 0, log_start }));
+    }
+
     pub(super) fn alter_a_replicas_entry(&mut self) {
         let at = self.random.below(1_000) as usize;
         let term_too = self.random.chance(1, 2);
@@ -332,4 +354,8 @@ impl History {
         assert!(self.operations.iter().all(|operation| operation.partition == PARTITION));
         *self.replica() = Outcome::Fail("refused".to_owned());
     }
+}
+
+fn trim_at(now: u64, call: Call) -> Operation {
+    Operation { process: 410, partition: PARTITION, invoked_ns: now, completed_ns: now + 1, call }
 }

@@ -80,13 +80,13 @@ impl Row {
     pub(super) fn show(&self) {
         let missed: String = self.missed.iter().map(|missed| format!(" ! {missed}")).collect();
         let Some(measured) = self.measured else {
-            return println!("{:<38}{missed}", self.what);
+            return say!("{:<38}{missed}", self.what);
         };
         let OneNode { before_p99_seconds, during_p99_seconds, leader_changes, stopped_after_seconds, .. } = measured;
         let (before, during) = (before_p99_seconds * 1e3, during_p99_seconds * 1e3);
         let stopped =
             stopped_after_seconds.map(|stopped| format!(", stopped after {stopped:.2} s")).unwrap_or_default();
-        println!(
+        say!(
             "{:<38} produce p99 {before:.1} ms, then {during:.1} ms ({:.2}), {leader_changes} leaders changed{stopped}{missed}",
             self.what,
             during / before

@@ -66,13 +66,8 @@ pub(crate) async fn run(name: &str) {
     let segment_bytes = script.lines().find_map(|line| line.strip_prefix("> segment-bytes ")?.parse().ok());
     let setup = Setup { segment_bytes: segment_bytes.unwrap_or(Setup::default().segment_bytes), ..Setup::default() };
     let cluster = TestCluster::start_with(setup).await;
-    let mut runner = Runner {
-        cluster,
-        names: BTreeMap::new(),
-        started: BTreeMap::new(),
-        ends: BTreeMap::new(),
-        remembered: None,
-    };
+    let mut runner =
+        Runner { cluster, names: BTreeMap::new(), started: BTreeMap::new(), ends: BTreeMap::new(), remembered: None };
     let mut found = String::new();
     for line in script.lines() {
         if let Some(command) = line.strip_prefix("> ") {

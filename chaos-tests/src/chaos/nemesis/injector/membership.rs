@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use quorate::{Departure, ErrorCode, NodeId, PartitionId, ReplicaId};
+use quorate::{Departure, ErrorCode, NodeId, PartitionId, ReplicaId, ReplicaRole};
 
 use super::{Action, Injector, connect};
 
@@ -165,15 +165,15 @@ impl Injector<'_> {
         Ok(())
     }
 
-    /// The replicas of partitions on a node. That of the metadata is not among them: without it a node does not start, and has to
+    /// The replicas of partitions on a node, and what they are. That of the metadata is not among them: without it a node does not start, and has to
     /// be replaced.
-    pub(super) async fn replicas_on(&self, node: u64) -> Result<Vec<(PartitionId, ReplicaId)>, String> {
+    pub(super) async fn replicas_on(&self, node: u64) -> Result<Vec<(PartitionId, ReplicaId, ReplicaRole)>, String> {
         let mut found = Vec::new();
         for topic in self.admin.topics().await.map_err(|error| error.to_string())? {
             for partition in &topic.partitions {
                 let id = PartitionId { topic: topic.id, index: partition.index };
                 let here = partition.replicas.iter().filter(|replica| replica.node.0 == node);
-                found.extend(here.map(|replica| (id, replica.id)));
+                found.extend(here.map(|replica| (id, replica.id, replica.role)));
             }
         }
         Ok(found)

@@ -39,12 +39,12 @@ impl Injector<'_> {
             .flatten()
             .map(|link| (link, Rule::Drop))
             .collect();
-        self.cluster.links.install(fault, cut);
+        let broken = self.cluster.break_links(fault, cut);
         self.node(voter).kill_9();
         if power_loss {
             self.node(voter).hold_sync(false);
         }
         self.release(fault);
-        Ok(())
+        broken
     }
 }
