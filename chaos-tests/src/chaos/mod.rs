@@ -18,6 +18,7 @@ pub mod pipelining;
 mod replica_logs;
 mod report;
 mod results;
+pub mod retries;
 mod run;
 mod timing;
 mod verdict;

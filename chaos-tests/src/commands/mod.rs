@@ -9,6 +9,7 @@ pub(crate) mod pipelining;
 #[cfg(feature = "planted-bugs")]
 pub(crate) mod planted;
 pub(crate) mod replay;
+pub(crate) mod retries;
 pub(crate) mod run;
 pub(crate) mod verify_lines;
 

@@ -41,6 +41,21 @@ impl Value {
     }
 }
 
+impl Value {
+    /// Its two numbers alone.
+    #[must_use]
+    pub fn encode_short(self) -> Bytes {
+        format!("{} {}", self.process, self.number).into()
+    }
+
+    /// The value of these bytes.
+    #[must_use]
+    pub fn decode_short(bytes: &[u8]) -> Option<Self> {
+        let (process, number) = std::str::from_utf8(bytes).ok()?.split_once(' ')?;
+        Some(Self { process: process.parse().ok()?, number: number.parse().ok()? })
+    }
+}
+
 impl From<(u32, u64)> for Value {
     fn from((process, number): (u32, u64)) -> Self {
         Self { process, number }
