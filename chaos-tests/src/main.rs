@@ -16,7 +16,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
-use commands::{check, failover, figures, grow, list, pipelining, replay, retries, run, verify_lines};
+use commands::{check, failover, figures, grow, list, pipelining, repair, replay, retries, run, verify_lines};
 
 /// Tortures clusters of real processes and judges what came out of them
 #[derive(Debug, Parser)]
@@ -57,6 +57,8 @@ enum Command {
     Pipelining(pipelining::Arguments),
     /// Has producers send again what was appended already while leaders fail, and looks whether anything is there twice
     Retries(retries::Arguments),
+    /// Overwrites half of what a node has finished, and measures how fast that is found and mended from the others
+    Repair(repair::Arguments),
     /// Has each bug of this build in turn, and looks whether a run finds it
     #[cfg(feature = "planted-bugs")]
     Planted(commands::planted::Arguments),
@@ -75,6 +77,7 @@ fn main() -> ExitCode {
         Command::Failover(arguments) => failover::run(&arguments, output),
         Command::Grow(arguments) => grow::run(&arguments, output),
         Command::Pipelining(arguments) => pipelining::run(&arguments, output),
+        Command::Repair(arguments) => repair::run(&arguments, output),
         Command::Retries(arguments) => retries::run(&arguments, output),
         #[cfg(feature = "planted-bugs")]
         Command::Planted(arguments) => commands::planted::run(&arguments, output),

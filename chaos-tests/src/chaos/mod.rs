@@ -15,6 +15,7 @@ pub mod nemesis;
 pub mod one_node;
 mod options;
 pub mod pipelining;
+pub mod repair;
 mod replica_logs;
 mod report;
 mod results;

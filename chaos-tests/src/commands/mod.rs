@@ -8,6 +8,7 @@ pub(crate) mod list;
 pub(crate) mod pipelining;
 #[cfg(feature = "planted-bugs")]
 pub(crate) mod planted;
+pub(crate) mod repair;
 pub(crate) mod replay;
 pub(crate) mod retries;
 pub(crate) mod run;

@@ -220,7 +220,7 @@ impl NemesisKind {
             Self::Ring => {
                 "every node reaches only its neighbours on a ring, a majority of all, and no two of them the same one"
             }
-            Self::Trim => "records of a partition are deleted: half of them, most, or all",
+            Self::Trim => "records of a partition of one topic are deleted: half of them, most, or all",
             Self::Snapshot => {
                 "a follower is cut off until what it lacks is deleted: it has to be brought up to date by snapshots"
             }

@@ -14,6 +14,8 @@ use crate::{
     history::{Call, Outcome, PartitionKey, Recorder},
 };
 
+/// The only topic of which records are deleted: of the others, all is read back in the end.
+const TOPIC: u32 = 2;
 /// How much of what there is may be deleted, in percent.
 const PERCENT: [u64; 3] = [50, 90, 100];
 /// So long the others go on before what a node lacks is deleted.
@@ -22,16 +24,16 @@ const AHEAD: Duration = Duration::from_millis(300);
 impl Injector<'_> {
     /// Deletes records of a partition.
     pub(super) async fn trim(&self, choice: u64) -> Result<(), String> {
-        let all: Vec<PartitionKey> = partitions().collect();
+        let all: Vec<PartitionKey> = deleted_from().collect();
         let percent = PERCENT[(choice >> 8) as usize % PERCENT.len()];
         trim(&self.admin, self.recorder, all[choice as usize % all.len()], percent).await
     }
 
-    /// Deletes all records of the partitions of which a node has a replica, at the same time.
+    /// Deletes all records of those partitions of which a node has a replica, at the same time.
     pub(super) async fn trim_all(&self, node: u64) -> Result<(), String> {
         tokio::time::sleep(AHEAD).await;
         let mut concerned = Vec::new();
-        for partition in partitions() {
+        for partition in deleted_from() {
             let topic = topic_name(partition.topic)?;
             let info = self.admin.topic(&topic).await.map_err(|error| error.to_string())?;
             let of_node = info.partitions.iter().find(|of| of.index == partition.index);
@@ -39,10 +41,17 @@ impl Injector<'_> {
                 concerned.push(partition);
             }
         }
+        if concerned.is_empty() {
+            return Err(format!("node {node} has no replica of what may be deleted"));
+        }
         let trims = concerned.into_iter().map(|partition| trim(&self.admin, self.recorder, partition, 100));
         let failures: Vec<String> = join_all(trims).await.into_iter().filter_map(Result::err).collect();
         if failures.is_empty() { Ok(()) } else { Err(failures.join("; ")) }
     }
+}
+
+fn deleted_from() -> impl Iterator<Item = PartitionKey> {
+    partitions().filter(|partition| partition.topic == TOPIC)
 }
 
 /// Whatever came of it is in the history.

@@ -1,0 +1,169 @@
+//! How fast what a disk has forgotten is found and fetched from the other replicas.
+
+use std::{
+    fmt::{self, Display},
+    fs::{self, File},
+    io,
+    os::unix::fs::FileExt,
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
+use quorate::{Client, ProducerRecord, Record, ReplicaInfo, ReplicaRole, TopicName};
+use quorate_log_engine::{InspectOptions, RealVfs, inspect};
+use serde::Serialize;
+
+use super::cluster::{ChaosCluster, Network, Shape, connect};
+use crate::harness::{NodeKind, eventually};
+
+const NODES: u16 = 3;
+/// The node whose disk forgets.
+const NODE: u64 = 3;
+const TOPIC: &str = "repair";
+const PARTITIONS: u32 = 4;
+const SEGMENT_BYTES: u64 = 16 << 20;
+const RECORD_BYTES: usize = 16 << 10;
+/// What is finished is looked through as often and as fast as can be: what is measured is the repair.
+const SETTINGS: [(&str, &str); 2] =
+    [("QUORATE_LOG__SCRUB_INTERVAL", "1min"), ("QUORATE_LOG__SCRUB_BYTES_PER_SECOND", "1GiB")];
+const TIMEOUT: Duration = Duration::from_secs(30);
+const ALIKE_MAX: Duration = Duration::from_secs(120);
+const MARKED_AFTER: Duration = Duration::from_secs(3);
+/// A pass of the scrubber begins once a minute.
+const FOUND_MAX: Duration = Duration::from_secs(180);
+const MENDED_MAX: Duration = Duration::from_secs(600);
+
+/// What came of it.
+#[derive(Clone, Debug, Serialize)]
+pub struct Repair {
+    /// Segments of which half was overwritten.
+    pub segments: usize,
+    /// The bytes that were, in millions of 2^20.
+    pub damaged_mib: f64,
+    /// From the start of the node until all damage was known, in seconds.
+    pub found_after_seconds: f64,
+    /// From then until there was none, in seconds.
+    pub mended_after_seconds: f64,
+    /// Whether every log of the node is whole again, all checksums included.
+    pub whole: bool,
+}
+
+impl Repair {
+    /// What was put back a second, in units of 2^20 bytes: what was mended while other damage was still to be found counts as
+    /// if it had been mended later.
+    #[must_use]
+    pub fn mib_per_second(&self) -> f64 {
+        self.damaged_mib / self.mended_after_seconds
+    }
+}
+
+impl Display for Repair {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { segments, damaged_mib, found_after_seconds, mended_after_seconds, whole } = self;
+        let rate = self.mib_per_second();
+        writeln!(formatter, "{damaged_mib:.0} MiB of {segments} finished segments of one node overwritten")?;
+        writeln!(formatter, "  found after    {found_after_seconds:.1} s")?;
+        writeln!(formatter, "  mended after   {mended_after_seconds:.1} s more: {rate:.1} MiB/s")?;
+        write!(formatter, "  whole again    {}", if *whole { "yes, every checksum fits" } else { "NO" })
+    }
+}
+
+/// Writes so much, overwrites half of each finished segment of one node while that is down, and waits until it has mended them.
+///
+/// # Errors
+/// If the cluster does not come up, or the damage is not found or not mended in time.
+pub async fn repair(mib: u64, directory: &Path) -> Result<Repair, String> {
+    let settings = SETTINGS.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
+    let shape =
+        Shape { kind: NodeKind::Shipped, network: Network::PeerProxies, segment_bytes: SEGMENT_BYTES, settings };
+    let mut cluster = ChaosCluster::start(NODES, shape, directory).await?;
+    let topic: TopicName = TOPIC.parse().map_err(|error| format!("{TOPIC}: {error}"))?;
+    let client = connect(&cluster.servers(), TIMEOUT).await?;
+    cluster.create_topic(&client, &topic, PARTITIONS).await?;
+    fill(&client, &topic, mib).await?;
+    let (info, _) = cluster.wait_until_replicas_agree(&client, &topic, ALIKE_MAX).await?;
+    let at = NODE as usize - 1;
+    let replicas = info.partitions.iter().flat_map(|partition| &partition.replicas);
+    let of_node = replicas.filter(|replica| replica.node.0 == NODE);
+    let data_dir = cluster.nodes[at].data_dir.join("replicas");
+    let logs: Vec<PathBuf> = of_node.map(|replica| data_dir.join(format!("replica-{}", replica.id))).collect();
+    // How far the log is settled is written down once a second: behind that, an opened log is read as a whole.
+    tokio::time::sleep(MARKED_AFTER).await;
+    cluster.nodes[at].kill_9();
+    let (mut segments, mut bytes, mut damaged) = (0, 0, 0);
+    for log in &logs {
+        let overwritten = overwrite(log).map_err(|error| format!("{}: {error}", log.display()))?;
+        damaged += usize::from(overwritten.0 > 0);
+        (segments, bytes) = (segments + overwritten.0, bytes + overwritten.1);
+    }
+    if segments == 0 {
+        return Err(format!("{mib} MiB are too little: no segment was finished"));
+    }
+    cluster.nodes[at].start();
+    let began = Instant::now();
+    eventually("all damage is known", FOUND_MAX, async || {
+        let found = known(&client, &topic).await?;
+        if found == damaged { Ok(()) } else { Err(format!("of {damaged} damaged replicas {found} are known")) }
+    })
+    .await?;
+    let found_after = began.elapsed();
+    eventually("all damage is mended", MENDED_MAX, async || match known(&client, &topic).await? {
+        0 => Ok(()),
+        left => Err(format!("{left} replicas are damaged")),
+    })
+    .await?;
+    let mended_after = began.elapsed() - found_after;
+    cluster.nodes[at].try_stop().await?;
+    let whole = logs.iter().all(|log| {
+        inspect(&RealVfs, log, InspectOptions { verify: true }, &mut |_| Ok(())).is_ok_and(|log| log.is_sound())
+    });
+    Ok(Repair {
+        segments,
+        damaged_mib: bytes as f64 / f64::from(1 << 20),
+        found_after_seconds: found_after.as_secs_f64(),
+        mended_after_seconds: mended_after.as_secs_f64(),
+        whole,
+    })
+}
+
+async fn fill(client: &Client, topic: &TopicName, mib: u64) -> Result<(), String> {
+    let producer = client.producer(topic).build().await.map_err(|error| error.to_string())?;
+    for number in 0..(mib << 20) / RECORD_BYTES as u64 {
+        // No two alike, so that nothing fits where it does not belong.
+        let value: Vec<u8> = number.to_le_bytes().into_iter().cycle().take(RECORD_BYTES).collect();
+        let partition = Some((number % u64::from(PARTITIONS)) as u32);
+        let sent = producer.send(ProducerRecord { partition, record: Record::new(value, 0) }).await;
+        // Its end is that of the flush.
+        drop(sent.map_err(|error| error.to_string())?);
+    }
+    producer.flush().await.map_err(|error| error.to_string())
+}
+
+/// How many replicas of the node are known to be damaged, once all of them run.
+async fn known(client: &Client, topic: &TopicName) -> Result<usize, String> {
+    let info = client.topic(topic).await.map_err(|error| error.to_string())?;
+    let of_node: Vec<&ReplicaInfo> =
+        info.partitions.iter().flat_map(|of| &of.replicas).filter(|replica| replica.node.0 == NODE).collect();
+    match of_node.iter().find(|replica| matches!(replica.role, ReplicaRole::Unknown | ReplicaRole::Failed)) {
+        Some(replica) => Err(format!("{replica:?} does not run")),
+        None => Ok(of_node.iter().filter(|replica| replica.detail.is_some()).count()),
+    }
+}
+
+/// Overwrites the middle half of the segments of a log with zeros, but for the last two; returns how many there were, and the bytes.
+fn overwrite(log: &Path) -> io::Result<(usize, u64)> {
+    let mut paths: Vec<PathBuf> = fs::read_dir(log)?.flatten().map(|file| file.path()).collect();
+    paths.retain(|path| path.extension().is_some_and(|extension| extension == "log"));
+    paths.sort();
+    // The last one is still written, and what is read when the log is opened may begin in the one before.
+    paths.truncate(paths.len().saturating_sub(2));
+    let mut bytes = 0;
+    for path in &paths {
+        let file = File::options().write(true).open(path)?;
+        let length = file.metadata()?.len();
+        file.write_all_at(&vec![0; (length / 2) as usize], length / 4)?;
+        file.sync_all()?;
+        bytes += length / 2;
+    }
+    Ok((paths.len(), bytes))
+}
