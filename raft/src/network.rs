@@ -355,7 +355,7 @@ impl<S: Stream<Item = AppendEntriesRequest<TypeConfig>> + Unpin> Pipeline<S> {
     /// Whether openraft would take this reply for one to a later request, too, which nobody has answered yet: to its clock, a
     /// reply answers every request of the session that ends at or before what matches, also one without entries that left
     /// after the reply had. A leader that was deposed meanwhile would prove its leadership by it, and read what is stale. The
-    /// answer to the later request says the same, so this one is left out.
+    /// answer to the later request says the same, so this one is left out; what it tells comes up to a round trip later.
     fn covers_more(&self, reply: &Result<StreamAppendResult<TypeConfig>, Rpc>) -> bool {
         let next = self.in_flight.front();
         matches!(reply, Ok(Ok(matched)) if next.is_some_and(|next| next.last <= *matched))

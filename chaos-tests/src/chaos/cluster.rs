@@ -192,7 +192,11 @@ impl ChaosCluster {
             return Err(format!("a router does not do {rule:?}"));
         }
         self.links.install(fault, rules);
-        self.follow().inspect_err(|_| self.links.heal(fault))
+        self.follow().inspect_err(|_| {
+            self.links.heal(fault);
+            // What could not be done is told already.
+            let _ = self.follow();
+        })
     }
 
     /// Ends the rules of a fault.

@@ -203,7 +203,13 @@ async fn produce(
                         break;
                     }
                 }
-                Err(_) => unsent += 1,
+                Err(error) => {
+                    unsent += 1;
+                    if !error.is_retryable() {
+                        tracing::warn!(%error, "a producer gives up");
+                        break;
+                    }
+                }
             }
         }
         drop(sender);

@@ -8,7 +8,9 @@ pub(super) fn judge(view: &View<'_>, findings: &mut Findings) {
     if view.drain.is_none() {
         return;
     }
-    let kept_from = view.kept_from(u64::MAX);
+    // Whatever was to be deleted: from the first record that is there, none may be missing.
+    let first = view.drain.and_then(|drain| drain.first()).map_or(u64::MAX, |(offset, _)| *offset);
+    let kept_from = view.kept_from(u64::MAX).min(first);
     let mut polled = BTreeMap::new();
     for (offset, value) in view.polled().filter(|(offset, _)| *offset >= kept_from) {
         if let Some(value) = value.filter(|value| !view.drained.contains_key(value)) {

@@ -9,6 +9,9 @@ use serde_json::json;
 use super::{block_on, exit_code, fail};
 use crate::Format;
 
+/// What is to be mended a second at least, in MiB.
+const HOLD: f64 = 16.0;
+
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
     /// How much is written before half of what one node has finished is overwritten, in MiB
@@ -29,5 +32,6 @@ pub(crate) fn run(arguments: &Arguments, output: Format) -> ExitCode {
         Format::Table => say!("{measured}"),
         Format::Json => say!("{}", json!({ "repair": measured, "mib_per_second": measured.mib_per_second() })),
     }
-    exit_code(if measured.whole { Outcome::Passed } else { Outcome::Violated })
+    let holds = measured.whole && measured.mib_per_second() >= HOLD;
+    exit_code(if holds { Outcome::Passed } else { Outcome::Violated })
 }

@@ -15,7 +15,7 @@ use std::{
 
 pub use router::{Place, Router};
 
-/// Says that this process is in namespaces of its own.
+/// Names the network namespace that this process was in before it got its own ones.
 const INSIDE: &str = "CHAOS_INSIDE_NAMESPACES";
 /// Names of namespaces are kept below `/run`, which belongs to others.
 const ENTER: &str = "mount -t tmpfs tmpfs /run && exec \"$0\" \"$@\"";
@@ -26,7 +26,13 @@ const TRY: &str = "mount -t tmpfs tmpfs /run && ip netns add one && ip link add 
 /// Whether this process is in namespaces of its own.
 #[must_use]
 pub fn is_inside() -> bool {
-    std::env::var_os(INSIDE).is_some()
+    std::env::var(INSIDE).is_ok_and(|outside| own_namespace().is_ok_and(|own| own != outside))
+}
+
+/// What tells the network namespace of this process from others.
+fn own_namespace() -> Result<String, String> {
+    let link = std::fs::read_link("/proc/self/ns/net").map_err(|error| format!("/proc/self/ns/net: {error}"))?;
+    Ok(link.to_string_lossy().into_owned())
 }
 
 /// Whether this system lets this user make what is needed.
@@ -43,7 +49,7 @@ pub fn possible() -> Result<(), String> {
 /// If it cannot be run.
 pub fn enter(program: &OsStr, arguments: &[OsString]) -> Result<u8, String> {
     let mut command = unshare();
-    command.args(["sh", "-c", ENTER]).arg(program).args(arguments).env(INSIDE, "1");
+    command.args(["sh", "-c", ENTER]).arg(program).args(arguments).env(INSIDE, own_namespace()?);
     let status = command.status().map_err(|error| format!("cannot run unshare: {error}"))?;
     let code = status.code().ok_or_else(|| format!("the program in the namespaces ended with {status}"))?;
     u8::try_from(code).map_err(|_| format!("the program in the namespaces ended with {status}"))

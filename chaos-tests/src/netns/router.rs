@@ -111,14 +111,15 @@ impl Router {
             let to = all.iter().filter(|(to, _)| to != from && is_cut(*from, *to));
             wanted.extend(to.map(|(_, to_place)| (*from_place, *to_place)));
         }
-        let change = |verb: &str, (from, to): &(Place, Place)| format!("rule {verb} {}", from.rule_to(*to));
-        let gone = self.cut.difference(&wanted).map(|cut| change("del", cut));
-        let new = wanted.difference(&self.cut).map(|cut| change("add", cut));
-        let changes: Vec<String> = gone.chain(new).collect();
-        if !changes.is_empty() {
-            ip(Some(ROUTER), &changes)?;
+        // One after the other, so that it is known what was done if one fails.
+        for cut @ (from, to) in self.cut.clone().difference(&wanted) {
+            ip(Some(ROUTER), &[format!("rule del {}", from.rule_to(*to))])?;
+            self.cut.remove(cut);
         }
-        self.cut = wanted;
+        for cut @ (from, to) in wanted.difference(&self.cut.clone()) {
+            ip(Some(ROUTER), &[format!("rule add {}", from.rule_to(*to))])?;
+            self.cut.insert(*cut);
+        }
         Ok(())
     }
 }

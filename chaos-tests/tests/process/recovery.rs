@@ -59,6 +59,15 @@ async fn wait_until_whole(cluster: &Cluster) {
     show("all replicas are there and in sync", took);
 }
 
+/// Recovers the topic once the nodes that are left have opened their replicas: before that, they say so.
+async fn recover(cluster: &Cluster) -> String {
+    let recovered = async || {
+        let ran = cluster.cli().run(&["topic", "recover", "orders", "--accept-data-loss"], b"").await;
+        if ran.stderr.contains("try again when that is over") { Err(ran.stderr) } else { Ok(ok(ran)) }
+    };
+    until("the topic is recovered", WITHIN, recovered).await.0
+}
+
 fn ok(ran: Ran) -> String {
     let said = String::from_utf8(ran.stdout).unwrap();
     assert_eq!(ran.code, Some(0), "{}: {said}{}", ran.command, ran.stderr);
@@ -137,7 +146,7 @@ async fn lost_replicas_that_come_back_together_elect_nobody() {
         cluster.nodes[node as usize - 1].kill_9();
     }
     wait_until_down(&cluster, &pair).await;
-    let done = ok(cluster.cli().run(&["topic", "recover", "orders", "--accept-data-loss"], b"").await);
+    let done = recover(&cluster).await;
     assert_eq!(done.matches("goes on from replica").count(), hit(&pair), "{done}");
     // They are a majority of what those partitions were, and are back at the same moment, with writers at work.
     let writers = Writers::start(&cluster, &topic, 10, 3, PARTITIONS).await;
@@ -204,7 +213,7 @@ async fn the_metadata_go_on_from_one_node_when_their_majority_is_gone() {
     let (info, took) = until("two new nodes are there", WITHIN, joined).await;
     show("the metadata go on, and two nodes have joined", took);
     assert!(info.metadata_recoveries.len() == 1 && info.metadata_recoveries[0].lost.len() == 2, "{info:?}");
-    let done = ok(cluster.cli().run(&["topic", "recover", "orders", "--accept-data-loss"], b"").await);
+    let done = recover(&cluster).await;
     assert_eq!(done.matches("goes on from replica").count(), PARTITIONS as usize, "{done}");
     write(&cluster, &topic, 10, &mut journal).await;
     wait_until_whole(&cluster).await;

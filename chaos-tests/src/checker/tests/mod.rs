@@ -138,6 +138,10 @@ proptest! {
         found(seed, &[], |history| history.trim(400, Outcome::Info("no answer".to_owned()), true));
         found(seed, &[], |history| history.trim(400, Outcome::Info("no answer".to_owned()), false));
         found(seed, &[], |history| history.trim(400, Outcome::Fail("refused".to_owned()), false));
+        found(seed, &[LostWrite], |history| {
+            history.lose_an_acknowledged_record_nobody_polled();
+            history.trim(1_000, Outcome::Info("no answer".to_owned()), false);
+        });
         found(seed, &[TrimmedRead], |history| history.trim(400, Outcome::Ok(400), false));
         let kinds = |history: &History| kinds(&history.operations);
         let mut refused = History::new(clean(seed), seed);
