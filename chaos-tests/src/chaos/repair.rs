@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeSet,
     fmt::{self, Display},
-    fs::{self, File},
+    fs::File,
     io,
     os::unix::fs::FileExt,
     path::{Path, PathBuf},
@@ -14,7 +14,10 @@ use quorate::{Client, ProducerRecord, Record, ReplicaId, ReplicaInfo, ReplicaRol
 use quorate_log_engine::{InspectOptions, RealVfs, inspect};
 use serde::Serialize;
 
-use super::cluster::{ChaosCluster, Network, Shape, connect};
+use super::{
+    cluster::{ChaosCluster, Network, Shape, connect},
+    replica_logs::segment_files,
+};
 use crate::harness::{NodeKind, eventually};
 
 const NODES: u16 = 3;
@@ -39,7 +42,7 @@ const MENDED_MAX: Duration = Duration::from_secs(600);
 pub struct Repair {
     /// Segments of which half was overwritten.
     pub segments: usize,
-    /// The bytes that were, in millions of 2^20.
+    /// The bytes that were, in units of 2^20.
     pub damaged_mib: f64,
     /// From the start of the node until the first damage was known, in seconds.
     pub found_after_seconds: f64,
@@ -158,9 +161,7 @@ async fn known(client: &Client, topic: &TopicName) -> Result<Vec<ReplicaId>, Str
 
 /// Overwrites the middle half of the segments of a log with zeros, but for the last two; returns how many there were, and the bytes.
 fn overwrite(log: &Path) -> io::Result<(usize, u64)> {
-    let mut paths: Vec<PathBuf> = fs::read_dir(log)?.flatten().map(|file| file.path()).collect();
-    paths.retain(|path| path.extension().is_some_and(|extension| extension == "log"));
-    paths.sort();
+    let mut paths = segment_files(log)?;
     // The last one is still written, and what is read when the log is opened may begin in the one before.
     paths.truncate(paths.len().saturating_sub(2));
     let mut bytes = 0;

@@ -2,7 +2,8 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    path::Path,
+    fs, io,
+    path::{Path, PathBuf},
 };
 
 use quorate::TopicInfo;
@@ -30,6 +31,14 @@ pub(super) fn read(cluster: &ChaosCluster, topic: u32, info: &TopicInfo, damaged
             recorder.record(FILES, key, invoked_ns, Call::Replica { node, outcome });
         }
     }
+}
+
+/// The files of a log's segments, in their order.
+pub(in crate::chaos) fn segment_files(directory: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut paths: Vec<PathBuf> = fs::read_dir(directory)?.flatten().map(|file| file.path()).collect();
+    paths.retain(|path| path.extension().is_some_and(|extension| extension == "log"));
+    paths.sort();
+    Ok(paths)
 }
 
 /// The entries of a log. All checksums are verified on the way, those of the records included.

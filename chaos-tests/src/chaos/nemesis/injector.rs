@@ -37,7 +37,7 @@ const SYNC_HELD_MS_MAX: u64 = 200;
 /// How long it is tried in the end to install a kind of fault, and how long each then lasts.
 const CATCH_UP_MAX: Duration = Duration::from_secs(15);
 const CATCH_UP_LASTS_MAX: Duration = Duration::from_secs(2);
-/// A node that has more replicas in doubt than this, and than a tenth of all it has, is not given new ones.
+/// With so many replicas of a node in doubt, none is damaged: of more than three, and a tenth of all it has, none is replaced.
 const DOUBTED_MAX: usize = 2;
 /// How long a process is paused before it is killed, at most.
 const PAUSE_BEFORE_KILL_MAX: Duration = Duration::from_secs(2);

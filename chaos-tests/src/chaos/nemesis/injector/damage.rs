@@ -10,6 +10,8 @@ use std::{
 use quorate::ReplicaId;
 use quorate_faulty_vfs::SplitMix64;
 
+use crate::chaos::replica_logs::segment_files;
+
 /// What a disk gives back as a whole.
 const BLOCK: u64 = 4_096;
 /// Smaller files are left alone: what they hold may be younger than what is known to be durable, and nobody can tell that it
@@ -57,9 +59,7 @@ struct Segment {
 
 /// The segments of a log that are large enough.
 fn segments(directory: &Path) -> io::Result<Vec<Segment>> {
-    let mut paths: Vec<PathBuf> = fs::read_dir(directory)?.flatten().map(|file| file.path()).collect();
-    paths.retain(|path| path.extension().is_some_and(|extension| extension == "log"));
-    paths.sort();
+    let paths = segment_files(directory)?;
     let last = paths.last().cloned();
     let mut found = Vec::new();
     for path in paths {
