@@ -5,9 +5,10 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     io,
     path::Path,
+    thread::sleep,
 };
 
-use super::segment_path;
+use super::{BETWEEN_LOOKS, LOOKS, segment_path};
 use crate::{
     PreviousSegment, SegmentExtent, SegmentHeader, SegmentHeaderError, Vfs,
     format::FORMAT,
@@ -25,7 +26,24 @@ pub(super) enum Head {
     Vanished,
 }
 
-pub(super) fn look(vfs: &dyn Vfs, directory: &Path, number: u64) -> Head {
+/// Looks at every listed segment. One of the newest two, of which the last may be made ahead, may be written to right now,
+/// and what is then read of its header is nothing to believe at once.
+pub(super) fn heads(vfs: &dyn Vfs, directory: &Path, listing: &Listing) -> BTreeMap<u64, Head> {
+    let older = listing.segments.len().saturating_sub(2);
+    let looked = listing.segments.iter().enumerate().map(|(at, number)| {
+        let mut head = look(vfs, directory, *number);
+        let mut looks = 1;
+        while at >= older && looks < LOOKS && matches!(head, Head::Unreadable(_)) {
+            sleep(BETWEEN_LOOKS);
+            head = look(vfs, directory, *number);
+            looks += 1;
+        }
+        (*number, head)
+    });
+    looked.collect()
+}
+
+fn look(vfs: &dyn Vfs, directory: &Path, number: u64) -> Head {
     let read = || -> io::Result<_> {
         let file = vfs.open_read_only(&segment_path(directory, number))?;
         decode_header(&*file, file.size()?)

@@ -17,12 +17,13 @@ pub use report::{
 };
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeSet,
     io,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
-use chain::{Chain, Head};
+use chain::Chain;
 use read_only::ReadOnly;
 use segment::Inspector;
 use totals::Totals;
@@ -32,6 +33,11 @@ use crate::{
     format::FileKind,
     recover::{Foreseen, Listing, foresee, nonzero_end},
 };
+
+/// How often, and after which wait, what is wrong at the end of a log is looked at again before it is believed: somebody
+/// may be writing it.
+const LOOKS: u32 = 3;
+const BETWEEN_LOOKS: Duration = Duration::from_millis(50);
 
 /// Looks at the log in `directory` and changes nothing. `visit` is told of every frame with a sound header, in the order
 /// of the files; memory is bounded by what the report holds.
@@ -51,8 +57,7 @@ pub fn inspect(
     let vfs = &ReadOnly(vfs);
     let listing = Listing::read(vfs, directory)?;
     let before = pulse(vfs, directory, &listing)?;
-    let heads: BTreeMap<u64, Head> =
-        listing.segments.iter().map(|number| (*number, chain::look(vfs, directory, *number))).collect();
+    let heads = chain::heads(vfs, directory, &listing);
     let chain = Chain::find(vfs, directory, &listing, &heads);
     let on_chain = chain.numbers();
     let mut totals = Totals::begin(vfs, directory, &listing, &chain);

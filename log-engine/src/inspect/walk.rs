@@ -1,11 +1,11 @@
 //! Walking the frames of one segment from end to end, whatever is wrong with them.
 
-use std::{io, thread::sleep, time::Duration};
+use std::{io, thread::sleep};
 
 use bytes::Bytes;
 
 use super::{
-    InspectedFrame,
+    BETWEEN_LOOKS, InspectedFrame, LOOKS,
     report::{SegmentInspection, SegmentSpan, Tail},
     segment::{Ending, Inspector},
 };
@@ -19,10 +19,6 @@ use crate::{
 const CHUNK: u64 = 256 << 10;
 /// Bytes read at once where only headers are wanted and they lie further apart.
 const CHUNK_FOR_HEADERS: u64 = 4 << 10;
-
-/// How often, and after which wait, a bad end is looked at again before it is believed: somebody may be writing it.
-const LOOKS: u32 = 3;
-const BETWEEN_LOOKS: Duration = Duration::from_millis(50);
 
 /// The next step of a walk.
 enum Step {

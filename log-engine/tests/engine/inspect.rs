@@ -7,6 +7,7 @@ use std::{
     sync::atomic::{AtomicBool, Ordering::Relaxed},
 };
 
+use quorate_faulty_vfs::{Fault, Filter, OperationKind};
 use quorate_log_engine::{
     FRAME_HEADER_SIZE, FrameKind, InspectOptions, InspectedFrame, Inspection, LogStart, NextOpen, SEGMENT_HEADER_SIZE,
     SegmentInspection, SegmentState, SideFile, Tail, Vote, inspect,
@@ -354,6 +355,19 @@ fn an_open_log_can_be_looked_at_while_it_is_written() {
     fixture.barrier();
     let (found, _) = look(&fixture, VERIFY);
     assert!(found.is_sound() && !found.in_motion && found.next_index == fixture.log().next_index(), "{found:#?}");
+}
+
+#[test]
+fn a_header_that_is_written_at_the_first_look_is_looked_at_again() {
+    let fixture = rolled();
+    for path in fixture.segments().iter().rev().take(2) {
+        let name = path.file_name().unwrap().to_str().unwrap();
+        // The first read is for the pulse.
+        let fault = fixture.disk.inject(Filter::on(OperationKind::Read).suffix(name).nth(2), Fault::FlipInRead);
+        let (found, _) = look(&fixture, VERIFY);
+        assert_eq!(fixture.disk.struck(fault), 1);
+        assert!(found.is_sound(), "{found:#?}");
+    }
 }
 
 #[test]
