@@ -16,7 +16,9 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
-use commands::{check, failover, figures, grow, list, pipelining, repair, replay, retries, run, verify_lines};
+use commands::{
+    check, failover, figures, grow, list, overload, pipelining, repair, replay, retries, run, verify_lines,
+};
 
 /// Tortures clusters of real processes and judges what came out of them
 #[derive(Debug, Parser)]
@@ -53,6 +55,8 @@ enum Command {
     Failover(failover::Arguments),
     /// Measures what it costs those who produce that a fourth node is added, and how fast it gets its share
     Grow(grow::Arguments),
+    /// Measures what nodes do under ten times the producers they can serve and a thousand slow readers
+    Overload(overload::Arguments),
     /// Measures what one partition takes with and without delay between the nodes
     Pipelining(pipelining::Arguments),
     /// Has producers send again what was appended already while leaders fail, and looks whether anything is there twice
@@ -76,6 +80,7 @@ fn main() -> ExitCode {
         Command::List => list::run(output),
         Command::Failover(arguments) => failover::run(&arguments, output),
         Command::Grow(arguments) => grow::run(&arguments, output),
+        Command::Overload(arguments) => overload::run(&arguments, output),
         Command::Pipelining(arguments) => pipelining::run(&arguments, output),
         Command::Repair(arguments) => repair::run(&arguments, output),
         Command::Retries(arguments) => retries::run(&arguments, output),

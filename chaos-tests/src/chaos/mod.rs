@@ -14,6 +14,7 @@ pub mod grow;
 pub mod nemesis;
 pub mod one_node;
 mod options;
+pub mod overload;
 pub mod pipelining;
 pub mod repair;
 mod replica_logs;

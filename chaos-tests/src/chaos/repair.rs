@@ -11,14 +11,16 @@ use std::{
 };
 
 use quorate::{Client, ProducerRecord, Record, ReplicaId, ReplicaInfo, ReplicaRole, TopicName};
-use quorate_log_engine::{InspectOptions, RealVfs, inspect};
 use serde::Serialize;
 
 use super::{
     cluster::{ChaosCluster, Network, Shape, connect},
-    replica_logs::segment_files,
+    replica_logs::{read_log, segment_files},
 };
-use crate::harness::{NodeKind, eventually};
+use crate::{
+    harness::{NodeKind, eventually},
+    history::ReplicaLog,
+};
 
 const NODES: u16 = 3;
 /// The node whose disk forgets.
@@ -48,7 +50,7 @@ pub struct Repair {
     pub found_after_seconds: f64,
     /// From then until there was none, in seconds.
     pub mended_after_seconds: f64,
-    /// Whether every log of the node is whole again, all checksums included.
+    /// Whether every log of the node is whole again, all checksums included, and holds what the others do.
     pub whole: bool,
 }
 
@@ -67,7 +69,11 @@ impl Display for Repair {
         writeln!(formatter, "{damaged_mib:.0} MiB of {segments} finished segments of one node overwritten")?;
         writeln!(formatter, "  found after    {found_after_seconds:.1} s")?;
         writeln!(formatter, "  mended after   {mended_after_seconds:.1} s more: {rate:.1} MiB/s")?;
-        write!(formatter, "  whole again    {}", if *whole { "yes, every checksum fits" } else { "NO" })
+        write!(
+            formatter,
+            "  whole again    {}",
+            if *whole { "yes, every checksum fits, and all replicas are alike" } else { "NO" }
+        )
     }
 }
 
@@ -122,10 +128,18 @@ pub async fn repair(mib: u64, directory: &Path) -> Result<Repair, String> {
     .await?;
     let mended_after = began.elapsed() - found_after;
     cluster.wait_until_replicas_agree(&client, &topic, ALIKE_MAX).await?;
-    cluster.nodes[at].try_stop().await?;
-    let whole = logs.iter().all(|log| {
-        inspect(&RealVfs, log, InspectOptions { verify: true }, &mut |_| Ok(())).is_ok_and(|log| log.is_sound())
-    });
+    for node in &mut cluster.nodes {
+        node.try_stop().await?;
+    }
+    let whole = info.partitions.iter().try_fold(true, |whole, partition| {
+        let directory = |replica: &ReplicaInfo| {
+            let of_node = &cluster.nodes[replica.node.0 as usize - 1].data_dir;
+            of_node.join("replicas").join(format!("replica-{}", replica.id))
+        };
+        let logs: Vec<ReplicaLog> =
+            partition.replicas.iter().map(|replica| read_log(&directory(replica))).collect::<Result<_, _>>()?;
+        Ok::<_, String>(whole && are_alike(&logs))
+    })?;
     Ok(Repair {
         segments,
         damaged_mib: bytes as f64 / f64::from(1 << 20),
@@ -159,6 +173,15 @@ async fn known(client: &Client, topic: &TopicName) -> Result<Vec<ReplicaId>, Str
     }
 }
 
+/// Whether logs are the same but for how far they go behind the last record: who leads next begins with an entry of its own.
+fn are_alike(logs: &[ReplicaLog]) -> bool {
+    let end = |log: &ReplicaLog| log.last().map_or(0, |entry| entry.end_offset);
+    let alike = |one: &ReplicaLog, other: &ReplicaLog| {
+        end(one) == end(other) && one.iter().zip(other).all(|(one, other)| one == other)
+    };
+    logs.windows(2).all(|pair| end(&pair[0]) > 0 && alike(&pair[0], &pair[1]))
+}
+
 /// Overwrites the middle half of the segments of a log with zeros, but for the last two; returns how many there were, and the bytes.
 fn overwrite(log: &Path) -> io::Result<(usize, u64)> {
     let mut paths = segment_files(log)?;
@@ -173,4 +196,28 @@ fn overwrite(log: &Path) -> io::Result<(usize, u64)> {
         bytes += length / 2;
     }
     Ok((paths.len(), bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::history::LogEntry;
+
+    fn log(entries: &[(u64, u64)]) -> ReplicaLog {
+        (0..)
+            .zip(entries)
+            .map(|(index, (end_offset, hash))| LogEntry { index, term: 1, end_offset: *end_offset, hash: *hash })
+            .collect()
+    }
+
+    #[test]
+    fn logs_are_alike_if_every_entry_is_and_both_go_to_the_last_record() {
+        let whole = log(&[(1, 7), (2, 8)]);
+        assert!(are_alike(&[whole.clone(), whole.clone(), log(&[(1, 7), (2, 8), (2, 9)])]));
+        for other in [log(&[(1, 7), (2, 9)]), log(&[(1, 7)]), log(&[])] {
+            assert!(!are_alike(&[whole.clone(), other.clone()]), "{other:?}");
+            assert!(!are_alike(&[other, whole.clone()]));
+        }
+        assert!(!are_alike(&[log(&[]), log(&[])]), "nothing was written");
+    }
 }

@@ -42,7 +42,7 @@ pub(in crate::chaos) fn segment_files(directory: &Path) -> io::Result<Vec<PathBu
 }
 
 /// The entries of a log. All checksums are verified on the way, those of the records included.
-fn read_log(directory: &Path) -> Result<ReplicaLog, String> {
+pub(in crate::chaos) fn read_log(directory: &Path) -> Result<ReplicaLog, String> {
     let mut entries = BTreeMap::new();
     let inspected = inspect(&RealVfs, directory, InspectOptions { verify: true }, &mut |frame| {
         if frame.on_chain && !matches!(frame.header.kind, FrameKind::Vote | FrameKind::Start) {

@@ -18,9 +18,12 @@ use tokio::{
     task::JoinSet,
 };
 
-use super::cluster::{ChaosCluster, Network, Shape, connect};
+use super::{
+    Outcome,
+    cluster::{ChaosCluster, Network, Shape, connect},
+};
 use crate::{
-    harness::NodeKind,
+    harness::{NodeKind, eventually},
     history::Value,
     proxy::{CLIENTS, Link, Rule},
 };
@@ -71,10 +74,16 @@ pub struct Retries {
 }
 
 impl Retries {
-    /// Whether each record is there once, where it is said to be.
+    /// Whether each record is there once, where it is said to be, and as many retries were made as were asked for.
     #[must_use]
-    pub fn holds(&self) -> bool {
-        self.duplicates == 0 && self.missing == 0 && self.foreign == 0 && self.acknowledged > 0
+    pub fn outcome(&self) -> Outcome {
+        if self.duplicates > 0 || self.missing > 0 || self.foreign > 0 {
+            Outcome::Violated
+        } else if self.acknowledged == 0 || self.recognised < self.asked {
+            Outcome::Inconclusive
+        } else {
+            Outcome::Passed
+        }
     }
 }
 
@@ -237,7 +246,8 @@ async fn produce(
 /// All records, by partition, in the order of their offsets, which begin at 0.
 async fn read_back(client: &Client, topic: &TopicName) -> Result<BTreeMap<PartitionIndex, Vec<Option<Value>>>, String> {
     let mut consumer = client.consumer(topic).from(Position::First).build().await.map_err(|error| error.to_string())?;
-    let ends = consumer.end_offsets().await.map_err(|error| error.to_string())?;
+    let ask = async || consumer.end_offsets().await.map_err(|error| error.to_string());
+    let (ends, _) = eventually("all end offsets are told", STALLED_MAX, ask).await?;
     let mut found: BTreeMap<PartitionIndex, Vec<Option<Value>>> = BTreeMap::new();
     let mut progressed = Instant::now();
     while ends.iter().any(|(partition, end)| consumer.position(*partition).is_none_or(|position| position < *end)) {
@@ -294,12 +304,13 @@ mod tests {
     fn each_record_has_to_be_there_once_and_where_it_is_said_to_be() {
         let all = [Some(value(1)), Some(value(2)), Some(value(3))];
         // The third is unknown to its producer.
-        assert!(judged(&[(0, value(1)), (1, value(2))], &all).holds());
+        assert_eq!(judged(&[(0, value(1)), (1, value(2))], &all).outcome(), Outcome::Passed);
         assert_eq!(judged(&[(0, value(1)), (2, value(2))], &all).missing, 1);
         assert_eq!(judged(&[(0, value(1)), (3, value(4))], &all).missing, 1);
         assert_eq!(judged(&[(0, value(1))], &[Some(value(1)), Some(value(2)), Some(value(1))]).duplicates, 1);
         assert_eq!(judged(&[(0, value(1))], &[Some(value(1)), None]).foreign, 1);
-        assert!(!judged(&[], &[]).holds(), "nothing was done");
+        assert_eq!(judged(&[(0, value(1))], &[Some(value(1)), None]).outcome(), Outcome::Violated);
+        assert_eq!(judged(&[], &[]).outcome(), Outcome::Inconclusive, "nothing was done");
     }
 
     #[test]

@@ -5,6 +5,7 @@ pub(crate) mod failover;
 pub(crate) mod figures;
 pub(crate) mod grow;
 pub(crate) mod list;
+pub(crate) mod overload;
 pub(crate) mod pipelining;
 #[cfg(feature = "planted-bugs")]
 pub(crate) mod planted;

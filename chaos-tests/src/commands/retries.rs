@@ -3,7 +3,7 @@
 use std::{io, process::ExitCode, time::Duration};
 
 use clap::Args;
-use quorate_chaos_tests::chaos::{Outcome, retries::retries};
+use quorate_chaos_tests::chaos::retries::retries;
 
 use super::{block_on, exit_code, fail};
 use crate::Format;
@@ -36,9 +36,5 @@ pub(crate) fn run(arguments: &Arguments, output: Format) -> ExitCode {
         Format::Table => say!("{measured}"),
         Format::Json => say!("{}", serde_json::json!(measured)),
     }
-    exit_code(match (measured.holds(), measured.recognised >= measured.asked) {
-        (false, _) => Outcome::Violated,
-        (true, false) => Outcome::Inconclusive,
-        (true, true) => Outcome::Passed,
-    })
+    exit_code(measured.outcome())
 }

@@ -19,7 +19,7 @@ pub use check::{Acknowledged, Consumed, Summary, check};
 pub use cli::{Cli, Ran};
 pub use cluster::{Cluster, connect, replicas_agree};
 pub use consume::consume_all;
-pub use node::{Node, NodeKind, WayIn};
+pub use node::{Memory, Node, NodeKind, WayIn};
 pub use ports::free_ports;
 pub use reader::Reader;
 pub use replica_log::{LoggedEntry, read_replica};

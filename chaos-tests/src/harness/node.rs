@@ -11,6 +11,7 @@ use std::{
 };
 
 use rustix::process::{Pid, Signal, kill_process};
+use serde::Serialize;
 
 use super::{binary, eventually, until};
 use crate::node_faults::NodeFaults;
@@ -40,6 +41,15 @@ pub enum WayIn {
     Join(String),
     /// It waits to be added.
     Standby,
+}
+
+/// What a process has in memory, without what was swapped out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Memory {
+    /// Now, in bytes.
+    pub bytes: u64,
+    /// The most it ever had, in bytes.
+    pub peak_bytes: u64,
 }
 
 /// A node, running or not. Its process is killed when it is dropped.
@@ -282,6 +292,18 @@ impl Node {
         let mut times = stat.rsplit_once(')')?.1.split_whitespace().skip(11).take(2).map(str::parse::<u64>);
         let ticks = times.next()?.ok()? + times.next()?.ok()?;
         Some(Duration::from_millis(ticks * 1000 / PROC_TICKS_PER_SECOND))
+    }
+
+    /// What its process has in memory, where there is `/proc`.
+    #[must_use]
+    pub fn memory(&self) -> Option<Memory> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.as_ref()?.id())).ok()?;
+        let bytes = |field: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(field))?;
+            // In units that are called kB and are 1,024 bytes.
+            line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok().map(|kib| kib << 10)
+        };
+        Some(Memory { bytes: bytes("VmRSS:")?, peak_bytes: bytes("VmHWM:")? })
     }
 
     /// The directories of its replicas.
