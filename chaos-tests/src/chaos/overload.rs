@@ -110,8 +110,11 @@ impl Overload {
     /// The most that a node had, as a part of what it may have.
     #[must_use]
     pub fn of_budget(&self) -> f64 {
-        let of_node = |memory: &Memory| memory.peak_bytes as f64 / (memory.bytes + self.budget_bytes) as f64;
-        self.memory.iter().map(of_node).fold(0.0, f64::max)
+        self.memory.iter().map(|memory| self.of_budget_on(*memory)).fold(0.0, f64::max)
+    }
+
+    fn of_budget_on(&self, memory: Memory) -> f64 {
+        memory.peak_bytes as f64 / (memory.bytes + self.budget_bytes) as f64
     }
 
     /// Whether all that was acknowledged is there and no node had more than `of_budget` times what it may have. Nothing is proved
@@ -140,15 +143,15 @@ impl Display for Overload {
         let failure = self.failure.as_ref().map(|failure| format!(" ({failure})")).unwrap_or_default();
         writeln!(formatter, "  records       {acknowledged} acknowledged, {failed} not{failure}, {stored} stored")?;
         writeln!(formatter, "  readers       {} were served, {polls_failed} polls failed", self.readers_served)?;
-        for (node, Memory { bytes, peak_bytes }) in (1..).zip(&self.memory) {
+        for (node, memory) in (1..).zip(&self.memory) {
             let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
             writeln!(
                 formatter,
                 "  node {node}        {:.0} MiB at most, {:.0} when idle, {:.0} allowed besides: {:.2}",
-                mib(*peak_bytes),
-                mib(*bytes),
+                mib(memory.peak_bytes),
+                mib(memory.bytes),
                 mib(self.budget_bytes),
-                *peak_bytes as f64 / (bytes + self.budget_bytes) as f64
+                self.of_budget_on(*memory)
             )?;
         }
         write!(formatter, "  afterwards    a record was acknowledged after {:.2} s", self.calm_after_seconds)

@@ -15,7 +15,7 @@ use serde::Serialize;
 
 use super::{
     cluster::{ChaosCluster, Network, Shape, connect},
-    replica_logs::{read_log, segment_files},
+    replica_logs::{log_directory, read_log, segment_files},
 };
 use crate::{
     harness::{NodeKind, eventually},
@@ -94,8 +94,7 @@ pub async fn repair(mib: u64, directory: &Path) -> Result<Repair, String> {
     let at = NODE as usize - 1;
     let replicas = info.partitions.iter().flat_map(|partition| &partition.replicas);
     let of_node = replicas.filter(|replica| replica.node.0 == NODE);
-    let data_dir = cluster.nodes[at].data_dir.join("replicas");
-    let logs: Vec<PathBuf> = of_node.map(|replica| data_dir.join(format!("replica-{}", replica.id))).collect();
+    let logs: Vec<PathBuf> = of_node.map(|replica| log_directory(&cluster.nodes[at].data_dir, replica.id)).collect();
     // How far the log is settled is written down once a second: behind that, an opened log is read as a whole.
     tokio::time::sleep(MARKED_AFTER).await;
     cluster.nodes[at].kill_9();
@@ -132,12 +131,10 @@ pub async fn repair(mib: u64, directory: &Path) -> Result<Repair, String> {
         node.try_stop().await?;
     }
     let whole = info.partitions.iter().try_fold(true, |whole, partition| {
-        let directory = |replica: &ReplicaInfo| {
-            let of_node = &cluster.nodes[replica.node.0 as usize - 1].data_dir;
-            of_node.join("replicas").join(format!("replica-{}", replica.id))
+        let read = |replica: &ReplicaInfo| {
+            read_log(&log_directory(&cluster.nodes[replica.node.0 as usize - 1].data_dir, replica.id))
         };
-        let logs: Vec<ReplicaLog> =
-            partition.replicas.iter().map(|replica| read_log(&directory(replica))).collect::<Result<_, _>>()?;
+        let logs: Vec<ReplicaLog> = partition.replicas.iter().map(read).collect::<Result<_, _>>()?;
         Ok::<_, String>(whole && are_alike(&logs))
     })?;
     Ok(Repair {

@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use quorate::TopicInfo;
+use quorate::{ReplicaId, TopicInfo};
 use quorate_log_engine::{FrameKind, InspectOptions, InspectedFrame, RealVfs, inspect};
 
 use super::{cluster::ChaosCluster, workload::FILES};
@@ -21,7 +21,7 @@ pub(super) fn read(cluster: &ChaosCluster, topic: u32, info: &TopicInfo, damaged
             let node = replica.node.0;
             let outcome = match cluster.nodes.get(node as usize - 1) {
                 Some(of) => {
-                    let directory = of.data_dir.join("replicas").join(format!("replica-{}", replica.id.0));
+                    let directory = log_directory(&of.data_dir, replica.id);
                     let failed = |why| if damaged.contains(&node) { Outcome::Info(why) } else { Outcome::Fail(why) };
                     read_log(&directory).map_or_else(failed, Outcome::Ok)
                 }
@@ -31,6 +31,11 @@ pub(super) fn read(cluster: &ChaosCluster, topic: u32, info: &TopicInfo, damaged
             recorder.record(FILES, key, invoked_ns, Call::Replica { node, outcome });
         }
     }
+}
+
+/// Where a node with this data directory keeps the log of a replica.
+pub(in crate::chaos) fn log_directory(data_dir: &Path, replica: ReplicaId) -> PathBuf {
+    data_dir.join("replicas").join(format!("replica-{}", replica.0))
 }
 
 /// The files of a log's segments, in their order.

@@ -10,7 +10,7 @@ use std::{
 use quorate::ReplicaId;
 use quorate_faulty_vfs::SplitMix64;
 
-use crate::chaos::replica_logs::segment_files;
+use crate::chaos::replica_logs::{log_directory, segment_files};
 
 /// What a disk gives back as a whole.
 const BLOCK: u64 = 4_096;
@@ -25,7 +25,7 @@ const FILE_BYTES_MIN: u64 = 64 << 10;
 /// If there is no file that is large enough, or it cannot be altered.
 pub(super) fn alter(data_dir: &Path, replica: ReplicaId, choice: u64) -> Result<(), String> {
     let mut random = SplitMix64::new(choice);
-    let directory = data_dir.join("replicas").join(format!("replica-{}", replica.0));
+    let directory = log_directory(data_dir, replica);
     let files = segments(&directory).map_err(|error| error.to_string())?;
     if files.is_empty() {
         return Err("no segment is large enough".to_owned());
