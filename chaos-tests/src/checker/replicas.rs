@@ -18,11 +18,10 @@ fn judge_reads(view: &View<'_>, findings: &mut Findings) {
     }
 }
 
-/// Compares the logs entry by entry up to the last one known to be committed that each of them has. All that the drain
-/// returned is committed; what lies behind it may differ until the next leader has settled it. What was deleted, one replica
-/// may have given up, and another not yet.
+/// Compares the logs entry by entry up to the last one known to be committed that each of them has: what lies behind it
+/// may differ until the next leader has settled it. What was deleted, one replica may have given up, and another not yet.
 fn judge_logs(view: &View<'_>, findings: &mut Findings) {
-    let committed = view.drain.and_then(|drain| drain.last()).map_or(0, |(offset, _)| offset + 1);
+    let committed = view.known_end();
     let kept_from = view.kept_from(u64::MAX);
     let mut logs: Vec<(u64, &[LogEntry])> = Vec::new();
     for (node, log) in &view.replicas {

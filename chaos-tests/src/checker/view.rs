@@ -151,6 +151,13 @@ impl<'a> View<'a> {
         self.sends.iter().filter_map(|(value, send)| Some((*value, send, *send.outcome.ok()?)))
     }
 
+    /// One after the last offset known to be committed, since it was acknowledged or read; what is deleted counts, too.
+    pub(super) fn known_end(&self) -> u64 {
+        let acknowledged = self.acknowledged().map(|(_, _, offset)| offset);
+        let drained = self.drain.and_then(|drain| drain.last()).map(|(offset, _)| *offset);
+        acknowledged.chain(drained).chain(self.polled_max).max().map_or(0, |last| last + 1)
+    }
+
     /// Nothing from this offset on was to be deleted by then.
     pub(super) fn kept_from(&self, by_ns: u64) -> u64 {
         let asked = self.trims.iter().filter(|trim| trim.invoked_ns <= by_ns);

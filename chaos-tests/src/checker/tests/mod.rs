@@ -130,6 +130,11 @@ proptest! {
         found(seed, &[ReplicaDivergence], History::alter_a_replicas_entry);
         found(seed, &[ReplicaDivergence], History::leave_out_a_replicas_entry);
         found(seed, &[ReplicaDivergence], History::lose_a_replicas_log);
+        // Also where nothing is left that the drain could return.
+        found(seed, &[ReplicaDivergence], |history| {
+            history.alter_a_replicas_entry();
+            history.delete_all();
+        });
     }
 
     #[test]

@@ -328,6 +328,13 @@ impl History {
         }
     }
 
+    /// All records are deleted before the drain, and no replica has given up its entries yet.
+    pub(super) fn delete_all(&mut self) {
+        let end = self.drain().last().unwrap().0 + 1;
+        self.trim(end, Outcome::Ok(end), false);
+        self.drain().clear();
+    }
+
     /// In the end, a consumer is told that what it was to read next is deleted.
     pub(super) fn tell_deleted(&mut self, log_start: u64) {
         let now = self.operations.last().unwrap().completed_ns;
