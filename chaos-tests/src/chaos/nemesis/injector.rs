@@ -13,7 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use quorate::{Client, PartitionId, ReplicaRole};
+use quorate::{Client, PartitionId, ReplicaId, ReplicaRole};
 use tokio::time::sleep_until;
 
 use super::{Action, Entry, NemesisKind, Observer, Role, State, Step, aim};
@@ -84,8 +84,8 @@ pub(in crate::chaos) struct Injector<'a> {
     damaged: BTreeSet<u64>,
     /// Nodes whose reads, writes or syncs have failed.
     failed: BTreeSet<u64>,
-    /// The partitions whose files were, by node.
-    altered: BTreeSet<(u64, PartitionId)>,
+    /// By node and partition: the replica whose files were altered.
+    altered: BTreeMap<(u64, PartitionId), ReplicaId>,
     /// By fault: the node that has joined.
     grown: BTreeMap<u64, u64>,
     /// What the cluster is still to be asked for.
@@ -122,7 +122,7 @@ impl<'a> Injector<'a> {
             node_faults: BTreeMap::new(),
             damaged: BTreeSet::new(),
             failed: BTreeSet::new(),
-            altered: BTreeSet::new(),
+            altered: BTreeMap::new(),
             grown: BTreeMap::new(),
             owed: Vec::new(),
             journal: Vec::new(),
@@ -256,27 +256,38 @@ impl<'a> Injector<'a> {
             Action::Damage(node) => {
                 let mut replicas = self.replicas_on(node).await?;
                 // With more of them in doubt at once the whole disk is, and none is replaced.
-                let failed = replicas.iter().filter(|(_, _, role)| *role == ReplicaRole::Failed).count();
-                if failed >= DOUBTED_MAX {
-                    return Err(format!("{failed} replicas of node {node} have not been replaced yet"));
+                // Also those count of which nobody has found out yet.
+                let altered = |partition| self.altered.get(&(node, partition));
+                let bad = replicas.iter().filter(|(partition, replica, role)| {
+                    *role == ReplicaRole::Failed || altered(*partition) == Some(replica)
+                });
+                let bad = bad.count();
+                if bad >= DOUBTED_MAX {
+                    return Err(format!("{bad} replicas of node {node} that were damaged are still there"));
                 }
                 // A partition is replaced on the same node once an hour only.
-                replicas.retain(|(partition, ..)| !self.altered.contains(&(node, *partition)));
+                replicas.retain(|(partition, ..)| !self.altered.contains_key(&(node, *partition)));
                 self.take(fault, Held::Killed, &[node], |held| held.is_none())?;
                 self.node(node).kill_9();
                 let count = replicas.len().max(1);
                 replicas.rotate_left(step.choice as usize % count);
                 let data_dir = self.node(node).data_dir.clone();
-                let altered = replicas.iter().find(|(_, replica, _)| {
+                let altered = replicas.iter().find_map(|(partition, replica, _)| {
                     damage::alter(&data_dir, *replica, step.choice)
                         .inspect_err(|why| tracing::debug!(why, "not damaged"))
-                        .is_ok()
+                        .map(|cut_off| (*partition, *replica, cut_off))
+                        .ok()
                 });
-                let Some((partition, ..)) = altered else {
+                let Some((partition, replica, cut_off)) = altered else {
                     self.release(fault);
                     return Err("no log is long enough".to_owned());
                 };
-                self.altered.insert((node, *partition));
+                if cut_off {
+                    let what = format!("damage to the log of replica {} on node {node}", replica.0);
+                    self.defects
+                        .add(format!("{what} is taken for a torn write: what was on stable storage is cut off"));
+                }
+                self.altered.insert((node, partition), replica);
                 self.damaged.insert(node);
                 Action::Damage(node)
             }
