@@ -91,6 +91,9 @@ impl Environment {
             // Replication runs ahead of the local flush: a leader restored with a cut tail would give one log id to
             // two entries.
             enable_leader_restore: Some(false),
+            // A follower whose disk lost what it had said was on stable storage, and whose log cannot tell, would wait for it
+            // until another leader is elected. What a majority held stays committed. It is said: see `network`.
+            allow_log_reversion: Some(true),
             ..Config::default()
         };
         config.validate().map(Arc::new).map_err(|error| error.to_string())

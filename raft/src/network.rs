@@ -1,6 +1,14 @@
 //! openraft's network traits over a [`PeerTransport`], with pipelined replication.
 
-use std::{collections::VecDeque, io, sync::Arc, time::Duration};
+use std::{
+    collections::VecDeque,
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use bytes::Bytes;
 use futures::{Stream, StreamExt, stream};
@@ -61,7 +69,7 @@ impl RaftNetworkFactory<TypeConfig> for NetworkFactory {
 
     async fn new_client(&mut self, target: ReplicaId, node: &NodeId) -> Network {
         let route = Route { kind: self.kind, from: self.replica, to: target, node: *node };
-        Network { transport: self.transport.clone(), route, is_old: self.is_old.clone() }
+        Network { transport: self.transport.clone(), route, is_old: self.is_old.clone(), acknowledged: Arc::default() }
     }
 }
 
@@ -70,6 +78,8 @@ pub(crate) struct Network {
     transport: Arc<dyn PeerTransport>,
     route: Route,
     is_old: IsOld,
+    /// Entries before this log index were acknowledged.
+    acknowledged: Arc<AtomicU64>,
 }
 
 fn unreachable(error: impl std::error::Error + Send + Sync + 'static) -> Rpc {
@@ -111,7 +121,12 @@ impl RaftNetworkV2<TypeConfig> for Network {
         Box::pin(async move {
             // openraft sends a heartbeat as a stream that is known to hold one request, beside the replication stream.
             let lane = if input.size_hint().1 == Some(1) { Lane::Heartbeat } else { Lane::Append };
-            let way = Way { transport: self.transport.clone(), route: self.route, is_old: self.is_old.clone() };
+            let way = Way {
+                transport: self.transport.clone(),
+                route: self.route,
+                is_old: self.is_old.clone(),
+                acknowledged: self.acknowledged.clone(),
+            };
             let pipeline = Pipeline {
                 session: way.open(lane).await?,
                 way,
@@ -187,9 +202,30 @@ struct Way {
     transport: Arc<dyn PeerTransport>,
     route: Route,
     is_old: IsOld,
+    /// Entries before this log index were acknowledged.
+    acknowledged: Arc<AtomicU64>,
 }
 
 impl Way {
+    /// Says so if the peer has lost what it had acknowledged. openraft sends it again, see `allow_log_reversion`.
+    fn note(&self, answer: &StreamAppendResult<TypeConfig>) {
+        match answer {
+            Ok(matched) => {
+                let end = matched.map_or(0, |matched| matched.index + 1);
+                self.acknowledged.fetch_max(end, Ordering::Relaxed);
+            }
+            Err(StreamAppendError::Conflict(at)) if at.index < self.acknowledged.load(Ordering::Relaxed) => {
+                self.acknowledged.store(0, Ordering::Relaxed);
+                let Route { kind, to: replica, node, .. } = self.route;
+                tracing::error!(
+                    %replica, %node, ?kind, log_index = at.index,
+                    "a replica has lost entries it had said were on stable storage; it is sent them again: look after its disk"
+                );
+            }
+            Err(_) => {}
+        }
+    }
+
     async fn open(&self, lane: Lane) -> Result<Session, Rpc> {
         match tokio::time::timeout(ANSWER_TIMEOUT, self.transport.open_session(self.route, lane)).await {
             Ok(Ok(session)) => Ok(session),
@@ -367,6 +403,7 @@ impl<S: Stream<Item = AppendEntriesRequest<TypeConfig>> + Unpin> Pipeline<S> {
         self.bytes -= request.as_ref().map_or(0, |request| request.bytes);
         let answer = codec::decode_reply(answer).map_err(unreachable)?;
         if request.is_some_and(|request| request.fits(&answer)) {
+            self.way.note(&answer);
             Ok(answer)
         } else {
             Err(unreachable(io::Error::other("the peer answered another request than it was sent")))

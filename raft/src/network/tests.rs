@@ -50,7 +50,7 @@ fn network(room: usize) -> (Network, mpsc::Receiver<Vec<Bytes>>, mpsc::Sender<By
     let (answer, answers) = mpsc::channel(1);
     let route = Route { kind: GroupKind::Partition, from: ReplicaId(1), to: ReplicaId(2), node: NodeId(2) };
     let transport = Arc::new(Peer(Mutex::new([(requests, answers)].into()), Arc::default()));
-    (Network { transport, route, is_old: Arc::new(|_| false) }, arriving, answer)
+    (Network { transport, route, is_old: Arc::new(|_| false), acknowledged: Arc::default() }, arriving, answer)
 }
 
 fn option() -> RPCOption {
@@ -169,7 +169,8 @@ async fn old_entries_take_their_own_lane_once_all_before_is_answered() {
     let transport = Arc::new(Peer(Mutex::new(ends.into()), lanes.clone()));
     let route = Route { kind: GroupKind::Partition, from: ReplicaId(1), to: ReplicaId(2), node: NodeId(2) };
     // From 3 to 9 the entries are old.
-    let mut network = Network { transport, route, is_old: Arc::new(|index| (3..10).contains(&index)) };
+    let mut network =
+        Network { transport, route, is_old: Arc::new(|index| (3..10).contains(&index)), acknowledged: Arc::default() };
     let input = stream::iter((1..=40).map(request)).chain(stream::pending());
     let mut replies = network.stream_append(input, option()).await.unwrap();
     assert!(replies.next().now_or_never().is_none());

@@ -3,6 +3,7 @@
 
 mod checkpoints;
 mod elections;
+mod lying_disk;
 mod metadata_log;
 mod quarantine;
 mod support;
